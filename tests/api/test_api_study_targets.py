@@ -12,11 +12,6 @@ from typer.testing import CliRunner, Result
 
 import va_search as va
 from va_search.cli.main import app
-from va_search.report.tables import ensemble as tables
-
-tables_of_any_targets = pytest.mark.skipif(
-    hasattr(tables, "TITLES"), reason="the report's tables are of valence and arousal"
-)
 
 
 @pytest.fixture(params=[ONE, THREE], ids=["one", "three"])
@@ -67,7 +62,6 @@ def call(world: TargetWorld, *arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments, "--home", home], env={"COLUMNS": "160"})
 
 
-@tables_of_any_targets
 def test_the_command_shows_each_target(world: TargetWorld) -> None:
     result = call(world, "ensemble", "first", "--name", "e", "--no-tracking")
     assert result.exit_code == 0, result.output
@@ -78,7 +72,6 @@ def test_the_command_shows_each_target(world: TargetWorld) -> None:
     assert list(scores) == [*world.store.target_names, "score"]
 
 
-@tables_of_any_targets
 def test_the_command_compares_recipes_on_each_target(world: TargetWorld) -> None:
     result = call(world, "ensemble", "first", "--compare")
     assert result.exit_code == 0, result.output

@@ -117,10 +117,10 @@ def test_nothing_is_interpolated_over_a_hole(tmp_path: Path) -> None:
         store, report = import_streams(folder, tmp_path / f"store-{pool}")
 
         # Rows end at 1.9 s and go on at 4 s: frames 4 to 7 (2 to 3.5 s) have nothing.
-        missing = np.flatnonzero(~store.valid[:20]).tolist()
+        missing = np.flatnonzero(~store.valid_of("face")[:20]).tolist()
         assert missing == [4, 5, 6, 7]
-        assert face(store)[4] == face(store)[3]
-        assert face(store)[7] == face(store)[8]
+        assert np.isnan(face(store)[4:8]).all()
+        assert not np.isnan(face(store)[8:20]).any()
         assert report.streams[0].missing_frames == 8
         assert report.streams[0].gaps == 2
         assert report.without_some == 8
@@ -137,7 +137,7 @@ def test_rows_with_an_empty_cell_and_frames_without_a_face_are_missing(tmp_path:
     store, report = import_streams(folder, tmp_path / "store")
 
     assert store.feature_sets["face"].columns == ("smile",)
-    assert np.flatnonzero(~store.valid[:20]).tolist() == [4, 6]
+    assert np.flatnonzero(~store.valid_of("face")[:20]).tolist() == [4, 6]
     assert report.streams[0].missing_rows == 20
 
 
@@ -286,7 +286,7 @@ def test_frame_numbers_and_files_without_a_clock_need_a_rate(tmp_path: Path) -> 
     write_source(folder, document(features={"face": entry}), SUBJECTS)
     store, report = import_streams(folder, tmp_path / "later")
     assert face(store)[1] == 2.0
-    assert not store.valid[0]
+    assert not store.valid_of("face")[0]
     assert report.streams[0].begin[1] == 0.5
 
 
@@ -600,7 +600,7 @@ def test_openface_and_opensmile_come_as_they_lie(tmp_path: Path) -> None:
     assert store.features("egemaps")[1, 3] == pytest.approx(0.5)
     assert report.streams[0].rate[1] == 30.0
     # From 6.7 s on nobody is seen.
-    assert np.flatnonzero(~store.valid[:20]).tolist() == [14, 15, 16, 17, 18, 19]
+    assert np.flatnonzero(~store.valid_of("face")[:20]).tolist() == [14, 15, 16, 17, 18, 19]
     assert report.streams[0].missing_rows == 200
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from training_world import write_store
 
-from va_search.models.menu import ENCODERS, MENUS, Encoder, Menu, Options
+from va_search.models.menu import ENCODERS, MENUS, Encoder, EntryOptions, Menu
 from va_search.report.words import model_name, other_settings, varying
 from va_search.training.fit import Fit
 from va_search.training.weights import load_model
@@ -21,7 +21,7 @@ from va_search.trial_settings import TrialSettings, trial_id, unstackable, unuse
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 
 
-class TcnOptions(Options):
+class TcnOptions(EntryOptions):
     kernel: int = Field(3, ge=2)
 
 

@@ -19,10 +19,6 @@ from va_search.search.outcomes import pareto
 from va_search.table import number
 from va_search.targets import Target
 
-pytestmark = pytest.mark.xfail(
-    strict=False, reason="until ensembles, fold tables and the Pareto set go by the store's targets"
-)
-
 
 def reported(folder: Path, targets: tuple[Target, ...]) -> tuple[TargetStudy, StudyReport]:
     study = make_target_study(folder, targets)

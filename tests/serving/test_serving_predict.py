@@ -284,8 +284,8 @@ def test_weights_of_another_version_and_label_range(own: Served, tmp_path: Path)
         in text
     )
     assert (
-        "b/valence.safetensors: trained on label range [-1, 1], the ensemble is of [0.5, 9.5]"
-        in text
+        "b/valence.safetensors: trained on labels in [-1, 1], the ensemble is of labels in "
+        "[0.5, 9.5]" in text
     )
     assert "c/valence.safetensors: not weights this version can read" in text and "mamba" in text
     assert len(error.value.problems) == 3

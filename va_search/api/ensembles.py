@@ -182,6 +182,7 @@ class OpenEnsemble:
         import pandas as pd
 
         from va_search.api.study import frame_index
+        from va_search.files import file_name_of
 
         targets = list(self.document.target_names)
         opened = open_store(store)
@@ -192,7 +193,7 @@ class OpenEnsemble:
             recordings = opened.split(split)
             parts = []
             for recording in recordings:
-                parts.append(pd.read_csv(out / f"{recording.name}.csv")[targets])
+                parts.append(pd.read_csv(out / f"{file_name_of(recording.name)}.csv")[targets])
         return pd.concat([frame_index(recordings), pd.concat(parts, ignore_index=True)], axis=1)
 
     def write_predictions(

@@ -363,8 +363,7 @@ def _show_streams(output: Output, report: StreamsReport, document: dict[str, obj
     _show_targets(output, report)
     if report.without_some:
         output.show(
-            f"{report.without_some:,} frames lack some stream: they are marked as not valid and "
-            "take the values of that stream's nearest frame"
+            f"{report.without_some:,} frames lack some stream: its values are kept as missing there"
         )
     output.show("")
 

@@ -311,7 +311,7 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
             f"{source / 'recordings'}: no such folder, expected one CSV or Parquet file per recording there"
         )
         return listing
-    folder = Folder.of(source / "recordings")
+    folder = RecordingsFolder.of(source / "recordings")
     _list_rows(listing, folder, dataset, path, rows)
 
     # A person or video with two spellings would count as two, in folds and normalisation.
@@ -324,7 +324,7 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
 
 def _list_rows(
     listing: Listing,
-    folder: Folder,
+    folder: RecordingsFolder,
     dataset: Dataset | None,
     path: Path,
     rows: list[tuple[dict[str, str], int]],
@@ -390,14 +390,14 @@ def _rows_of(path: Path) -> list[tuple[dict[str, str], int]]:
 
 
 @dataclass(frozen=True)
-class Folder:
+class RecordingsFolder:
     """The folder of the recordings' files; `names` are all files in it."""
 
     path: Path
     names: frozenset[str]
 
     @classmethod
-    def of(cls, path: Path) -> Folder:
+    def of(cls, path: Path) -> RecordingsFolder:
         """List the folder once."""
         return cls(path, frozenset(file.name for file in path.iterdir() if file.is_file()))
 
@@ -413,7 +413,9 @@ class Folder:
         return [file for file in candidates if file in self.names]
 
 
-def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> TableSource:
+def _recording(
+    folder: RecordingsFolder, dataset: Dataset | None, row: dict[str, str]
+) -> TableSource:
     """One row of recordings.csv; InputError with everything wrong in it."""
     # Spellings of a missing value count as empty, but for names: a person may be called NA.
     row = dict(row)
@@ -452,7 +454,7 @@ def _split_problem(split: str) -> list[str]:
     return [problem.removeprefix("recording '': ") for problem in check_sources([rated])]
 
 
-def _file_of(folder: Folder, name: str) -> Path:
+def _file_of(folder: RecordingsFolder, name: str) -> Path:
     files = folder.files(name)
     if len(files) == 1:
         return folder.path / files[0]
@@ -465,7 +467,7 @@ def _file_of(folder: Folder, name: str) -> Path:
     )
 
 
-def _like_named(folder: Folder, name: str) -> str:
+def _like_named(folder: RecordingsFolder, name: str) -> str:
     """The file that may be meant, and why it has another name; nothing where none is alike."""
     # The file of another format, then another spelling of a number or of letters, then the nearest.
     stems = {Path(file).stem: file for file in folder.tables}
@@ -536,7 +538,7 @@ def _frame_rate(row: dict[str, str], dataset: Dataset | None, problems: list[str
     return rate
 
 
-def _unnamed(folder: Folder, recordings: list[TableSource]) -> list[str]:
+def _unnamed(folder: RecordingsFolder, recordings: list[TableSource]) -> list[str]:
     """Warnings for data files that no row of recordings.csv names."""
     named = {recording.files[0].name for recording in recordings}
     unnamed = [name for name in folder.tables if name not in named]

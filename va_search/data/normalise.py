@@ -60,35 +60,35 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
-class Group:
+class NormalisedGroup:
     """Recordings that are normalised by the same statistics, those of the frames of `measured`."""
 
     measured: Sequence[Recording]
     normalised: Sequence[Recording]
 
 
-def by_none(fold: Fold) -> list[Group]:
+def by_none(fold: Fold) -> list[NormalisedGroup]:
     """Return no group: features stay as they are."""
     return []
 
 
-def by_train(fold: Fold) -> list[Group]:
+def by_train(fold: Fold) -> list[NormalisedGroup]:
     """Return one group, measured on the training recordings."""
-    return [Group(fold.train, _everyone(fold))]
+    return [NormalisedGroup(fold.train, _everyone(fold))]
 
 
-def by_recording(fold: Fold) -> list[Group]:
+def by_recording(fold: Fold) -> list[NormalisedGroup]:
     """Return a group for each recording."""
-    return [Group([recording], [recording]) for recording in _everyone(fold)]
+    return [NormalisedGroup([recording], [recording]) for recording in _everyone(fold)]
 
 
-def by_subject(fold: Fold) -> list[Group]:
+def by_subject(fold: Fold) -> list[NormalisedGroup]:
     """Return a group for each subject of a side: training, validation and test apart."""
     groups: dict[tuple[int, str], list[Recording]] = {}
     for side, recordings in enumerate((fold.train, fold.validation, fold.test)):
         for recording in recordings:
             groups.setdefault((side, recording.subject), []).append(recording)
-    return [Group(recordings, recordings) for recordings in groups.values()]
+    return [NormalisedGroup(recordings, recordings) for recordings in groups.values()]
 
 
 def _everyone(fold: Fold) -> tuple[Recording, ...]:
@@ -100,7 +100,7 @@ def normalisation(
     features: Sequence[str],
     fold: Fold,
     *,
-    grouped: Callable[[Fold], list[Group]],
+    grouped: Callable[[Fold], list[NormalisedGroup]],
     normalise_by: str = "mean_std",
 ) -> Normalisation:
     """Statistics for every recording of the fold, `grouped` by one of the functions above; columns

@@ -224,28 +224,9 @@ def rounded_rate(step: float) -> float:
     return float(f"{rate:.6g}")
 
 
-def fill_missing(features: dict[str, Floats], frames: Frames) -> tuple[dict[str, Floats], Flags]:
-    """Features (frames, columns) without NaN, and `valid` (frames,), False where some feature set
-    is missing.
-
-    The store keeps no mask per feature set: its convention for frames that are not valid is that
-    each feature set has the values of its nearest frame, here of the frames' own part if it has
-    any. A mask per feature set would be made here, and nowhere else."""
-    valid = np.ones(len(frames), dtype=bool)
-    filled = {}
-    for name, values in features.items():
-        present = ~np.isnan(values[:, 0])
-        valid &= present
-        whole = values
-        if not present.all():
-            whole = values.copy()
-            everywhere = np.flatnonzero(present)
-            for span in frames.parts.values():
-                # Another part of the recording is asked only where this one has nothing.
-                inside = everywhere[(everywhere >= span.start) & (everywhere < span.stop)]
-                donors = inside if inside.size else everywhere
-                wanted = np.arange(span.start, span.stop)
-                closest = nearest(donors.astype(np.float64), wanted.astype(np.float64))
-                whole[span] = values[donors[closest]]
-        filled[name] = whole
-    return filled, valid
+def lacking_some(features: dict[str, Floats], frames: Frames) -> Flags:
+    """(frames,) True where some feature set (frames, columns) is missing, which is NaN."""
+    lacking = np.zeros(len(frames), dtype=bool)
+    for values in features.values():
+        lacking |= np.isnan(values[:, 0])
+    return lacking

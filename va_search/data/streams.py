@@ -31,10 +31,10 @@ from va_search.data.stream_frames import (
     bring,
     by_segment,
     check_parts,
-    fill_missing,
     find_stream_gaps,
     frames_at_rate,
     frames_of_labels,
+    lacking_some,
 )
 from va_search.data.stream_report import (
     RecordingFacts,
@@ -154,13 +154,11 @@ def _part(
     facts.raters.update(agreements)
     for column, target in enumerate(document.targets):
         facts.labelled[target] = int(np.isfinite(annotations[:, column]).sum())
-    filled, valid = fill_missing(pooled, frames)
-    facts.without_some = int((~valid).sum())
+    facts.without_some = int(lacking_some(pooled, frames).sum())
     return Part(
-        dict(filled),
+        dict(pooled),
         annotations=annotations,
         times=frames.written,
-        valid=valid,
         gaps=frames.gaps,
         warnings=tuple(facts.warnings(recording, document)),
         notes={"streams": facts.to_json()},

@@ -44,7 +44,7 @@ class Detections:
 
 
 @dataclass(frozen=True)
-class Layout:
+class DetectorLayout:
     """Outputs and input of a kind of detector: strides and priors per cell, by the number of its
     outputs; outputs of one column per stride; colour order, mean and scale of its pixels."""
 
@@ -57,10 +57,10 @@ class Layout:
 
 
 LAYOUTS = {
-    "yunet": Layout(
+    "yunet": DetectorLayout(
         strides={12: (8, 16, 32)}, anchors={12: 1}, scores=2, colour="bgr", mean=0.0, scale=1.0
     ),
-    "scrfd": Layout(
+    "scrfd": DetectorLayout(
         strides={9: (8, 16, 32), 15: (8, 16, 32, 64, 128)},
         anchors={9: 2, 15: 1},
         scores=1,

@@ -21,7 +21,7 @@ from va_search.data.problems import PROBLEMS_SHOWN, and_more, first_few
 from va_search.data.readers import where
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.extract.recipe import Recipe
+from va_search.extract.recipe import ExtractionRecipe
 from va_search.extract.sources import Job
 from va_search.extract.timeline import Timeline
 from va_search.files import read_json
@@ -43,7 +43,9 @@ class ExistingStore:
         """Recordings that the store was made without, by name."""
         return tuple(self._manifest.get("left_out", ()))
 
-    def lacks(self, recipe: Recipe, definitions: Mapping[str, str], dtype: str) -> Recipe:
+    def lacks(
+        self, recipe: ExtractionRecipe, definitions: Mapping[str, str], dtype: str
+    ) -> ExtractionRecipe:
         """The recipe without the feature sets that the store has.
 
         InputError for a set that the store has of another definition or another dtype."""

@@ -25,7 +25,7 @@ from va_search.data.problems import and_more, refuse
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.extract.existing_store import READERS, ExistingStore
-from va_search.extract.recipe import Recipe
+from va_search.extract.recipe import ExtractionRecipe
 from va_search.extract.recording import RecordingOutcome, Worker
 from va_search.extract.sources import Job, Sources, find_jobs
 from va_search.extract.timeline import Timeline, read_timeline
@@ -85,7 +85,7 @@ def quiet(progress: ExtractionProgress) -> None:
 
 
 def extract(
-    recipe: Recipe,
+    recipe: ExtractionRecipe,
     sources: Sources,
     to: Path,
     *,
@@ -153,12 +153,14 @@ def extract(
     )
 
 
-def _crops_folder(recipe: Recipe, to: Path) -> Path:
+def _crops_folder(recipe: ExtractionRecipe, to: Path) -> Path:
     folder = to.with_name(f"{to.name}.crops")
     return folder if recipe.faces is None else folder / recipe.faces_hash[:12]
 
 
-def _description(recipe: Recipe, definitions: Mapping[str, str], dtype: str) -> Description:
+def _description(
+    recipe: ExtractionRecipe, definitions: Mapping[str, str], dtype: str
+) -> Description:
     """Of the recipe's feature sets; InputError where weights don't fit their settings."""
     feature_sets = {}
     for feature_set in recipe.feature_sets:
@@ -217,7 +219,10 @@ def _draft(
 
 
 def _remarks(
-    recipe: Recipe, jobs: Sequence[Job], timelines: Timelines, existing: ExistingStore | None
+    recipe: ExtractionRecipe,
+    jobs: Sequence[Job],
+    timelines: Timelines,
+    existing: ExistingStore | None,
 ) -> list[str]:
     """Remarks on choices among tracks and channels that the recipe leaves open, and on gaps."""
     tracks = {job.name: timelines[job.video].tracks for job in jobs}

@@ -117,7 +117,7 @@ class FeatureRecipe:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ExtractionRecipe:
     """A checked recipe: its file's stem, its feature sets in order, and what finds faces, or
     None."""
 
@@ -151,7 +151,7 @@ class Recipe:
         return hashes
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path) -> ExtractionRecipe:
     """Read the recipe in a YAML file; InputError with every problem and its line, or with every
     missing weights file."""
     file = YamlFile.read(path)
@@ -170,7 +170,7 @@ def load_recipe(path: Path) -> Recipe:
         faces = reader.faces(document["faces"])
     file.stop()
     assert entries is not None
-    recipe = Recipe(path.stem, tuple(feature_sets), faces)
+    recipe = ExtractionRecipe(path.stem, tuple(feature_sets), faces)
     _check_weights(recipe)
     return recipe
 
@@ -260,7 +260,7 @@ class EntryReader:
         return extractor.kind, settings
 
 
-def _check_weights(recipe: Recipe) -> None:
+def _check_weights(recipe: ExtractionRecipe) -> None:
     """InputError naming every weights file that is missing or another than was meant; each is read
     once."""
     weights = []

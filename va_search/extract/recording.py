@@ -23,7 +23,7 @@ from va_search.data.resampling import Pooler
 from va_search.errors import InputError, JobError
 from va_search.extract.extractor import Image
 from va_search.extract.pictures import crop_files, find_crops, read_crop, video_frames
-from va_search.extract.recipe import FeatureRecipe, Recipe
+from va_search.extract.recipe import ExtractionRecipe, FeatureRecipe
 from va_search.extract.sound import read_sound, windows
 from va_search.extract.sources import Job
 from va_search.extract.timeline import Timeline, read_timeline
@@ -87,7 +87,7 @@ class Worker:
 
     Weights are loaded when the first recording needs them."""
 
-    recipe: Recipe
+    recipe: ExtractionRecipe
     jobs: Sequence[Job]
     draft: Draft
     device: str = "cpu"

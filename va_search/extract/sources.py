@@ -19,7 +19,7 @@ from va_search.data.affwild2_files import official_recordings
 from va_search.data.affwild2_sources import nearest_recording, people_of, video_of
 from va_search.data.problems import and_more, refuse
 from va_search.errors import InputError
-from va_search.extract.recipe import Recipe
+from va_search.extract.recipe import ExtractionRecipe
 from va_search.files import checked_name
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
@@ -52,7 +52,7 @@ class Job:
 
 
 def find_jobs(
-    sources: Sources, recipe: Recipe, found_crops: Path, warnings: list[str]
+    sources: Sources, recipe: ExtractionRecipe, found_crops: Path, warnings: list[str]
 ) -> list[Job]:
     """Training, validation, then test recordings; InputError with everything missing.
 
@@ -124,7 +124,7 @@ def _similar_file(name: str, videos: dict[str, Path], files: dict[str, Path]) ->
     return f"; {videos[near].name} is there: is it meant? Names must be the same"
 
 
-def _finds_crops(sources: Sources, recipe: Recipe, names: Sequence[str]) -> bool:
+def _finds_crops(sources: Sources, recipe: ExtractionRecipe, names: Sequence[str]) -> bool:
     """True where faces are found in the videos; InputError when crops are needed and there is no
     way to them."""
     needing = [

@@ -26,7 +26,7 @@ from va_search.errors import InputError, unknown_name
 from va_search.models import sources
 
 
-class Options(BaseModel):
+class EntryOptions(BaseModel):
     """Options of one entry: fields with types and defaults. They count in the trial's id."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,7 +40,7 @@ class Entry:
     title: str
     code: str
     settings: tuple[str, ...] = ()
-    options: type[Options] = Options
+    options: type[EntryOptions] = EntryOptions
     # models/stacked.py computes it for several seeds at once
     stackable: bool = False
     # False for a user's own class whose code this process may not run: its facts are not known
@@ -209,7 +209,7 @@ def own_entry(menu: Menu[E], reference: str) -> E:
             default = ... if option.default is option.empty else option.default
             fields[option.name] = (hints.get(option.name, Any), default)
     try:
-        own_options = create_model("OwnOptions", __base__=Options, **fields)
+        own_options = create_model("OwnOptions", __base__=EntryOptions, **fields)
     except PydanticUserError as error:
         raise InputError(_unreadable_options(menu, reference, error)) from error
 

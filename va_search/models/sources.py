@@ -36,7 +36,7 @@ WRITTEN = re.compile(r"(?P<path>[^:@]+\.py):(?P<name>[A-Za-z_]\w*)(?:@(?P<digest
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """The texts of a file, `main`, and of the local modules that it imports."""
 
     main: str
@@ -55,11 +55,11 @@ class Source:
         return {"main": self.main, "texts": dict(self.texts)}
 
 
-_trusted: dict[str, Source] = {}
+_trusted: dict[str, ModelSource] = {}
 _trusts_all = [False]
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> ModelSource:
     """Read a file and the local modules that it imports; InputError when one can't be read."""
     folder = path.parent
     texts: dict[str, str] = {}
@@ -74,7 +74,7 @@ def read_source(path: Path) -> Source:
         except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as error:
             raise InputError(f"{folder / name}: can't be read as Python ({error})") from error
         waiting += _local_modules(tree, name, folder)
-    return Source(path.name, {name: texts[name] for name in sorted(texts)})
+    return ModelSource(path.name, {name: texts[name] for name in sorted(texts)})
 
 
 def _local_modules(tree: ast.AST, name: str, folder: Path) -> Iterator[str]:
@@ -100,7 +100,7 @@ def _local_modules(tree: ast.AST, name: str, folder: Path) -> Iterator[str]:
                         yield candidate.as_posix()
 
 
-def trust(source: Source) -> None:
+def trust(source: ModelSource) -> None:
     """Let this process run the source."""
     _trusted[source.digest] = source
 
@@ -115,7 +115,7 @@ def bring(documents: list[dict[str, Any]]) -> None:
     called; otherwise they are left alone."""
     if _trusts_all[0]:
         for document in documents:
-            trust(Source(document["main"], document["texts"]))
+            trust(ModelSource(document["main"], document["texts"]))
 
 
 def keep(document: Any, folder: Path) -> None:
@@ -141,7 +141,7 @@ def bring_kept(document: Any, folder: Path) -> None:
         texts: dict[str, str] = {}
         for file in sorted(root.rglob("*.py")):
             texts[file.relative_to(root).as_posix()] = file.read_text(encoding="utf-8")
-        bring([Source(main.partition(":")[0], texts).document()])
+        bring([ModelSource(main.partition(":")[0], texts).document()])
 
 
 def references(document: Any) -> Iterator[str]:
@@ -156,7 +156,7 @@ def references(document: Any) -> Iterator[str]:
             yield from references(value)
 
 
-def trusted(reference: str) -> Source | None:
+def trusted(reference: str) -> ModelSource | None:
     """The source of `my_models.py:Conformer@…`, if this process may run it."""
     match = REFERENCE.fullmatch(reference)
     return None if match is None else _trusted.get(match["digest"])
@@ -219,7 +219,7 @@ class _OwnModules(MetaPathFinder, Loader):
         module.__dict__["__builtins__"] = importing
         exec(compile(text, shown, "exec"), module.__dict__)  # noqa: S102 (trusted by the user)
 
-    def _source(self, fullname: str) -> Source:
+    def _source(self, fullname: str) -> ModelSource:
         return _trusted[fullname.partition(".")[0].removeprefix(PACKAGE)]
 
     def _file(self, fullname: str) -> tuple[str | None, bool]:
@@ -237,7 +237,7 @@ class _OwnModules(MetaPathFinder, Loader):
 
 
 def _import(  # noqa: PLR0917 (Python's own signature)
-    source: Source,
+    source: ModelSource,
     name: str,
     globals: Mapping[str, Any] | None = None,
     locals: Mapping[str, Any] | None = None,

@@ -174,7 +174,7 @@ class FloatRange:
 
 
 @dataclass(frozen=True)
-class Group:
+class FeatureGroup:
     """Feature sets `names` (sorted) of which `low` to `high` are taken; `modality` is "" where it
     is all sets."""
 
@@ -208,7 +208,7 @@ class Subset:
     """The union of one subset per group, `low` to `high` feature sets in all; values are sorted
     lists."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[FeatureGroup, ...]
     low: int
     high: int
 
@@ -250,7 +250,7 @@ class Subset:
             names += generator.sample(group.names, size)
         return sorted(names)
 
-    def _drawn_size(self, group: Group, generator: Random) -> int:
+    def _drawn_size(self, group: FeatureGroup, generator: Random) -> int:
         sizes = range(group.low, group.high + 1)
         return generator.choices(sizes, [math.comb(len(group.names), size) for size in sizes])[0]
 

@@ -32,7 +32,7 @@ from va_search.search.declarations import (
     read_choice,
     told_by_key,
 )
-from va_search.search.domains import Domain, Group, Subset
+from va_search.search.domains import Domain, FeatureGroup, Subset
 from va_search.trial import ALL
 
 Size = Annotated[int, Field(ge=0)]
@@ -110,7 +110,7 @@ class _FeaturesReader:
         noted = len(self.file.problems)
         inner = (*place, "subset")
         by_modality = isinstance(form.subset, dict)
-        groups: list[Group] = []
+        groups: list[FeatureGroup] = []
         if by_modality:
             for modality, declared in form.subset.items():
                 groups += self._modality(modality, declared, (*inner, modality))
@@ -127,7 +127,7 @@ class _FeaturesReader:
         if len(self.file.problems) > noted:
             return None
         if not by_modality:
-            groups = [Group("", groups[0].names, low, high)]
+            groups = [FeatureGroup("", groups[0].names, low, high)]
         fewest = sum(group.low for group in groups)
         if fewest > high or total < low:
             self.file.problem(
@@ -138,7 +138,7 @@ class _FeaturesReader:
             return None
         return Subset(tuple(groups), low, high)
 
-    def _modality(self, modality: Any, declared: Any, place: Place) -> list[Group]:
+    def _modality(self, modality: Any, declared: Any, place: Place) -> list[FeatureGroup]:
         """The group of a modality, in a list; none when there are problems."""
         modalities = {feature_set.modality for feature_set in self.store.feature_sets.values()}
         if modality not in modalities:
@@ -149,7 +149,7 @@ class _FeaturesReader:
         form: ModalityForm | None = self.file.checked(ModalityForm, declared, place)
         return [] if form is None else self._group(modality, form, place)
 
-    def _group(self, modality: str, form: ModalityForm, place: Place) -> list[Group]:
+    def _group(self, modality: str, form: ModalityForm, place: Place) -> list[FeatureGroup]:
         members = [
             name
             for name, feature_set in sorted(self.store.feature_sets.items())
@@ -167,7 +167,7 @@ class _FeaturesReader:
             self.file.problem(place, sentence)
             return []
         low, high = self._bounds(form, len(names), place, low=0, capped=form.of == ALL)
-        return [Group(modality, tuple(names), low, high)]
+        return [FeatureGroup(modality, tuple(names), low, high)]
 
     def _bounds(
         self, form: SubsetForm | ModalityForm, number: int, place: Place, *, low: int, capped: bool

@@ -88,7 +88,7 @@ def check_ready(
         problems += error.problems
     if any(references(space.document)):
         examples = space.examples(TRIED, 100 * TRIED)
-        problems += own_model_problems(settings for _, settings in examples)
+        problems += own_model_problems((settings for _, settings in examples), store.target_names)
     problems += store_problems(space, store)
     findings.remarks += same_here(space)
     check_lengths(space, store, findings)

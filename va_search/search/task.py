@@ -17,7 +17,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import remove_folder
 from va_search.home import Home
-from va_search.models.sources import Source, trust
+from va_search.models.sources import ModelSource, trust
 from va_search.predictions.bank import Bank
 from va_search.search.early_stopping import is_rung
 from va_search.search.failures import StoreGone
@@ -108,7 +108,7 @@ class Task:
         """Return the trial's settings; from now on code of the user's own that they name may
         run."""
         for source in self.code:  # of files that the user named in the space
-            trust(Source(**source))
+            trust(ModelSource(**source))
         return TrialSettings(**self.settings_json)
 
     def opened_home(self) -> Home:

@@ -24,7 +24,7 @@ from va_search.ensemble.post_processing import finished
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.predictions.bank import Bank
-from va_search.targets import names
+from va_search.targets import names, ranges_of
 from va_search.training.weights import TrainedModel, load_model, read_header
 from va_search.trial import FoldKind
 
@@ -116,11 +116,11 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
             except InputError as error:
                 problems += error.problems
                 continue
-            low, high = header.label_range
-            if header.label_range != ensemble.label_range:
+            trained = {entry.name: entry for entry in header.targets}
+            if trained.get(target) != expected_targets[target]:
                 problems.append(
-                    f"{path}: trained on label range [{low:g}, {high:g}], the ensemble is "
-                    f"of {list(ensemble.label_range)}"
+                    f"{path}: trained on {ranges_of(header.targets)}, the ensemble is of "
+                    f"{ranges_of(ensemble.targets)}"
                 )
             for feature_set in header.feature_sets:
                 # One input of the table or store must do for all members.
