@@ -91,7 +91,7 @@ def columns_of(table: Table) -> dict[str, NDArray[Any]]:
     return {str(name): table[name].to_numpy() for name in table.columns}
 
 
-WRITERS: dict[str, Callable[[Table, Path], None]] = {
+WRITERS: dict[str, Callable[[Table, Path], object]] = {
     "comma.csv": text(),
     "semicolon.csv": text(sep=";"),
     "decimal.csv": text(sep=";", decimal=","),

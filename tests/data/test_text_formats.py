@@ -283,3 +283,10 @@ def test_memory_of_wide_files_grows_with_the_columns_not_with_their_square(
     *shape, value, peak = result.stdout.split()
     assert (" ".join(shape), float(value)) == (f"({rows}, {columns})", 0.25)
     assert int(peak) < 10_000 * columns + 8 * 8 * columns * rows
+
+
+def test_a_quotation_mark_that_nothing_closes_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('time,a\n0,"' + "1" * 200_000 + "\n")
+    with pytest.raises(InputError, match="not a UTF-8 text file of comma-separated values"):
+        read_header(file)

@@ -147,7 +147,10 @@ def csv_layout(file: Path) -> Layout:
     with open_text(file) as handle:
         lines = itertools.islice(handle, skipped, None)
         header_lines, names = next(layout.cells(lines))
-    decimal = _find_decimal(layout, rows)
+    try:
+        decimal = _find_decimal(layout, rows)
+    except csv.Error as error:  # a quotation mark that nothing closes
+        raise InputError(_not_text(file, error)) from error
     if decimal == "" and not is_whole and separator != ",":
         # Whole numbers at the beginning do not tell; a comma anywhere in the file may.
         decimal = "," if _has_decimal_comma(file, separator) else "."
