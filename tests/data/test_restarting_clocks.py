@@ -14,7 +14,7 @@ from va_search.data.row_times import rows_by_time
 from va_search.errors import InputError
 from va_search.submission.template import _at_times
 
-PART: Floats = 100.0 * np.arange(50)
+PART: Floats = np.arange(0.0, 5000.0, 100.0, dtype=np.float64)
 KNOWN = RecordingTimes.of_store(np.concatenate([PART, PART + 30, PART[:20]]), "time", 10.0)
 
 
