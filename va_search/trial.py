@@ -305,7 +305,8 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        """The mean of the targets' best CCCs; None where nothing was validated."""
+        """The mean of the targets' best CCCs; None where nothing was validated, or not all targets
+        are predicted."""
         return self.ccc(SCORE)
 
     def frames_hash(self, split: str) -> str | None:

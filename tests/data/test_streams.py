@@ -470,6 +470,22 @@ def test_a_pattern_may_name_any_column_of_recordings_csv(tmp_path: Path) -> None
     assert "{place} is no column of recordings.csv" in refusal(folder, tmp_path / "s")
 
 
+def test_recordings_may_be_called_anything(tmp_path: Path) -> None:
+    folder = make(tmp_path / "source")
+    names = {"-_r 0": "-_r 0", "访谈/v:1": "访谈%2Fv%3A1"}
+    rows = [(name, name, split) for name, split in zip(names, ["train", "validation"], strict=True)]
+    write_csv(folder / "recordings.csv", ["recording", "subject", "split"], rows)
+    for old, file_name in zip("ab", names.values(), strict=True):
+        for stream in ("labels", "face"):
+            (folder / stream / f"{old}.csv").rename(folder / stream / f"{file_name}.csv")
+    store, _ = import_streams(folder, tmp_path / "store")
+    assert [recording.name for recording in store.recordings] == list(names)
+    assert face(store, 1)[0] == 2.0
+
+    write_csv(folder / "recordings.csv", ["recording", "subject", "split"], [("..", "s", "train")])
+    assert "no " in refusal(folder, tmp_path / "other")
+
+
 # Whole imports.
 
 

@@ -15,6 +15,9 @@ from va_search.ensemble.candidates import find_candidates
 from va_search.ensemble.outside import Added, add_outside
 from va_search.errors import InputError
 from va_search.metrics import ccc
+from va_search.report.chosen import ChosenEnsemble, summary_paragraphs
+from va_search.report.gather import gather
+from va_search.report.tables.trials import best_trials_table
 from va_search.targets import Target, names
 
 
@@ -103,6 +106,29 @@ def test_one_target_only_is_a_member_for_it_alone(world: TargetWorld, tmp_path: 
         "arousal": ["a0", "outside-red"],
         "stress": ["a0"],
     }
+
+
+def test_a_model_of_some_targets_has_no_score_that_ranks_it(
+    world: TargetWorld, tmp_path: Path
+) -> None:
+    values = {name: np.zeros((0, 3)) for name in predicted(world)}
+    for recording in world.store.recordings:
+        if recording.name in values:
+            labels = world.store.annotations[recording.span].astype(float)
+            middle = [(target.low + target.high) / 2 for target in THREE]
+            values[recording.name] = np.where(np.isnan(labels), middle, labels)
+    write(tmp_path / "red", values, names(THREE), (1,))
+    add(world, tmp_path / "red")
+    trial = world.bank.trial("first", "outside-red")
+    assert trial.ccc(THREE[1].name) == pytest.approx(1.0, abs=1e-4)
+    assert trial.score is None
+    gathered = gather(world.home, ["first"], world.store)
+    assert trial.id in [each.id for each in gathered.on_main_fold]
+    (sentence,) = summary_paragraphs(gathered, ChosenEnsemble(None))
+    assert f"for {THREE[1].name} outside-red" in sentence
+    assert "for all targets outside-red" not in sentence
+    table = best_trials_table(gathered.on_main_fold[::-1], "score")
+    assert [column.name for column in table.columns][1:5] == ["score", *names(THREE)]
 
 
 def test_a_column_called_nearly_as_a_target_is_no_other_column(

@@ -120,8 +120,7 @@ def add(
         filled = max((model.filled_frames for model in added), default=0)
         if filled:
             output.note(
-                f"up to {filled} unlabelled frames a model had no row and took the nearest row's "
-                "value"
+                f"up to {filled} frames of a model had no row and took the nearest row's value"
             )
         recipe = load_recipe(DEFAULT_RECIPE)
         following = ensemble_command(at_home.files, [study], recipe, f"{study}-best")

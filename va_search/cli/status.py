@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -151,7 +152,7 @@ def _show_best(output: Output, scored: Sequence[Trial], count: int) -> None:
         with suppress(InputError):
             check_trial(trial, None)
             trials.append(trial)
-    trials.sort(key=lambda trial: -(trial.score or 0.0))
+    trials.sort(key=lambda trial: -math.inf if trial.score is None else trial.score, reverse=True)
     output.show(best_trials_table(trials[:count], "score"))
     if len(trials) < len(scored):
         unreadable = counted(len(scored) - len(trials), "trial")

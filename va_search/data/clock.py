@@ -8,12 +8,14 @@ name. A gap is a step of more than `GAP` frame intervals.
 A recording's frame times are the store's own time column, as it stood at the source, or frame i at
 i / rate seconds where there is none. A time is a frame's where it lies within 1 % of a frame
 interval of it, or as near as the digits of both (0.033 for 1/30 s) and of the rate allow, never
-farther than a quarter interval."""
+farther than a quarter interval. Where a recording's clock starts again, a file's times must do so as
+often, and a row is of the frames of its own part."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -181,7 +183,7 @@ class RecordingTimes:
     @classmethod
     def of_store(cls, times: Times, column: str, frames_per_second: float) -> RecordingTimes:
         """The store's own times; their unit is the one in which they step nearest to the rate."""
-        step = _median_step(times, default=1.0 / frames_per_second)
+        step = _median_step(_running(times), default=1.0 / frames_per_second)
         intervals = {unit: count / frames_per_second for unit, count in PER_SECOND.items()}
         intervals["frames"] = 1.0
         unit = min(intervals, key=lambda name: abs(np.log(step / intervals[name])))
@@ -199,7 +201,67 @@ class RecordingTimes:
     @property
     def interval(self) -> float:
         """The usual step from frame to frame, in the times' unit."""
-        return _median_step(self.times, default=self.units_per_second / self.frames_per_second)
+        default = self.units_per_second / self.frames_per_second
+        return _median_step(_running(self.times), default=default)
+
+    def parts(self, file: Path, column: str, row_times: Times) -> list[Part]:
+        """The parts in which the recording's clock runs on, and the rows of each; one part of all
+        rows where it never starts again, in whatever order these are.
+
+        A time of such a clock stands in several parts, so rows must start again with it: InputError
+        where they do so more or less often."""
+        frames = _stretches(self.times)
+        if len(frames) == 1:
+            return [Part(slice(0, len(row_times)), frames[0])]
+        rows = _stretches(row_times)
+        if len(rows) != len(frames):
+            raise InputError(
+                f"{file}: the clock of the recording starts again, in {len(frames)} parts, and "
+                f"column {column!r} has {len(rows)}, so that its times do not tell which part a row "
+                "is of; expected rows of every part, in the recording's order"
+            )
+        return [Part(*pair) for pair in zip(rows, frames, strict=True)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a recording in which its clock runs on: its rows in a file, and its frames."""
+
+    rows: slice
+    frames: slice
+
+
+def _stretches(times: Times) -> list[slice]:
+    """Slices of `times` within which these increase, one after another; at least one."""
+    bounds = [0, *(np.flatnonzero(np.diff(times) <= 0) + 1).tolist(), len(times)]
+    return [slice(begin, end) for begin, end in pairwise(bounds)]
+
+
+def _running(times: Times) -> Times:
+    """The times as of a clock that never starts again: each part begins one usual step behind the
+    one before it."""
+    steps = np.diff(times)
+    if not (steps <= 0).any():
+        return times
+    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0
+    return np.cumsum(np.where(steps > 0, steps, usual))
+
+
+def nearest_frames(times: Times, known: RecordingTimes, parts: Sequence[Part]) -> Frames:
+    """(rows,) the frame nearest to each of `times`, which are in the frames' unit, within its part;
+    the earlier of two."""
+    frames: Frames = np.zeros(len(times), dtype=np.int64)
+    for part in parts:
+        # A store's own times need not be in order: frames are found among sorted ones.
+        own = known.times[part.frames]
+        order = np.argsort(own, kind="stable")
+        ordered = own[order]
+        right = np.searchsorted(ordered, times[part.rows]).clip(0, len(ordered) - 1)
+        left = (right - 1).clip(0)
+        before, after = times[part.rows] - ordered[left], ordered[right] - times[part.rows]
+        is_left = np.abs(before) <= np.abs(after)
+        frames[part.rows] = part.frames.start + order[np.where(is_left, left, right)]
+    return frames
 
 
 def _median_step(times: Times, default: float) -> float:
@@ -271,16 +333,9 @@ def _nearest_frames(
     file: Path, column: str, row_times: Times, factor: float, known: RecordingTimes
 ) -> Frames:
     """(rows,) the frame of each row, whose times times `factor` are in the frames' unit."""
-    # The store's own times need not be in order: frames are found among sorted ones.
-    order = np.argsort(known.times, kind="stable")
-    ordered = known.times[order]
     # From here on all times are in the frames' unit.
     times = row_times * factor
-    # The two neighbours of each time, and the nearer of them.
-    right = np.clip(np.searchsorted(ordered, times), 1, max(len(ordered) - 1, 1))
-    candidates = np.stack([right - 1, np.minimum(right, len(ordered) - 1)])
-    nearer = np.abs(ordered[candidates] - times).argmin(axis=0)
-    frames: Frames = order[candidates[nearer, np.arange(len(times))]].astype(np.int64)
+    frames = nearest_frames(times, known, known.parts(file, column, row_times))
     late = known.times[frames] - times
     if known.column is None:
         # Times that were cut off, 66 ms for 66.67, lie up to a whole last digit before the frame's.

@@ -14,7 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from va_search.data.arrays import Floats
-from va_search.data.clock import PER_SECOND, SAME_TIME, Frames, RecordingTimes, Times
+from va_search.data.clock import (
+    PER_SECOND,
+    SAME_TIME,
+    Frames,
+    Part,
+    RecordingTimes,
+    Times,
+    nearest_frames,
+)
 from va_search.data.column_names import unit_of
 from va_search.data.problems import exact
 from va_search.data.readers import read_numbers, wrong_rows
@@ -28,20 +36,23 @@ REACHED = 0.5
 @dataclass(frozen=True)
 class RowTimes:
     """Rows of one file by time: `times` (rows,) in the unit of the recording's times, `frames`
-    (rows,) the nearest frame of each, `apart` (rows,) how much later than it the row is."""
+    (rows,) the nearest frame of each, `apart` (rows,) how much later than it the row is. `parts`
+    are those in which the recording's clock runs on."""
 
     known: RecordingTimes
     times: Times
     frames: Frames
     apart: Floats
+    parts: tuple[Part, ...]
 
     @property
     def step(self) -> float:
         """Median step from row to row; 1 of fewer than two rows."""
-        distinct = np.unique(self.times)
-        if len(distinct) < 2:
+        steps = [np.diff(np.unique(self.times[part.rows])) for part in self.parts]
+        inside = np.concatenate(steps)
+        if not inside.size:
             return 1.0
-        return float(np.median(np.diff(distinct))) / self.known.interval
+        return float(np.median(inside)) / self.known.interval
 
     @property
     def has_the_frames_rate(self) -> bool:
@@ -69,10 +80,11 @@ def rows_by_time(file: Path, column: str, known: RecordingTimes) -> RowTimes:
     either it must be the only one in which every row has a frame and rows span half of the
     recording. InputError where rows have no frame, or the unit can't be told."""
     row_times = read_numbers(file, [column])[:, 0]
+    parts = tuple(known.parts(file, column, row_times))
     readings = {}
     for unit in _units(column, known):
         factor = 1.0 if unit == known.unit else known.units_per_second / PER_SECOND[unit]
-        readings[unit] = _nearest(row_times * factor, known)
+        readings[unit] = _nearest(row_times * factor, known, parts)
     fitting = {unit: rows for unit, rows in readings.items() if (np.abs(rows.apart) <= HALF).all()}
     if len(fitting) > 1:
         # In too small a unit all rows are near the first frame.
@@ -106,11 +118,7 @@ def _units(column: str, known: RecordingTimes) -> list[str]:
     return list(PER_SECOND)
 
 
-def _nearest(times: Times, known: RecordingTimes) -> RowTimes:
-    order = np.argsort(known.times, kind="stable")
-    ordered = known.times[order]
-    right = np.searchsorted(ordered, times).clip(0, len(ordered) - 1)
-    left = (right - 1).clip(0)
-    is_left = np.abs(times - ordered[left]) <= np.abs(ordered[right] - times)
-    frames: Frames = order[np.where(is_left, left, right)].astype(np.int64)
-    return RowTimes(known, times, frames, (times - known.times[frames]) / known.interval)
+def _nearest(times: Times, known: RecordingTimes, parts: tuple[Part, ...]) -> RowTimes:
+    frames = nearest_frames(times, known, parts)
+    apart = (times - known.times[frames]) / known.interval
+    return RowTimes(known, times, frames, apart, parts)

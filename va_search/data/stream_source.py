@@ -100,8 +100,8 @@ class StreamSource:
         if not len(samples.times):
             rows = "no row of it" if not samples.missing else "no row of it that is whole"
             raise InputError(
-                f"{stream_file.file}: {key}: {rows}, so the whole stream is missing; a store can't "
-                "hold that yet: leave the recording or the feature set out"
+                f"{stream_file.file}: {key}: {rows}, so the whole stream is missing, and "
+                "an import of streams needs some of each: leave the recording or the feature set out"
             )
         self._refuse_other_unit(key, stream_file.file, samples)
         return samples
@@ -227,8 +227,8 @@ def _find_files(source: StreamSource) -> list[str]:
             name = f"recording {recording.name!r}: {key}"
             if key.startswith("features."):
                 problems.append(
-                    f"{name}: {text}; a store can't hold a recording of which a whole stream is "
-                    "missing: leave out the one or the other"
+                    f"{name}: {text}; an import of streams takes no recording of which a whole "
+                    "stream is missing: leave out the one or the other"
                 )
             elif recording.split != "test" and is_unlabelled:
                 problems.append(f"{name}: {text}; only test recordings may have no labels")

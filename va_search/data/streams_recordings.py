@@ -14,7 +14,7 @@ from va_search.data.readers import read_header, read_texts
 from va_search.data.streams_document import RATER, StreamsDocument
 from va_search.data.text_layout import EMPTY
 from va_search.errors import InputError
-from va_search.files import checked_name
+from va_search.files import file_name_of
 
 REQUIRED = ("recording", "subject", "split")
 KNOWN = (*REQUIRED, "fold", "video", "stimulus")
@@ -35,9 +35,11 @@ class StreamedRecording:
     cells: tuple[tuple[str, str], ...]
 
     def fill(self, pattern: str) -> str:
-        """A pattern of files with the recording's cells."""
+        """A pattern of files with the recording's cells, each as a part of a path that every file
+        system allows (`file_name_of`)."""
         for column, text in self.cells:
-            pattern = pattern.replace(f"{{{column}}}", text)
+            if f"{{{column}}}" in pattern:
+                pattern = pattern.replace(f"{{{column}}}", file_name_of(text))
         return pattern
 
     def source(self, frames_per_second: float, files: tuple[Path, ...]) -> Source:
@@ -82,7 +84,9 @@ def read_streamed_recordings(
         try:
             recording = _recording(row)
             for name in sorted(used - {RATER}):
-                checked_name(row[name], name)  # it becomes a part of a path
+                if not row[name]:
+                    raise InputError(f"{name} is empty, and names of files are made of it")
+                file_name_of(row[name])  # it becomes a part of a path
             refuse(check_sources([recording.source(1.0, ())]))
         except InputError as error:
             problems += [f"{path}:{line}: {problem}" for problem in error.problems]
@@ -140,7 +144,7 @@ def _recording(row: dict[str, str]) -> StreamedRecording:
         )
     if row["recording"]:
         try:
-            checked_name(row["recording"], "recording")
+            file_name_of(row["recording"])
         except InputError as error:
             problems += error.problems
     fold = None

@@ -240,13 +240,15 @@ def _write(bank: Bank, study: str, model: str, outside: Outside, store: Store) -
 
 def _trial(study: str, name: str, outside: Outside, store: Store) -> Trial:
     """Return an outside model as a trial; `content` is a hash of its predictions, `best` is on
-    validation, its score the mean over the targets that it predicts."""
+    validation, with a score where it predicts all targets of the store."""
     validation = outside.values["validation"]
     best = {}
     for index, target in enumerate(outside.targets):
         value = ccc(validation[:, index], _labels_of(target, store))
         best[target.name] = Best(_defined(value))
-    best[SCORE] = Best(sum(each.ccc for each in best.values()) / len(best))
+    # A mean over other targets than all would be compared with scores that it is none of.
+    if outside.targets == store.targets:
+        best[SCORE] = Best(sum(each.ccc for each in best.values()) / len(best))
     content = hashlib.sha256()
     for values in outside.values.values():
         content.update(np.ascontiguousarray(values).tobytes())

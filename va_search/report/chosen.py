@@ -84,7 +84,10 @@ def summary_paragraphs(gathered: Gathered, chosen: ChosenEnsemble) -> list[str]:
         if len(wanted) > 1:
             wanted = {SCORE: all_targets(gathered.targets), **wanted}
         for measure, words in wanted.items():
-            best = max(gathered.on_main_fold, key=lambda trial: trial.ccc(measure) or 0.0)
+            measured = [each for each in gathered.on_main_fold if each.ccc(measure) is not None]
+            if not measured:
+                continue
+            best = max(measured, key=lambda trial: trial.ccc(measure) or 0.0)
             bests.append(f"for {words} {best.id} ({measure} {number(best.ccc(measure))})")
         paragraphs.append(f"Best single trials, in-sample: {', '.join(bests)}.")
     return paragraphs + list(map(sentence, searched_now(gathered.home, sorted(searching))))

@@ -85,12 +85,13 @@ class Gathered:
 
     @property
     def scored(self) -> list[Trial]:
-        """Trials with a validation score."""
-        return [trial for trial in self.trials if trial.score is not None]
+        """Trials that were validated. A model from elsewhere that predicts some of the targets is
+        one of them, and has no score."""
+        return [trial for trial in self.trials if trial.best]
 
     @property
     def unscored(self) -> list[Trial]:
-        return [trial for trial in self.trials if trial.score is None]
+        return [trial for trial in self.trials if not trial.best]
 
     @cached_property
     def main_fold(self) -> str | int:

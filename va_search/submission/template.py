@@ -199,16 +199,20 @@ def _at_times(rows: RowTimes, values: Values) -> Values:
     rows come faster than frames."""
     if rows.step >= 1 - SAME_TIME:
         return values[rows.frames]
-    order = np.argsort(rows.known.times, kind="stable")
-    times = rows.known.times[order]
-    columns = [np.interp(rows.times, times, column[order]) for column in values.T]
-    between = np.stack(columns, axis=1)
-    # Nothing is carried across a gap: there the nearest frame's value is held.
-    right = np.searchsorted(times, rows.times).clip(1, max(len(times) - 1, 1))
-    is_gap = np.zeros(len(rows.times), dtype=bool)
-    if len(times) > 1:
+    between = np.empty((len(rows.times), values.shape[1]))
+    for part in rows.parts:
+        own = rows.known.times[part.frames]
+        order = np.argsort(own, kind="stable")
+        times, row_times = own[order], rows.times[part.rows]
+        columns = [np.interp(row_times, times, column[order]) for column in values[part.frames].T]
+        between[part.rows] = np.stack(columns, axis=1)
+        if len(times) < 2:
+            continue
+        # Nothing is carried across a gap: there the nearest frame's value is held.
+        right = np.searchsorted(times, row_times).clip(1, len(times) - 1)
         is_gap = times[right] - times[right - 1] > 1.5 * rows.known.interval
-    between[is_gap] = values[rows.frames[is_gap]]
+        nearest = values[rows.frames[part.rows]]
+        between[part.rows][is_gap] = nearest[is_gap]
     return between
 
 

@@ -115,7 +115,8 @@ def find_predictions(gathered: Gathered, chosen: ChosenEnsemble) -> PredictedCur
             return _of_ensemble(chosen.ensemble, bank, store)
         except InputError as error:
             reason = f"Ensemble {chosen.ensemble.name}: {error.problems[0]}. "
-    best = max(gathered.on_main_fold, key=lambda trial: trial.score or 0.0, default=None)
+    whole = [trial for trial in gathered.on_main_fold if trial.score is not None]
+    best = max(whole, key=lambda trial: trial.score or 0.0, default=None)
     if best is None:
         return reason + "No complete trial has predictions on validation."
     recordings = store.fold(validated_fold(best)).validation

@@ -102,7 +102,7 @@ def _study_row(study: StudyState) -> TableRow:
     counts = (
         len(study.trials),
         sum(bool(trial.stopped) for trial in study.trials),
-        sum(trial.score is None for trial in study.trials),
+        sum(not trial.best for trial in study.trials),
         sum(trial.settings is None for trial in study.trials),
         len(study.failed),
         len(study.missing),

@@ -116,8 +116,9 @@ def best_trials_table(best: Sequence[Trial], measure: str, most_settings: int = 
     title = f"Best trials by {measure}"
     if not best:
         return Table(title, missing=Missing("No trial with a validation score is complete yet."))
-    # Trials of one study are of one store, so all have the same targets.
-    targets = best[0].target_names
+    # Trials of one study are of one store. Those of a search predict all of its targets, a model
+    # from elsewhere perhaps some.
+    targets = max((trial.target_names for trial in best), key=len)
     names = varying(settings_of(best))[:most_settings]
     rows = []
     for trial in best:
