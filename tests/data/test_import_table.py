@@ -283,8 +283,8 @@ def test_bad_dataset(source: Path, old: str, new: str, message: str) -> None:
     ("line", "message"),
     [
         ("a,s1,clip,0,train,8", "recordings.csv:5: recording 'a' is in line 2 already"),
-        ("d,s1,clip,0,train,8", "recordings.csv:5: recording 'd': expected d.csv or d.parquet in"),
-        ("../c,s1,clip,0,train,8", "recordings.csv:5: recording '../c': expected ../c.csv or"),
+        ("d,s1,clip,0,train,8", "recordings.csv:5: recording 'd': expected d.csv (or "),
+        ("../c,s1,clip,0,train,8", "recordings.csv:5: recording '../c': expected ../c.csv (or "),
         (",s1,clip,0,train,8", "recordings.csv:5: recording is empty"),
         ("x,s1,clip,first,train,8", "recordings.csv:5: fold 'first', expected a whole number"),
         (
