@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from loop_world import callback_of
+from loop_world import callback_of, loop_of
 from trial_world import make_trial
 
 from va_search.data.store import Store, frames_hash
@@ -37,6 +37,7 @@ from va_search.search.events import (
     Refused,
 )
 from va_search.search.failures import IN_A_ROW, SAME_REASON, Outage
+from va_search.search.loop import Loop
 from va_search.search.outcomes import Credit
 from va_search.search.preview import make_preview
 from va_search.search.scheduler import KILLED, Scheduler, Surroundings
@@ -174,6 +175,37 @@ def test_a_trial_is_noted_with_the_choices_it_comes_from_and_an_older_line_still
     ledger.write_text(json.dumps(entry) + "\n")
     first.claims.release_all()
     assert take(make(folds="[0, 1]")) == drawn[0]
+
+
+def test_the_choices_a_trial_comes_from_are_known_after_it_was_resumed(
+    make: Make, tmp_path: Path, tiny_store: Store
+) -> None:
+    """On the official split `averaged_epochs` have no effect: its settings don't show them."""
+    file = tmp_path / "space.yaml"
+    text = SPACE.format(
+        sampler="grid",
+        trials=4,
+        objective="score",
+        rates="[0.1]",
+        folds="[official, train_val_mix]",
+    )
+    file.write_text(f"{text}  averaged_epochs: {{choice: [[1, 2], [3, 5]]}}\n")
+    space = load_space(file, tiny_store)
+    study = make().study
+
+    def begin() -> Scheduler:
+        return Scheduler(study, space, tiny_store)
+
+    _, chosen = space.configurations()
+    official, mix = space.trials(chosen)
+    first = begin()
+    study.ask(first.trial_id(official), official.model_dump(mode="json"), chosen)
+    for _ in range(2):
+        again = begin()
+        assert take(again) == again.trial_id(official)  # and is noted once more
+        again.claims.release_all()
+    last = begin()
+    assert [take(last), take(last)] == [last.trial_id(official), last.trial_id(mix)]
 
 
 def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
@@ -319,6 +351,32 @@ def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_wi
     session.claims.release_all()
     failures.unlink()
     assert take(make()) == trial
+
+
+def test_a_trial_that_cannot_be_noted_between_two_waves_ends_the_search(make: Make) -> None:
+    session = make(trials=3)
+    ledger = session.study.folder / "asked.jsonl"
+    loop = loop_of(session)
+
+    def wave(loop: Loop) -> None:
+        finish(session, take(session))
+        ledger.rename(ledger.with_name("kept.jsonl"))
+        ledger.mkdir()
+
+    loop._next, loop._backend.train = session.ask(), wave  # type: ignore[method-assign]
+    loop.run()
+    assert session.stopping and "asked.jsonl" in str(session.hopeless)
+
+
+def test_a_death_whose_cause_cannot_be_read_ends_the_search(make: Make, tmp_path: Path) -> None:
+    session = make()
+    trial = take(session)
+    log = tmp_path / "error.txt"
+    log.write_text("failure of the machine: {cut off")
+    died = SimpleNamespace(trial_id="1", last_result=None, config={"trial": trial}, error_file=log)
+    callback_of(session).on_trial_error(0, [], died)
+    assert session.stopping and "JSONDecodeError" in str(session.hopeless)
+    assert not session.results.failures
 
 
 def test_a_full_disk_stops_at_once_whatever_was_finished_before(make: Make) -> None:

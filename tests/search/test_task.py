@@ -28,6 +28,10 @@ def test_a_task_travels_as_plain_data() -> None:
         ("t2", {"seed": 1}),
     ]
     assert not task_of().group
+    # A node with an older version of the package must come to the point where it says so.
+    assert Task.from_json({**task.to_json(), "of_a_newer_version": 1}) == Task.from_json(
+        task.to_json()
+    )
 
 
 @pytest.mark.parametrize("targets", [("engagement",), ("valence", "arousal", "stress")])
