@@ -237,3 +237,10 @@ def test_a_lock_file_of_another_user_is_refused_with_its_owner(tmp_path: Path) -
     os.waitpid(child, 0)
     said = os.read(reader, 1000).decode()
     assert "no permission to use this lock file, which belongs to user root" in said
+
+
+def test_a_lock_that_is_released_while_it_is_looked_at_is_not_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda _: True)  # a moment before its holder removed it
+    assert not in_use(tmp_path / "gone.lock")

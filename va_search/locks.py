@@ -145,6 +145,8 @@ def in_use(path: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except FileNotFoundError:  # its holder has released it just now
+        return False
     except PermissionError as error:
         raise InputError(_not_writable(path)) from error
     except OSError as error:

@@ -42,9 +42,9 @@ Make = Callable[..., Scheduler]
 
 @pytest.fixture
 def make(tmp_path: Path, tiny_store: Store) -> Make:
-    """A session of study s on the same home each time, whose space has another budget."""
+    """A scheduler of study s on the same home each time, whose space has another budget."""
 
-    def session(
+    def scheduler(
         budget: str = "{trials: 6}", sampler: str = "grid", study: str = "s", **options: Any
     ) -> Scheduler:
         file = tmp_path / "space.yaml"
@@ -54,22 +54,22 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         named.begin(tiny_store, space.document)
         return Scheduler(named, space, tiny_store, surroundings=Surroundings(**options))
 
-    return session
+    return scheduler
 
 
-def take(session: Scheduler) -> str:
-    drawn = session.ask()
+def take(scheduler: Scheduler) -> str:
+    drawn = scheduler.ask()
     assert drawn is not None
     return drawn[0]
 
 
-def finish(session: Scheduler, trial: str, value: float = 0.5) -> None:
+def finish(scheduler: Scheduler, trial: str, value: float = 0.5) -> None:
     """What an actor does at the end of a training."""
-    store = session.store
+    store = scheduler.store
     record = make_trial(
-        session.study.name,
+        scheduler.study.name,
         trial,
-        settings=session.queue.running[trial],
+        settings=scheduler.queue.running[trial],
         ccc=value,
         seconds=1.0,
         on=store,
@@ -79,12 +79,12 @@ def finish(session: Scheduler, trial: str, value: float = 0.5) -> None:
     for split in ("validation", "test"):
         values = np.zeros((sum(one.frames for one in store.split(split)), 2), dtype=np.float32)
         predictions[split] = Predictions(values, frames_hash(store.split(split)))
-    session.study.bank.write(record, predictions)
-    session.tell(Done(trial))
+    scheduler.study.bank.write(record, predictions)
+    scheduler.tell(Done(trial))
 
 
-def ended(session: Scheduler) -> None:
-    session.claims.release_all()
+def ended(scheduler: Scheduler) -> None:
+    scheduler.claims.release_all()
 
 
 def test_trials_after_the_best_are_counted_in_the_order_of_their_end() -> None:
@@ -102,30 +102,30 @@ def test_trials_after_the_best_are_counted_in_the_order_of_their_end() -> None:
 
 
 def test_a_study_ends_when_it_gets_no_better(make: Make) -> None:
-    session = make("{trials: 6, no_improvement: 2}")
+    scheduler = make("{trials: 6, no_improvement: 2}")
     for value in (0.5, 0.4, 0.6, 0.6):
-        assert session.enough is None
-        finish(session, take(session), value)
-    running = take(session)
-    finish(session, running, 0.1)
-    assert session.ask() is None and not session.waiting
-    assert session.enough is not None and "no_improvement" in session.enough
-    ended(session)
+        assert scheduler.enough is None
+        finish(scheduler, take(scheduler), value)
+    running = take(scheduler)
+    finish(scheduler, running, 0.1)
+    assert scheduler.ask() is None and not scheduler.waiting
+    assert scheduler.enough is not None and "no_improvement" in scheduler.enough
+    ended(scheduler)
     again = make("{trials: 6, no_improvement: 2}")
-    assert again.enough == session.enough and again.ask() is None
+    assert again.enough == scheduler.enough and again.ask() is None
     longer = make("{trials: 6, no_improvement: 3}")
     finish(longer, take(longer), 0.9)
     assert longer.enough is None
 
 
 def test_a_better_trial_that_was_running_starts_the_count_anew(make: Make) -> None:
-    session = make("{trials: 6, no_improvement: 1}")
-    best, worse, late = take(session), take(session), take(session)
-    finish(session, best, 0.5)
-    finish(session, worse, 0.4)
-    assert session.ask() is None
-    finish(session, late, 0.7)
-    assert session.ask() is not None
+    scheduler = make("{trials: 6, no_improvement: 1}")
+    best, worse, late = take(scheduler), take(scheduler), take(scheduler)
+    finish(scheduler, best, 0.5)
+    finish(scheduler, worse, 0.4)
+    assert scheduler.ask() is None
+    finish(scheduler, late, 0.7)
+    assert scheduler.ask() is not None
 
 
 def test_without_validation_nothing_improves(tmp_path: Path, tiny_store: Store) -> None:
@@ -153,21 +153,21 @@ def test_a_request_to_stop_is_heeded_soon_and_only_by_a_search(
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr(interruption.time, "monotonic", lambda: clock[0])
-    session = make()
-    assert not session.study.ask_to_stop() and not session.study.stop_asked
-    with session.study.searching():
-        assert session.study.is_searched and session.study.ask_to_stop()
+    scheduler = make()
+    assert not scheduler.study.ask_to_stop() and not scheduler.study.stop_asked
+    with scheduler.study.searching():
+        assert scheduler.study.is_searched and scheduler.study.ask_to_stop()
         clock[0] = 10.0
-        session.stop.heed()
-        assert session.stopping and session.stop.by_command and session.ask() is None
-    session.study.forget_stop()
+        scheduler.stop.heed()
+        assert scheduler.stopping and scheduler.stop.by_command and scheduler.ask() is None
+    scheduler.study.forget_stop()
     clock[0] = 20.0
-    session.stop.heed()
-    assert session.stopping
+    scheduler.stop.heed()
+    assert scheduler.stopping
 
 
-def fail(session: Scheduler, trial: str) -> None:
-    session.tell(Failed(trial, "Traceback\nValueError: no"))
+def fail(scheduler: Scheduler, trial: str) -> None:
+    scheduler.tell(Failed(trial, "Traceback\nValueError: no"))
 
 
 def test_retry_hands_out_what_failed_or_was_begun_whatever_the_budget(make: Make) -> None:
@@ -187,11 +187,11 @@ def test_retry_hands_out_what_failed_or_was_begun_whatever_the_budget(make: Make
 
 
 def test_the_space_of_a_study_is_read_from_its_own_file(make: Make, tiny_store: Store) -> None:
-    session = make()
-    document = session.study.document()["space"]
-    found = read_space(document, tiny_store, path=session.study.folder / "study.json", name="s")
-    assert found.document == session.space.document
-    assert list(found.configurations()) == list(session.space.configurations())
+    scheduler = make()
+    document = scheduler.study.document()["space"]
+    found = read_space(document, tiny_store, path=scheduler.study.folder / "study.json", name="s")
+    assert found.document == scheduler.space.document
+    assert list(found.configurations()) == list(scheduler.space.configurations())
 
 
 @contextmanager
@@ -259,10 +259,10 @@ def invoke(*arguments: str) -> tuple[int, dict[str, Any], str]:
 def test_a_password_of_the_tracking_uri_is_neither_told_nor_kept(
     make: Make, tmp_path: Path
 ) -> None:
-    session = make("{trials: 1}")
-    finish(session, take(session))
-    ended(session)
-    where = ["--data", str(session.store.path), "--home", str(tmp_path / "home")]
+    scheduler = make("{trials: 1}")
+    finish(scheduler, take(scheduler))
+    ended(scheduler)
+    where = ["--data", str(scheduler.store.path), "--home", str(tmp_path / "home")]
     uri = "http://user:se%5Ecret@127.0.0.1:9/logs"
     code, document, text = invoke(
         "search", str(tmp_path / "space.yaml"), "--study", "s", *where, "--tracking-uri", uri
@@ -284,13 +284,13 @@ def test_the_commands(make: Make, tmp_path: Path, tiny_store: Store) -> None:
     for command in ("stop", "retry"):
         code, document, _ = invoke(command, "nowhere", *home)
         assert code == 2 and "nowhere" in document["error"]
-    session = make()
+    scheduler = make()
     code, document, text = invoke("stop", "s", *home)
     assert (code, document["searching"]) == (0, False) and "nothing is searching" in text
-    assert not (session.study.folder / "stop").exists()
-    with session.study.searching():
+    assert not (scheduler.study.folder / "stop").exists()
+    with scheduler.study.searching():
         code, document, text = invoke("stop", "s", *home)
-    assert (code, document["searching"]) == (0, True) and session.study.stop_asked
+    assert (code, document["searching"]) == (0, True) and scheduler.study.stop_asked
     where = ["--data", str(tiny_store.path), "--study", "s", *home]
     code, document, text = invoke("search", str(tmp_path / "space.yaml"), *where, "--dry-run")
     assert (code, document["to_train"], len(document["next"])) == (0, 6, 6)
@@ -313,12 +313,12 @@ def test_a_search_that_ended_too_soon_is_not_done(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: int
 ) -> None:
     """As if Ray had ended, and told nothing of the trials."""
-    session = make()
+    scheduler = make()
     for _ in range(complete):
-        finish(session, take(session))
-    ended(session)
+        finish(scheduler, take(scheduler))
+    ended(scheduler)
     monkeypatch.setattr("va_search.search.run.train", lambda *_: None)
-    where = ["--data", str(session.store.path), "--study", "s", "--home", str(tmp_path / "home")]
+    where = ["--data", str(scheduler.store.path), "--study", "s", "--home", str(tmp_path / "home")]
     code, document, text = invoke("search", str(tmp_path / "space.yaml"), *where)
     assert (code, document["exit_code"]) == (1, 1)
     assert (document["planned"], document["complete"], document["missing"]) == (
@@ -334,7 +334,7 @@ def test_a_search_that_ended_too_soon_is_not_done(
 
 
 def test_a_dry_run_of_many_says_how_many_it_does_not_show(make: Make, tmp_path: Path) -> None:
-    session = make()
+    scheduler = make()
     file = tmp_path / "space.yaml"
     file.write_text(
         file.read_text().replace(
@@ -344,7 +344,7 @@ def test_a_dry_run_of_many_says_how_many_it_does_not_show(make: Make, tmp_path: 
     file.write_text(file.read_text().replace("trials: 6", "trials: 25"))
     where = [
         "--data",
-        str(session.store.path),
+        str(scheduler.store.path),
         "--study",
         "s",
         "--home",

@@ -21,7 +21,7 @@ from va_search.predictions.bank import Bank
 from va_search.search.events import Died, Done
 from va_search.search.machine import check_fusing
 from va_search.search.proposals import AskedTrial
-from va_search.search.ray_backend import fused_actor as fused_trial
+from va_search.search.ray_backend import fused_actor
 from va_search.search.ray_backend.fused_actor import FusedActor
 from va_search.search.scheduler import Scheduler
 from va_search.search.space import load_space
@@ -51,7 +51,7 @@ Make = Callable[..., Scheduler]
 
 @pytest.fixture
 def make(tmp_path: Path, tiny_store: Store) -> Make:
-    def session(home: str = "home", extra: str = "", **said: Any) -> Scheduler:
+    def scheduler(home: str = "home", extra: str = "", **said: Any) -> Scheduler:
         file = tmp_path / "space.yaml"
         words = {
             "folds": "[official]",
@@ -66,12 +66,12 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         study.begin(tiny_store, space.document)
         return Scheduler(study, space, tiny_store)
 
-    return session
+    return scheduler
 
 
-def group(session: Scheduler, most: int) -> list[AskedTrial]:
-    first = session.ask()
-    return [] if first is None else [first, *session.ask_partners(first[1], most - 1)]
+def group(scheduler: Scheduler, most: int) -> list[AskedTrial]:
+    first = scheduler.ask()
+    return [] if first is None else [first, *scheduler.ask_partners(first[1], most - 1)]
 
 
 def seeds(drawn: list[AskedTrial]) -> list[tuple[float, Any, int]]:
@@ -84,28 +84,28 @@ def test_every_encoder_that_carries_no_state_can_be_fused() -> None:
 
 
 def test_seeds_of_one_configuration_and_fold_are_handed_out_together(make: Make) -> None:
-    session = make(folds="[0, 1]", rates="0.001")
-    assert seeds(group(session, 8)) == [(0.001, 0, 0), (0.001, 0, 1), (0.001, 0, 2)]
-    assert seeds(group(session, 2)) == [(0.001, 1, 0), (0.001, 1, 1)]
-    assert seeds(group(session, 2)) == [(0.001, 1, 2)]
-    assert group(session, 2) == []
-    assert len(session.queue.running) == 6
+    scheduler = make(folds="[0, 1]", rates="0.001")
+    assert seeds(group(scheduler, 8)) == [(0.001, 0, 0), (0.001, 0, 1), (0.001, 0, 2)]
+    assert seeds(group(scheduler, 2)) == [(0.001, 1, 0), (0.001, 1, 1)]
+    assert seeds(group(scheduler, 2)) == [(0.001, 1, 2)]
+    assert group(scheduler, 2) == []
+    assert len(scheduler.queue.running) == 6
 
 
 def test_recurrent_encoders_are_handed_out_one_by_one(make: Make) -> None:
-    session = make(encoder="{choice: [gru, transformer]}", rates="0.001")
-    sizes = [len(group(session, 3)) for _ in range(4)]
+    scheduler = make(encoder="{choice: [gru, transformer]}", rates="0.001")
+    sizes = [len(group(scheduler, 3)) for _ in range(4)]
     assert sizes == [1, 1, 1, 3]
 
 
 def test_what_another_process_trains_is_left_to_it(make: Make) -> None:
-    session, other = make(rates="0.001"), make(rates="0.001")
+    scheduler, other = make(rates="0.001"), make(rates="0.001")
     assert len(group(other, 1)) == 1
-    drawn = session.ask()
-    assert drawn is None and session.waiting
-    drawn = session.ask()
+    drawn = scheduler.ask()
+    assert drawn is None and scheduler.waiting
+    drawn = scheduler.ask()
     assert drawn is not None
-    assert seeds([drawn, *session.ask_partners(drawn[1], 8)]) == [
+    assert seeds([drawn, *scheduler.ask_partners(drawn[1], 8)]) == [
         (0.001, "official", 1),
         (0.001, "official", 2),
     ]
@@ -134,9 +134,9 @@ def test_where_nothing_can_be_fused_it_is_refused(
         check_fusing(space, 2)
 
 
-def actor_of(session: Scheduler, drawn: list[AskedTrial]) -> FusedActor:
+def actor_of(scheduler: Scheduler, drawn: list[AskedTrial]) -> FusedActor:
     """What Ray would make of a group, without its process."""
-    task = tasks_of(session, checkpoint_seconds=0.0).task(drawn[0], drawn[1:])
+    task = tasks_of(scheduler, checkpoint_seconds=0.0).task(drawn[0], drawn[1:])
     actor = FusedActor.__new__(FusedActor)
     actor.setup(task.to_json())
     return actor
@@ -149,24 +149,24 @@ def to_its_end(actor: FusedActor) -> dict[str, Any]:
 
 
 def test_each_trial_of_a_group_is_complete_and_as_trained_alone(make: Make) -> None:
-    session, single = make("home", rates="0.001"), make("other", rates="0.001")
-    drawn = group(session, 3)
-    report = to_its_end(actor_of(session, drawn))
+    scheduler, single = make("home", rates="0.001"), make("other", rates="0.001")
+    drawn = group(scheduler, 3)
+    report = to_its_end(actor_of(scheduler, drawn))
     assert report["failures"] == {}
     for trial, settings in group(single, 3):
         to_its_end(actor_of(single, [AskedTrial(trial, settings)]))
-        one, other = (each.study.bank.trial("s", trial) for each in (session, single))
+        one, other = (each.study.bank.trial("s", trial) for each in (scheduler, single))
         assert one.score == pytest.approx(other.score, abs=2e-4)
         assert one.epochs == 4 and "2 other seeds" in one.remarks[0]
     for trial, _ in drawn:
-        session.tell(Done(trial))
-    assert session.results.finished == {trial for trial, _ in drawn}
-    assert not list((session.study.folder / "running").glob("*"))
+        scheduler.tell(Done(trial))
+    assert scheduler.results.finished == {trial for trial, _ in drawn}
+    assert not list((scheduler.study.folder / "running").glob("*"))
 
 
 def test_one_that_diverges_fails_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = make(rates="0.001")
-    drawn = group(session, 3)
+    scheduler = make(rates="0.001")
+    drawn = group(scheduler, 3)
     learn = fused_module.Fused._learn
 
     def spoil(self: Any, sums: Any) -> None:
@@ -175,10 +175,10 @@ def test_one_that_diverges_fails_alone(make: Make, monkeypatch: pytest.MonkeyPat
             sums[1].loss = float("nan")
 
     monkeypatch.setattr(fused_module.Fused, "_learn", spoil)
-    report = to_its_end(actor_of(session, drawn))
+    report = to_its_end(actor_of(scheduler, drawn))
     assert list(report["failures"]) == [drawn[1][0]]
     assert "the loss became nan in epoch 1" in report["failures"][drawn[1][0]]
-    bank = Bank(session.study.home.bank)
+    bank = Bank(scheduler.study.home.bank)
     assert [bank.is_complete("s", trial) for trial, _ in drawn] == [True, False, True]
 
 
@@ -187,9 +187,9 @@ def test_what_ends_the_group_fails_each_of_it(make: Make, monkeypatch: pytest.Mo
         raise MemoryError("too little memory for 3 models")
 
     monkeypatch.setattr(fused_module.Fused, "_learn", no_memory)
-    session = make(rates="0.001")
-    drawn = group(session, 3)
-    report = to_its_end(actor_of(session, drawn))
+    scheduler = make(rates="0.001")
+    drawn = group(scheduler, 3)
+    report = to_its_end(actor_of(scheduler, drawn))
     assert set(report["failures"]) == {trial for trial, _ in drawn}
     assert all("too little memory" in text for text in report["failures"].values())
 
@@ -198,55 +198,57 @@ def test_a_group_that_ends_in_the_middle_goes_on_from_its_checkpoints(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("va_search.search.ray_backend.fused_actor.REPORT_SECONDS", 0.0)
-    session = make(rates="0.001")
-    drawn = group(session, 3)
-    first = actor_of(session, drawn)
+    scheduler = make(rates="0.001")
+    drawn = group(scheduler, 3)
+    first = actor_of(scheduler, drawn)
     assert not first.step()["done"]
     first.cleanup()
-    assert len(list((session.study.folder / "running").glob("*/checkpoint.safetensors"))) == 3
-    to_its_end(actor_of(session, drawn[:2]))  # a later search may put it together otherwise
-    to_its_end(actor_of(session, drawn[2:]))
+    assert len(list((scheduler.study.folder / "running").glob("*/checkpoint.safetensors"))) == 3
+    to_its_end(actor_of(scheduler, drawn[:2]))  # a later search may put it together otherwise
+    to_its_end(actor_of(scheduler, drawn[2:]))
     for trial, _ in drawn:
-        record = session.study.bank.trial("s", trial)
+        record = scheduler.study.bank.trial("s", trial)
         assert record.resumed_at == [1]
         assert [epoch.epoch for epoch in record.history] == [1, 2, 3, 4]
-        values = session.study.bank.read("s", trial, "test", frames_hash=record.frames_hash("test"))
+        values = scheduler.study.bank.read(
+            "s", trial, "test", frames_hash=record.frames_hash("test")
+        )
         assert np.isfinite(values).all()
 
 
 def test_a_group_that_finds_no_room_is_only_written_the_next_time(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = make(rates="0.001")
-    drawn = group(session, 3)
-    write = fused_trial.write_trial
+    scheduler = make(rates="0.001")
+    drawn = group(scheduler, 3)
+    write = fused_actor.write_trial
 
     def room_for_one(fit: Any, task: Task, **options: Any) -> None:
         if task.trial != drawn[0].id:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(fit, task, **options)
 
-    actor = actor_of(session, drawn)
+    actor = actor_of(scheduler, drawn)
     with monkeypatch.context() as patch:
-        patch.setattr(fused_trial, "write_trial", room_for_one)
+        patch.setattr(fused_actor, "write_trial", room_for_one)
         while "outage" not in (report := actor.step()):
             pass
     assert report["outage"]["kind"] == "disk" and not report["done"]
     trial = SimpleNamespace(
         trial_id="1",
         last_result=report,
-        config=tasks_of(session).task(drawn[0], drawn[1:]).to_json(),
+        config=tasks_of(scheduler).task(drawn[0], drawn[1:]).to_json(),
     )
-    watched = callback_of(session)
+    watched = callback_of(scheduler)
     watched.on_trial_result(0, [], trial, report)
     watched.on_trial_error(0, [], trial)  # its process ends
     assert (
-        session.results.finished == {drawn[0][0]}
-        and not session.results.failures
-        and session.study.failures() == []
+        scheduler.results.finished == {drawn[0][0]}
+        and not scheduler.results.failures
+        and scheduler.study.failures() == []
     )
-    assert session.hopeless is not None and "No space left" in session.hopeless
-    session.claims.release_all()
+    assert scheduler.hopeless is not None and "No space left" in scheduler.hopeless
+    scheduler.claims.release_all()
     again = make(rates="0.001")
     to_its_end(actor_of(again, group(again, 2)))
     for trial_id, _ in drawn[1:]:
@@ -254,8 +256,8 @@ def test_a_group_that_finds_no_room_is_only_written_the_next_time(
 
 
 def test_a_group_whose_process_died_is_put_together_again(make: Make) -> None:
-    session = make(rates="0.001")
-    drawn = group(session, 3)
-    session.tell(Died(tuple(trial for trial, _ in drawn), "the trial's process died"))
-    assert [trial for trial, _ in group(session, 3)] == [trial for trial, _ in drawn]
-    assert session.queue.recovered == 1
+    scheduler = make(rates="0.001")
+    drawn = group(scheduler, 3)
+    scheduler.tell(Died(tuple(trial for trial, _ in drawn), "the trial's process died"))
+    assert [trial for trial, _ in group(scheduler, 3)] == [trial for trial, _ in drawn]
+    assert scheduler.queue.recovered == 1

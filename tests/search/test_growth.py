@@ -31,7 +31,7 @@ settings:
 
 
 @pytest.fixture
-def session(tmp_path: Path, tiny_store: Store) -> Scheduler:
+def scheduler(tmp_path: Path, tiny_store: Store) -> Scheduler:
     (tmp_path / "space.yaml").write_text(SPACE)
     space = load_space(tmp_path / "space.yaml", tiny_store)
     study = Study(Home(tmp_path / "home"), "s")
@@ -39,7 +39,7 @@ def session(tmp_path: Path, tiny_store: Store) -> Scheduler:
     return Scheduler(study, space, tiny_store)
 
 
-def complete(session: Scheduler, trial: str, settings: TrialSettings, value: float) -> Trial:
+def complete(scheduler: Scheduler, trial: str, settings: TrialSettings, value: float) -> Trial:
     finished_at = f"2026-01-01T00:00:00.{int(value * 100):03}+00:00"
     history = [Epoch(1, 0.5, score=value)] * 200
     return make_trial(
@@ -53,23 +53,23 @@ def complete(session: Scheduler, trial: str, settings: TrialSettings, value: flo
     )
 
 
-def test_a_session_keeps_little_of_a_finished_trial(session: Scheduler) -> None:
+def test_a_scheduler_keeps_little_of_a_finished_trial(scheduler: Scheduler) -> None:
     for value in (0.3, 0.9, 0.6):
-        drawn = session.ask()
+        drawn = scheduler.ask()
         assert drawn is not None
         trial, settings = drawn
-        session.study.bank.write(complete(session, trial, settings, value), {})
-        session.tell(Done(trial))
-    session.claims.release_all()
-    again = Scheduler(session.study, session.space, session.store)
-    for one in (session, again):
+        scheduler.study.bank.write(complete(scheduler, trial, settings, value), {})
+        scheduler.tell(Done(trial))
+    scheduler.claims.release_all()
+    again = Scheduler(scheduler.study, scheduler.space, scheduler.store)
+    for one in (scheduler, again):
         assert len(one.results.finished) == 3
         assert all(len(json.dumps(each.to_json())) < 500 for each in one.results.records.values())
         progress = progress_of(one)
         assert progress.best == {"valence": 0.9, "arousal": 0.45}
 
 
-def test_a_wave_ends_and_the_next_goes_on(session: Scheduler) -> None:
+def test_a_wave_ends_and_the_next_goes_on(scheduler: Scheduler) -> None:
     drawn: list[str] = []
     waves = 0
 
@@ -81,7 +81,7 @@ def test_a_wave_ends_and_the_next_goes_on(session: Scheduler) -> None:
             drawn.append(suggested["trial"])
         assert searcher.suggest("x") == Searcher.FINISHED
 
-    loop = loop_of(session)
-    loop._next, loop._backend.train = session.ask(), wave  # type: ignore[method-assign]
+    loop = loop_of(scheduler)
+    loop._next, loop._backend.train = scheduler.ask(), wave  # type: ignore[method-assign]
     loop.run()
     assert waves == 3 and len(set(drawn)) == len(drawn) == 5

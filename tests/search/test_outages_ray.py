@@ -22,9 +22,9 @@ FAULTY = """
 import sys
 from pathlib import Path
 import torch
-from va_search.search.ray_backend import actor as trial
+from va_search.search.ray_backend import actor
 
-class FaultyActor(trial.TrialActor):
+class FaultyActor(actor.TrialActor):
     broken = False
 
     def _advance(self):
@@ -36,8 +36,8 @@ class FaultyActor(trial.TrialActor):
             raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
         return super()._advance()
 
-trial.TrialActor = FaultyActor
-trial.REPORT_SECONDS = 0.0
+actor.TrialActor = FaultyActor
+actor.REPORT_SECONDS = 0.0
 from va_search.cli.main import app
 app()
 """

@@ -16,7 +16,7 @@ import pytest
 from ray_world import alive, wait_for
 
 from va_search.errors import JobError
-from va_search.search.ray_backend import folder as ray_folder
+from va_search.search.ray_backend import folder as folder_module
 from va_search.search.ray_backend.folder import SESSION_NAME, private_folder, remove_left_folders
 from va_search.search.ray_backend.guard import processes_in
 
@@ -89,7 +89,7 @@ def test_where_no_place_will_do_each_is_named_with_the_way_out(
 ) -> None:
     long = short / ("long" * 20)
     long.mkdir()
-    monkeypatch.setattr(ray_folder, "_places", lambda: [long, Path("/proc/nowhere")])
+    monkeypatch.setattr(folder_module, "_places", lambda: [long, Path("/proc/nowhere")])
     with pytest.raises(JobError) as refused, private_folder():
         pass
     message = str(refused.value)
@@ -101,7 +101,7 @@ def test_where_no_place_will_do_each_is_named_with_the_way_out(
         in message
     )
     limit = int(message.rsplit("at most ", 1)[1].split(maxsplit=1)[0])
-    assert len(f"{'x' * limit}/va-ray-12345678/{SESSION_NAME}") == ray_folder.LONGEST_SOCKET
+    assert len(f"{'x' * limit}/va-ray-12345678/{SESSION_NAME}") == folder_module.LONGEST_SOCKET
 
 
 def test_when_its_process_is_killed_what_writes_there_is_ended_and_the_folder_removed(

@@ -19,8 +19,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted
 from va_search.files import read_json
 from va_search.home import Home
-from va_search.search import machine as resources
-from va_search.search import sizes
+from va_search.search import machine, sizes
 from va_search.search.machine import Options, gpu_problem, gpus_each, gpus_seen, torch_problem
 from va_search.search.readiness import Readiness, check_ready
 from va_search.search.run import Callbacks, Request, run_search
@@ -231,7 +230,7 @@ def test_a_gpu_that_ray_finds_and_torch_can_not_use_is_refused(
 def test_gpus_are_counted_as_the_machine_lists_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "DEVICES", tmp_path)
+    monkeypatch.setattr(machine, "DEVICES", tmp_path)
     for name in ("RAY_OVERRIDE_RESOURCES", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     assert gpus_seen() == 0

@@ -246,7 +246,7 @@ def test_alternatives_are_the_same_trial_under_other_settings(tmp_path: Path, ow
     assert found == {("subject", 30), ("recording", 60), ("subject", 60)}
 
 
-def session_of(
+def scheduler_of(
     tmp_path: Path, store: Store, settings_text: str, study: str = "s", sampler: str = "grid"
 ) -> Scheduler:
     header = "" if sampler == "grid" else "budget: {trials: 8}\n"
@@ -256,11 +256,11 @@ def session_of(
     return Scheduler(named, space, store)
 
 
-def finish(session: Scheduler, trial: str, trial_settings: TrialSettings) -> None:
+def finish(scheduler: Scheduler, trial: str, trial_settings: TrialSettings) -> None:
     """What an actor does at the end of a training, whoever asked for it."""
-    store = session.store
+    store = scheduler.store
     record = make_trial(
-        session.study.name,
+        scheduler.study.name,
         trial,
         settings=trial_settings,
         ccc=0.5,
@@ -273,17 +273,17 @@ def finish(session: Scheduler, trial: str, trial_settings: TrialSettings) -> Non
     for split in ("validation", "test"):
         values = np.zeros((sum(one.frames for one in store.split(split)), 2), dtype=np.float32)
         predictions[split] = Predictions(values, frames_hash(store.split(split)))
-    session.study.bank.write(record, predictions)
+    scheduler.study.bank.write(record, predictions)
 
 
-def drain(session: Scheduler) -> list[TrialSettings]:
-    """Train all that the session hands out; their settings."""
+def drain(scheduler: Scheduler) -> list[TrialSettings]:
+    """Train all that the scheduler hands out; their settings."""
     trained_now = []
-    while (drawn := session.ask()) is not None:
-        finish(session, *drawn)
-        session.tell(Done(drawn[0]))
+    while (drawn := scheduler.ask()) is not None:
+        finish(scheduler, *drawn)
+        scheduler.tell(Done(drawn[0]))
         trained_now.append(drawn[1])
-    session.claims.release_all()
+    scheduler.claims.release_all()
     return trained_now
 
 
@@ -292,20 +292,20 @@ BOTH = "normalise: {choice: [recording, subject]}"
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
 def test_one_trial_of_each_meaning_is_trained(tmp_path: Path, own: Store, sampler: str) -> None:
-    session = session_of(tmp_path, own, BOTH, sampler=sampler)
-    assert sorted(each.learning_rate for each in drain(session)) == [0.1, 0.2]
-    again = session_of(tmp_path, own, BOTH, sampler=sampler)
+    scheduler = scheduler_of(tmp_path, own, BOTH, sampler=sampler)
+    assert sorted(each.learning_rate for each in drain(scheduler)) == [0.1, 0.2]
+    again = scheduler_of(tmp_path, own, BOTH, sampler=sampler)
     assert len(again.results.finished) == 2 and not drain(again)
 
 
 def test_a_bank_from_before_keeps_its_ids_and_each_pair_counts_once(
     tmp_path: Path, own: Store
 ) -> None:
-    session = session_of(tmp_path, own, BOTH)
+    scheduler = scheduler_of(tmp_path, own, BOTH)
     for name in ("recording", "subject"):
         old = TrialSettings(features=("face",), encoder="gru", learning_rate=0.1, normalise=name)
-        finish(session, session.trial_id(old), old)
-    resumed = session_of(tmp_path, own, BOTH)
+        finish(scheduler, scheduler.trial_id(old), old)
+    resumed = scheduler_of(tmp_path, own, BOTH)
     assert len(resumed.results.finished) == 1 and resumed.results.beside == {
         "the same as another one": 1
     }
@@ -317,9 +317,9 @@ def test_a_bank_from_before_keeps_its_ids_and_each_pair_counts_once(
 def test_another_study_s_trial_under_the_other_name_counts(
     tmp_path: Path, own: Store, sampler: str
 ) -> None:
-    first = session_of(tmp_path, own, "normalise: subject", study="first")
+    first = scheduler_of(tmp_path, own, "normalise: subject", study="first")
     assert [each.normalise for each in drain(first)] == ["subject"] * 2
-    second = session_of(tmp_path, own, "normalise: recording", study="second", sampler=sampler)
+    second = scheduler_of(tmp_path, own, "normalise: recording", study="second", sampler=sampler)
     preview = make_preview(second.study.home, second.space, own, study="second")
     if sampler == "grid":
         assert (preview.elsewhere, preview.to_train) == (2, 0)
@@ -327,8 +327,8 @@ def test_another_study_s_trial_under_the_other_name_counts(
 
 
 def test_trials_outside_a_changed_space_are_named(tmp_path: Path, own: Store) -> None:
-    drain(session_of(tmp_path, own, "normalise: {choice: [recording, train, none]}"))
-    narrower = session_of(tmp_path, own, "normalise: train")
+    drain(scheduler_of(tmp_path, own, "normalise: {choice: [recording, train, none]}"))
+    narrower = scheduler_of(tmp_path, own, "normalise: train")
     assert len(narrower.results.finished) == 2 and narrower.results.beside == {
         "outside this space": 4
     }

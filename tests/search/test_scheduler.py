@@ -1,4 +1,4 @@
-"""A session without Ray: what is handed out, what counts, what stops it; real files, real second
+"""A search without Ray: what is handed out, what counts, what stops it; real files, real second
 processes."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from loop_world import callback_of
+from loop_world import callback_of, loop_of
 from trial_world import make_trial
 
 from va_search.data.store import Store, frames_hash
@@ -37,6 +37,7 @@ from va_search.search.events import (
     Refused,
 )
 from va_search.search.failures import IN_A_ROW, SAME_REASON, Outage
+from va_search.search.loop import Loop
 from va_search.search.outcomes import Credit
 from va_search.search.preview import make_preview
 from va_search.search.scheduler import KILLED, Scheduler, Surroundings
@@ -65,7 +66,7 @@ Make = Callable[..., Scheduler]
 
 @pytest.fixture
 def make(tmp_path: Path, tiny_store: Store) -> Make:
-    def session(
+    def scheduler(
         study: str = "s",
         rates: str = "[0.1, 0.2, 0.3, 0.4]",
         trials: int = 4,
@@ -88,18 +89,18 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
             named, space, tiny_store, surroundings=Surroundings(credit=credit, shared=copy)
         )
 
-    return session
+    return scheduler
 
 
 def finish(
-    session: Scheduler, trial: str, value: float = 0.5, settings: dict[str, Any] | None = None
+    scheduler: Scheduler, trial: str, value: float = 0.5, settings: dict[str, Any] | None = None
 ) -> None:
     """What an actor does at the end of a training."""
-    store = session.store
-    settings = settings or session.queue.running[trial].model_dump(mode="json")
+    store = scheduler.store
+    settings = settings or scheduler.queue.running[trial].model_dump(mode="json")
     fold = store.fold(settings["fold"])
     record = make_trial(
-        session.study.name,
+        scheduler.study.name,
         trial,
         settings=settings,
         ccc=value if fold.validation else None,
@@ -112,21 +113,21 @@ def finish(
         values = np.zeros((sum(recording.frames for recording in recordings), 2), dtype=np.float32)
         if recordings:
             predictions[split] = Predictions(values, frames_hash(recordings))
-    session.study.bank.write(record, predictions)
-    session.tell(Done(trial))
+    scheduler.study.bank.write(record, predictions)
+    scheduler.tell(Done(trial))
 
 
-def take(session: Scheduler) -> str:
-    drawn = session.ask()
+def take(scheduler: Scheduler) -> str:
+    drawn = scheduler.ask()
     assert drawn is not None
     return drawn[0]
 
 
 def test_the_budget_bounds_what_is_handed_out(make: Make) -> None:
-    session = make(trials=3)
-    trials = {take(session) for _ in range(3)}
+    scheduler = make(trials=3)
+    trials = {take(scheduler) for _ in range(3)}
     assert len(trials) == 3
-    assert session.ask() is None and not session.waiting
+    assert scheduler.ask() is None and not scheduler.waiting
 
 
 def test_a_second_run_goes_on_with_what_is_open(make: Make) -> None:
@@ -174,6 +175,37 @@ def test_a_trial_is_noted_with_the_choices_it_comes_from_and_an_older_line_still
     ledger.write_text(json.dumps(entry) + "\n")
     first.claims.release_all()
     assert take(make(folds="[0, 1]")) == drawn[0]
+
+
+def test_the_choices_a_trial_comes_from_are_known_after_it_was_resumed(
+    make: Make, tmp_path: Path, tiny_store: Store
+) -> None:
+    """On the official split `averaged_epochs` have no effect: its settings don't show them."""
+    file = tmp_path / "space.yaml"
+    text = SPACE.format(
+        sampler="grid",
+        trials=4,
+        objective="score",
+        rates="[0.1]",
+        folds="[official, train_val_mix]",
+    )
+    file.write_text(f"{text}  averaged_epochs: {{choice: [[1, 2], [3, 5]]}}\n")
+    space = load_space(file, tiny_store)
+    study = make().study
+
+    def begin() -> Scheduler:
+        return Scheduler(study, space, tiny_store)
+
+    _, chosen = space.configurations()
+    official, mix = space.trials(chosen)
+    first = begin()
+    study.ask(first.trial_id(official), official.model_dump(mode="json"), chosen)
+    for _ in range(2):
+        again = begin()
+        assert take(again) == again.trial_id(official)  # and is noted once more
+        again.claims.release_all()
+    last = begin()
+    assert [take(last), take(last)] == [last.trial_id(official), last.trial_id(mix)]
 
 
 def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
@@ -236,9 +268,9 @@ def test_what_another_process_is_training_is_left_to_it(make: Make) -> None:
 
 
 def test_a_dead_process_holds_no_claim(make: Make, tmp_path: Path) -> None:
-    session = make()
-    trial = take(session)
-    session.claims.release_all()
+    scheduler = make()
+    trial = take(scheduler)
+    scheduler.claims.release_all()
     folder = str(tmp_path / "home" / "claims")
     code = (
         "import os; from pathlib import Path; from va_search.search.saves import Claims\n"
@@ -249,13 +281,13 @@ def test_a_dead_process_holds_no_claim(make: Make, tmp_path: Path) -> None:
 
 
 def test_failures_are_kept_and_tried_again_by_the_next_run_only(make: Make) -> None:
-    session = make()
-    failed = take(session)
-    session.tell(Failed(failed, "Traceback …\nValueError: nope\n"))
-    rest = {take(session) for _ in range(3)}
-    assert failed not in rest and session.ask() is None
-    assert session.study.failures()[0].failure.traceback.endswith("ValueError: nope\n")
-    session.claims.release_all()
+    scheduler = make()
+    failed = take(scheduler)
+    scheduler.tell(Failed(failed, "Traceback …\nValueError: nope\n"))
+    rest = {take(scheduler) for _ in range(3)}
+    assert failed not in rest and scheduler.ask() is None
+    assert scheduler.study.failures()[0].failure.traceback.endswith("ValueError: nope\n")
+    scheduler.claims.release_all()
     again = make()
     trial = take(again)
     assert trial == failed
@@ -264,15 +296,15 @@ def test_failures_are_kept_and_tried_again_by_the_next_run_only(make: Make) -> N
 
 
 def test_one_reason_for_all_failures_stops_but_only_then(make: Make) -> None:
-    session = make(rates="[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", trials=6)
+    scheduler = make(rates="[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", trials=6)
     for number in range(SAME_REASON):
-        assert session.hopeless is None
-        session.tell(Failed(take(session), f"Traceback {number}\nOSError: no such store"))
+        assert scheduler.hopeless is None
+        scheduler.tell(Failed(take(scheduler), f"Traceback {number}\nOSError: no such store"))
     assert (
-        session.hopeless
+        scheduler.hopeless
         == f"all {SAME_REASON} trials failed for one reason: OSError: no such store"
     )
-    assert session.ask() is None and not session.waiting
+    assert scheduler.ask() is None and not scheduler.waiting
 
     mixed = make("mixed", rates="[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", trials=6)
     finish(mixed, take(mixed))
@@ -283,10 +315,10 @@ def test_one_reason_for_all_failures_stops_but_only_then(make: Make) -> None:
 
 def test_what_fails_again_as_before_does_not_keep_a_study_from_going_on(make: Make) -> None:
     rates = "[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]"
-    session = make(rates=rates, trials=SAME_REASON)
+    scheduler = make(rates=rates, trials=SAME_REASON)
     for _ in range(SAME_REASON):
-        session.tell(Failed(take(session), "Diverged: the loss became nan in epoch 3"))
-    session.claims.release_all()
+        scheduler.tell(Failed(take(scheduler), "Diverged: the loss became nan in epoch 3"))
+    scheduler.claims.release_all()
 
     again = make(rates=rates, trials=SAME_REASON + 1)
     for _ in range(SAME_REASON):
@@ -306,39 +338,67 @@ def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_wi
     make: Make,
 ) -> None:
     """Tune would take the exception for the trial's own and train it again."""
-    session = make()
-    trial = take(session)
-    failures = session.study.folder / "failures"
+    scheduler = make()
+    trial = take(scheduler)
+    failures = scheduler.study.folder / "failures"
     failures.write_text("a file where a folder must be")
     ended = SimpleNamespace(
         trial_id="1", last_result={"failed": "OSError: no"}, config={"trial": trial}
     )
-    callback_of(session).on_trial_complete(0, [], ended)
-    assert session.stopping and "failures" in str(session.hopeless)
-    assert session.ask() is None
-    session.claims.release_all()
+    callback_of(scheduler).on_trial_complete(0, [], ended)
+    assert scheduler.stopping and "failures" in str(scheduler.hopeless)
+    assert scheduler.ask() is None
+    scheduler.claims.release_all()
     failures.unlink()
     assert take(make()) == trial
 
 
+def test_a_trial_that_cannot_be_noted_between_two_waves_ends_the_search(make: Make) -> None:
+    scheduler = make(trials=3)
+    ledger = scheduler.study.folder / "asked.jsonl"
+    loop = loop_of(scheduler)
+
+    def wave(loop: Loop) -> None:
+        finish(scheduler, take(scheduler))
+        ledger.rename(ledger.with_name("kept.jsonl"))
+        ledger.mkdir()
+
+    loop._next, loop._backend.train = scheduler.ask(), wave  # type: ignore[method-assign]
+    loop.run()
+    assert scheduler.stopping and "asked.jsonl" in str(scheduler.hopeless)
+
+
+def test_a_death_whose_cause_cannot_be_read_ends_the_search(make: Make, tmp_path: Path) -> None:
+    scheduler = make()
+    trial = take(scheduler)
+    log = tmp_path / "error.txt"
+    log.write_text("failure of the machine: {cut off")
+    died = SimpleNamespace(trial_id="1", last_result=None, config={"trial": trial}, error_file=log)
+    callback_of(scheduler).on_trial_error(0, [], died)
+    assert scheduler.stopping and "JSONDecodeError" in str(scheduler.hopeless)
+    assert not scheduler.results.failures
+
+
 def test_a_full_disk_stops_at_once_whatever_was_finished_before(make: Make) -> None:
-    session = make()
-    finish(session, take(session))
-    session.tell(
+    scheduler = make()
+    finish(scheduler, take(scheduler))
+    scheduler.tell(
         MachineFailed(
-            (take(session),), Outage("disk", "bank/x: no space left on the disk", "Traceback …")
+            (take(scheduler),), Outage("disk", "bank/x: no space left on the disk", "Traceback …")
         )
     )
-    assert session.hopeless is not None and "bank/x: no space left on the disk" in session.hopeless
-    assert session.ask() is None and not session.waiting
-    assert session.study.failures() == [] and not session.results.failures
+    assert (
+        scheduler.hopeless is not None and "bank/x: no space left on the disk" in scheduler.hopeless
+    )
+    assert scheduler.ask() is None and not scheduler.waiting
+    assert scheduler.study.failures() == [] and not scheduler.results.failures
 
 
 def test_an_interrupt_hands_out_nothing_more(make: Make) -> None:
-    session = make()
-    take(session)
-    session.stop.interrupt()
-    assert session.ask() is None
+    scheduler = make()
+    take(scheduler)
+    scheduler.stop.interrupt()
+    assert scheduler.ask() is None
 
 
 def test_a_narrower_space_keeps_what_lies_in_it(make: Make) -> None:
@@ -408,100 +468,102 @@ def test_a_damaged_study_file_says_what_to_do(make: Make, content: str) -> None:
 
 
 def test_a_damaged_failure_is_passed_over(make: Make) -> None:
-    session = make()
-    session.tell(Failed(take(session), "x"))
-    (session.study.folder / "failures" / "aa.json").write_text("{")
-    (session.study.folder / "failures" / "bb.json").write_text("[]")
-    assert len(session.study.failures()) == 1
+    scheduler = make()
+    scheduler.tell(Failed(take(scheduler), "x"))
+    (scheduler.study.folder / "failures" / "aa.json").write_text("{")
+    (scheduler.study.folder / "failures" / "bb.json").write_text("[]")
+    assert len(scheduler.study.failures()) == 1
 
 
 def test_a_training_that_ends_without_a_trial_in_the_bank_failed(make: Make) -> None:
-    session = make()
-    session.tell(Done(take(session)))
-    assert "bank does not have" in session.study.failures()[0].failure.traceback
-    given_up = take(session)
-    session.stop.interrupt()
-    session.tell(Done(given_up))
-    assert len(session.study.failures()) == 1
+    scheduler = make()
+    scheduler.tell(Done(take(scheduler)))
+    assert "bank does not have" in scheduler.study.failures()[0].failure.traceback
+    given_up = take(scheduler)
+    scheduler.stop.interrupt()
+    scheduler.tell(Done(given_up))
+    assert len(scheduler.study.failures()) == 1
 
 
 def test_a_trial_that_lost_its_node_before_it_began_is_handed_out_again_a_few_times(
     make: Make,
 ) -> None:
-    session = make(rates="[0.1]", trials=1)
-    trial = take(session)
+    scheduler = make(rates="[0.1]", trials=1)
+    trial = take(scheduler)
     for _ in range(LOSSES):
-        session.tell(Died((trial,), "the node went"))
-        assert not session.queue.running and session.waiting and not session.results.failures
-        assert take(session) == trial
-    assert session.queue.recovered == LOSSES and [asked.id for asked in session.study.asked()] == [
-        trial
-    ]
-    session.tell(Died((trial,), "the node went"))
+        scheduler.tell(Died((trial,), "the node went"))
+        assert not scheduler.queue.running and scheduler.waiting and not scheduler.results.failures
+        assert take(scheduler) == trial
+    assert scheduler.queue.recovered == LOSSES and [
+        asked.id for asked in scheduler.study.asked()
+    ] == [trial]
+    scheduler.tell(Died((trial,), "the node went"))
     assert (
-        session.ask() is None
-        and session.results.failures.total() == 1
-        and not session.queue.running
+        scheduler.ask() is None
+        and scheduler.results.failures.total() == 1
+        and not scheduler.queue.running
     )
 
 
 def test_reasons_that_differ_in_numbers_alone_are_one(make: Make) -> None:
-    session = make()
+    scheduler = make()
     for number in range(SAME_REASON):
-        session.tell(
+        scheduler.tell(
             Failed(
-                take(session),
+                take(scheduler),
                 f"ActorDiedError: actor 6f{number}ab died, pid={number + 70}, {number}.5 GB",
             )
         )
-    assert session.hopeless is not None and f"all {SAME_REASON} trials failed" in session.hopeless
+    assert (
+        scheduler.hopeless is not None and f"all {SAME_REASON} trials failed" in scheduler.hopeless
+    )
 
 
 def test_the_time_is_noted_as_it_goes_not_at_the_end_alone(make: Make) -> None:
-    session = make()
-    session.budget._started -= 100
-    finish(session, take(session))
-    assert 100 <= session.study.document()["seconds"] < 110
-    session.budget.note_time()
-    assert 100 <= session.study.document()["seconds"] < 110
+    scheduler = make()
+    scheduler.budget._started -= 100
+    finish(scheduler, take(scheduler))
+    assert 100 <= scheduler.study.document()["seconds"] < 110
+    scheduler.budget.note_time()
+    assert 100 <= scheduler.study.document()["seconds"] < 110
 
 
 def test_progress_counts(make: Make) -> None:
-    session = make()
-    finish(session, take(session), 0.25)
-    session.tell(Failed(take(session), "x"))
-    take(session)
-    progress = progress_of(session)
+    scheduler = make()
+    finish(scheduler, take(scheduler), 0.25)
+    scheduler.tell(Failed(take(scheduler), "x"))
+    take(scheduler)
+    progress = progress_of(scheduler)
     assert (progress.planned, progress.finished, progress.running, progress.failed) == (4, 1, 1, 1)
     assert progress.best["valence"] == 0.25 and progress.seconds_left is not None
 
 
 def test_time_is_a_budget_too(make: Make, tmp_path: Path) -> None:
-    session = make()
+    scheduler = make()
     file = tmp_path / "space.yaml"
     file.write_text(file.read_text().replace("{trials: 4}", "{hours: 0.5}"))
     timed = Scheduler(
-        session.study,
-        load_space(file, session.store),
-        session.store,
+        scheduler.study,
+        load_space(file, scheduler.store),
+        scheduler.store,
         surroundings=Surroundings(spent=1800),
     )
     assert timed.budget.is_out_of_time and timed.ask() is None and not timed.waiting
 
 
 def test_a_store_that_changed_is_refused_by_name(make: Make) -> None:
-    session = make()
-    document = session.study.document()
+    scheduler = make()
+    document = scheduler.study.document()
     document["hashes"]["feature set face"] = "0" * 64
-    write_json(session.study.folder / "study.json", document)
+    write_json(scheduler.study.folder / "study.json", document)
     with pytest.raises(InputError, match="feature set face changed since study 's' began"):
         make()
 
 
 def test_unknown_studies_are_answered_with_the_known(make: Make) -> None:
-    session = make("first")
+    scheduler = make("first")
     with pytest.raises(InputError, match=r"unknown study 'frist'; did you mean 'first'\?"):
-        Study(session.study.home, "frist").document()
+        Study(scheduler.study.home, "frist").document()
 
 
 def test_the_reason_is_the_last_line() -> None:
@@ -510,10 +572,10 @@ def test_the_reason_is_the_last_line() -> None:
 
 
 def test_trial_ids_follow_the_data(make: Make) -> None:
-    session = make()
+    scheduler = make()
     settings = TrialSettings(features=("face",), encoder="gru")
     other = TrialSettings(features=("voice",), encoder="gru")
-    assert session.trial_id(settings) != session.trial_id(other)
+    assert scheduler.trial_id(settings) != scheduler.trial_id(other)
 
 
 def test_a_failed_fold_is_tried_again_alone(make: Make) -> None:
@@ -581,13 +643,13 @@ def test_trials_without_validation_count_and_rank_nothing(make: Make, sampler: s
 
 
 def test_folds_made_anew_are_refused_under_a_study(make: Make) -> None:
-    session = make()
-    document = session.study.document()
+    scheduler = make()
+    document = scheduler.study.document()
     document["hashes"]["folds"] = "0" * 64
-    write_json(session.study.folder / "study.json", document)
-    store = dataclasses.replace(session.store, folds_hash="1" * 64)
+    write_json(scheduler.study.folder / "study.json", document)
+    store = dataclasses.replace(scheduler.store, folds_hash="1" * 64)
     with pytest.raises(InputError, match="folds changed since study 's' began"):
-        session.study.begin(store, session.space.document)
+        scheduler.study.begin(store, scheduler.space.document)
 
 
 def test_a_search_for_both_tells_and_resumes_with_two_values(make: Make) -> None:
@@ -596,11 +658,11 @@ def test_a_search_for_both_tells_and_resumes_with_two_values(make: Make) -> None
     finish(first, done, 0.7)
     first.claims.release_all()
     second = make(sampler="tpe", objective="both")
-    for session in (first, second):
-        assert session.proposals._sampler is not None
+    for scheduler in (first, second):
+        assert scheduler.proposals._sampler is not None
         told = [
             trial.values
-            for trial in session.proposals._sampler.study.trials
+            for trial in scheduler.proposals._sampler.study.trials
             if trial.state.is_finished()
         ]
         assert told == [[0.7, 0.7]]
@@ -612,11 +674,11 @@ def test_a_search_for_an_ensemble_tells_credits_and_resumes_with_them(make: Make
         known.update(trials)
         return {name: 0.1 for name in trials} if len(known) >= 3 else {}
 
-    def told(session: Scheduler) -> list[float]:
-        assert session.proposals._sampler is not None
+    def told(scheduler: Scheduler) -> list[float]:
+        assert scheduler.proposals._sampler is not None
         return sorted(
             trial.values[0]
-            for trial in session.proposals._sampler.study.trials
+            for trial in scheduler.proposals._sampler.study.trials
             if trial.state.is_finished()
         )
 
@@ -644,97 +706,97 @@ def outage(kind: Any = "gpu", reason: str = "on n1: CUDA error") -> Outage:
 def test_the_machines_failures_in_a_row_stop_the_study_and_charge_nobody(
     make: Make, kind: str
 ) -> None:
-    session = make(rates=MANY, trials=40, sampler="tpe")
-    finish(session, take(session))
+    scheduler = make(rates=MANY, trials=40, sampler="tpe")
+    finish(scheduler, take(scheduler))
     trials = []
     for number in range(SAME_REASON):
-        assert session.hopeless is None, number
-        trials.append(take(session))
-        session.tell(MachineFailed((trials[-1],), outage(kind, f"on n1: {kind} is broken")))
-    assert session.hopeless is not None and f"on n1: {kind} is broken" in session.hopeless
-    assert session.ask() is None and not session.waiting
+        assert scheduler.hopeless is None, number
+        trials.append(take(scheduler))
+        scheduler.tell(MachineFailed((trials[-1],), outage(kind, f"on n1: {kind} is broken")))
+    assert scheduler.hopeless is not None and f"on n1: {kind} is broken" in scheduler.hopeless
+    assert scheduler.ask() is None and not scheduler.waiting
     assert (
-        session.study.failures() == []
-        and not session.results.failures
-        and progress_of(session).failed == 0
+        scheduler.study.failures() == []
+        and not scheduler.results.failures
+        and progress_of(scheduler).failed == 0
     )
-    assert session.proposals._sampler is not None
-    assert all(trial.state.name != "FAIL" for trial in session.proposals._sampler.study.trials)
-    session.claims.release_all()
+    assert scheduler.proposals._sampler is not None
+    assert all(trial.state.name != "FAIL" for trial in scheduler.proposals._sampler.study.trials)
+    scheduler.claims.release_all()
 
     again = make(rates=MANY, trials=40, sampler="tpe")
     assert [take(again) for _ in trials] == trials
 
 
 def test_failures_of_the_machine_with_successes_between_hand_trials_out_again(make: Make) -> None:
-    session = make(rates=MANY, trials=12)
+    scheduler = make(rates=MANY, trials=12)
     trained: list[str] = []
     for number in range(12):
-        trial = take(session)
+        trial = take(scheduler)
         if number % 2:
-            session.tell(MachineFailed((trial,), outage()))
+            scheduler.tell(MachineFailed((trial,), outage()))
         else:
-            finish(session, trial)
+            finish(scheduler, trial)
             trained.append(trial)
-    while (drawn := session.ask()) is not None:
-        finish(session, drawn[0])
+    while (drawn := scheduler.ask()) is not None:
+        finish(scheduler, drawn[0])
         trained.append(drawn[0])
-    assert len(session.results.finished) == len(set(trained)) == 12 and session.hopeless is None
-    assert session.queue.recovered == 6 and not session.results.failures
+    assert len(scheduler.results.finished) == len(set(trained)) == 12 and scheduler.hopeless is None
+    assert scheduler.queue.recovered == 6 and not scheduler.results.failures
 
 
 def test_other_kinds_in_between_are_no_row(make: Make) -> None:
-    session = make(rates=MANY, trials=40)
+    scheduler = make(rates=MANY, trials=40)
     for kind in ("gpu", "store", "gpu", "files", "gpu", "gpu"):
-        session.tell(MachineFailed((take(session),), outage(kind)))
-        assert session.hopeless is None
-    session.tell(MachineFailed((take(session),), outage("gpu")))
-    assert session.hopeless is not None
+        scheduler.tell(MachineFailed((take(scheduler),), outage(kind)))
+        assert scheduler.hopeless is None
+    scheduler.tell(MachineFailed((take(scheduler),), outage("gpu")))
+    assert scheduler.hopeless is not None
 
 
 def test_a_trial_that_the_machine_fails_again_and_again_is_left_to_the_next_search(
     make: Make,
 ) -> None:
-    session = make(rates="[0.1, 0.2, 0.3, 0.4]", trials=4)
-    unlucky, *others = [take(session) for _ in range(4)]
+    scheduler = make(rates="[0.1, 0.2, 0.3, 0.4]", trials=4)
+    unlucky, *others = [take(scheduler) for _ in range(4)]
     for number in range(LOSSES + 1):
-        session.tell(MachineFailed((unlucky,), outage("files", "on n1: Stale file handle")))
-        finish(session, others[number])
-        assert number == LOSSES or take(session) == unlucky
-    assert session.ask() is None and not session.waiting and session.study.failures() == []
+        scheduler.tell(MachineFailed((unlucky,), outage("files", "on n1: Stale file handle")))
+        finish(scheduler, others[number])
+        assert number == LOSSES or take(scheduler) == unlucky
+    assert scheduler.ask() is None and not scheduler.waiting and scheduler.study.failures() == []
     with pytest.raises(Unfinished, match=r"1 trial could not be trained.*Stale file handle"):
-        summary_of(session, 0, [], [], None)
-    session.claims.release_all()
+        summary_of(scheduler, 0, [], [], None)
+    scheduler.claims.release_all()
     assert take(make(rates="[0.1, 0.2, 0.3, 0.4]", trials=4)) == unlucky
 
 
 def test_everything_that_fails_alike_stops_a_study_that_has_finished_trials_too(make: Make) -> None:
-    session = make(rates=MANY, trials=40)
-    finish(session, take(session))
+    scheduler = make(rates=MANY, trials=40)
+    finish(scheduler, take(scheduler))
     for number in range(IN_A_ROW):
-        assert session.hopeless is None, number
-        session.tell(
+        assert scheduler.hopeless is None, number
+        scheduler.tell(
             Failed(
-                take(session),
+                take(scheduler),
                 f"Traceback\nRuntimeError: process {number} has no library to train with",
             )
         )
     assert (
-        session.hopeless is not None
-        and f"the last {IN_A_ROW} trials failed for one reason" in session.hopeless
+        scheduler.hopeless is not None
+        and f"the last {IN_A_ROW} trials failed for one reason" in scheduler.hopeless
     )
 
 
 def test_one_success_between_them_begins_the_count_anew(make: Make) -> None:
-    session = make(rates=MANY, trials=40)
-    finish(session, take(session))
+    scheduler = make(rates=MANY, trials=40)
+    finish(scheduler, take(scheduler))
     for _ in range(IN_A_ROW - 1):
-        session.tell(Failed(take(session), "ValueError: x"))
-    finish(session, take(session))
+        scheduler.tell(Failed(take(scheduler), "ValueError: x"))
+    finish(scheduler, take(scheduler))
     for _ in range(IN_A_ROW):
-        assert session.hopeless is None
-        session.tell(Failed(take(session), "ValueError: x"))
-    assert session.hopeless is not None
+        assert scheduler.hopeless is None
+        scheduler.tell(Failed(take(scheduler), "ValueError: x"))
+    assert scheduler.hopeless is not None
 
 
 def test_bad_settings_in_a_row_are_no_reason_to_stop(
@@ -758,15 +820,19 @@ def test_bad_settings_in_a_row_are_no_reason_to_stop(
     named = Study(diverging.study.home, "blocks")
     space = load_space(file, tiny_store)
     named.begin(tiny_store, space.document)
-    session = Scheduler(named, space, tiny_store)
+    scheduler = Scheduler(named, space, tiny_store)
     gru = 0
-    while (drawn := session.ask()) is not None:
+    while (drawn := scheduler.ask()) is not None:
         if drawn[1].encoder == "gru":
-            finish(session, drawn[0])
+            finish(scheduler, drawn[0])
             gru += 1
         else:
-            session.tell(Failed(drawn[0], "RuntimeError: no kernel for lstm on this device"))
-    assert (gru + session.results.adopted, session.results.failures.total(), session.hopeless) == (
+            scheduler.tell(Failed(drawn[0], "RuntimeError: no kernel for lstm on this device"))
+    assert (
+        gru + scheduler.results.adopted,
+        scheduler.results.failures.total(),
+        scheduler.hopeless,
+    ) == (
         40,
         40,
         None,
@@ -774,93 +840,95 @@ def test_bad_settings_in_a_row_are_no_reason_to_stop(
 
 
 def test_a_trial_without_memory_beside_others_is_tried_by_itself_at_the_end(make: Make) -> None:
-    session = make(rates=MANY, trials=5)
-    beside, hungry, other = take(session), take(session), take(session)
-    session.tell(FoundNoMemory((hungry,), "MemoryError"))
-    assert not session.results.failures and hungry not in session.queue.running
-    finish(session, beside)
-    assert take(session) and take(session)
-    rest = [trial for trial in session.queue.running if trial != other]
+    scheduler = make(rates=MANY, trials=5)
+    beside, hungry, other = take(scheduler), take(scheduler), take(scheduler)
+    scheduler.tell(FoundNoMemory((hungry,), "MemoryError"))
+    assert not scheduler.results.failures and hungry not in scheduler.queue.running
+    finish(scheduler, beside)
+    assert take(scheduler) and take(scheduler)
+    rest = [trial for trial in scheduler.queue.running if trial != other]
     assert (
-        session.ask() is None and session.waiting
+        scheduler.ask() is None and scheduler.waiting
     )  # all are handed out, and the hungry one waits for them
     for trial in [other, *rest]:
-        finish(session, trial)
-    assert take(session) == hungry
-    assert session.ask() is None  # nothing runs beside it
-    session.tell(FoundNoMemory((hungry,), "Traceback …\nMemoryError: too large"))
-    assert session.results.failures.total() == 1 and session.study.failures()[0].id == hungry
-    assert session.ask() is None and not session.waiting
+        finish(scheduler, trial)
+    assert take(scheduler) == hungry
+    assert scheduler.ask() is None  # nothing runs beside it
+    scheduler.tell(FoundNoMemory((hungry,), "Traceback …\nMemoryError: too large"))
+    assert scheduler.results.failures.total() == 1 and scheduler.study.failures()[0].id == hungry
+    assert scheduler.ask() is None and not scheduler.waiting
 
 
 def test_after_a_kill_for_memory_fewer_run_side_by_side(make: Make) -> None:
-    session = make(rates=MANY, trials=8)
-    running = [take(session) for _ in range(3)]
-    session.tell(Died((running[0],), KILLED, for_memory=True))
-    assert session.ask() is None and session.waiting  # two run, and two is what the memory bears
-    finish(session, running[1])
-    again = take(session)
-    assert session.ask() is None
-    session.tell(Died((again,), KILLED, for_memory=True))
-    finish(session, running[2])
-    alone = take(session)
-    assert session.ask() is None and session.waiting
-    finish(session, alone)
-    while (drawn := session.ask()) is not None:
-        assert len(session.queue.running) == 1
-        finish(session, drawn[0])
-    assert len(session.results.finished) == 8 and not session.results.failures
+    scheduler = make(rates=MANY, trials=8)
+    running = [take(scheduler) for _ in range(3)]
+    scheduler.tell(Died((running[0],), KILLED, for_memory=True))
+    assert (
+        scheduler.ask() is None and scheduler.waiting
+    )  # two run, and two is what the memory bears
+    finish(scheduler, running[1])
+    again = take(scheduler)
+    assert scheduler.ask() is None
+    scheduler.tell(Died((again,), KILLED, for_memory=True))
+    finish(scheduler, running[2])
+    alone = take(scheduler)
+    assert scheduler.ask() is None and scheduler.waiting
+    finish(scheduler, alone)
+    while (drawn := scheduler.ask()) is not None:
+        assert len(scheduler.queue.running) == 1
+        finish(scheduler, drawn[0])
+    assert len(scheduler.results.finished) == 8 and not scheduler.results.failures
 
 
 def test_one_that_is_killed_for_memory_by_itself_stops_the_study_and_is_not_charged(
     make: Make,
 ) -> None:
-    session = make(rates=MANY, trials=8)
+    scheduler = make(rates=MANY, trials=8)
     for _ in range(SAME_REASON):
-        assert session.hopeless is None
-        session.tell(Died((take(session),), KILLED, for_memory=True))
+        assert scheduler.hopeless is None
+        scheduler.tell(Died((take(scheduler),), KILLED, for_memory=True))
     assert (
-        session.hopeless is not None
-        and "memory" in session.hopeless
-        and "--concurrent" in session.hopeless
+        scheduler.hopeless is not None
+        and "memory" in scheduler.hopeless
+        and "--concurrent" in scheduler.hopeless
     )
     with pytest.raises(Unfinished, match="stopped early") as caught:
-        summary_of(session, 0, [], [], None)
+        summary_of(scheduler, 0, [], [], None)
     assert (caught.value.summary.missing, caught.value.summary.reason) == (
         8,
         None,
-    ) and not session.results.failures
+    ) and not scheduler.results.failures
 
 
 def test_a_process_that_dies_again_and_again_is_its_trials_failure(make: Make) -> None:
-    session = make(rates="[0.1]", trials=1)
+    scheduler = make(rates="[0.1]", trials=1)
     for _ in range(LOSSES):
-        session.tell(Died((take(session),), "SIGSEGV\nthe trial's process died"))
-    session.tell(Died((take(session),), "SIGSEGV\nthe trial's process died"))
-    assert session.results.failures == {"the trial's process died": 1} and session.ask() is None
+        scheduler.tell(Died((take(scheduler),), "SIGSEGV\nthe trial's process died"))
+    scheduler.tell(Died((take(scheduler),), "SIGSEGV\nthe trial's process died"))
+    assert scheduler.results.failures == {"the trial's process died": 1} and scheduler.ask() is None
 
 
 def test_what_tune_drops_is_handed_out_again_and_missed_if_it_never_ends(make: Make) -> None:
-    session = make(rates="[0.1, 0.2]", trials=2)
-    first, second = take(session), take(session)
-    finish(session, second)
+    scheduler = make(rates="[0.1, 0.2]", trials=2)
+    first, second = take(scheduler), take(scheduler)
+    finish(scheduler, second)
     for _ in range(LOSSES):
-        session.tell(Idle())
-        assert take(session) == first
-    session.tell(Idle())
-    assert session.ask() is None and list(session.queue.given_up) == [first]
+        scheduler.tell(Idle())
+        assert take(scheduler) == first
+    scheduler.tell(Idle())
+    assert scheduler.ask() is None and list(scheduler.queue.given_up) == [first]
     with pytest.raises(Unfinished, match="1 trial could not be trained") as caught:
-        summary_of(session, 0, [], [], None)
+        summary_of(scheduler, 0, [], [], None)
     summary = caught.value.summary
     assert (summary.planned, summary.complete, summary.failed, summary.missing) == (2, 1, 0, 1)
 
 
 def test_a_search_that_ends_before_all_is_done_says_so(make: Make) -> None:
-    session = make(trials=4)
-    finish(session, take(session))
-    session.tell(Failed(take(session), "ValueError: x"))
+    scheduler = make(trials=4)
+    finish(scheduler, take(scheduler))
+    scheduler.tell(Failed(take(scheduler), "ValueError: x"))
     with pytest.raises(Unfinished, match=r"missing: 2 of 4 trials \(complete: 1, failed: 1\)"):
-        summary_of(session, 0, [], [], None)
+        summary_of(scheduler, 0, [], [], None)
 
 
 def test_a_search_is_done_when_its_budget_or_its_space_is_at_an_end(
@@ -903,24 +971,24 @@ def test_a_study_goes_on_when_its_budget_grows_and_the_dry_run_lists_that(
     for _ in range(finished):
         finish(first, take(first))
     for budget in (finished + 2, finished + 4):
-        session = make(rates=rates, trials=budget, sampler=sampler)
-        preview = make_preview(first.study.home, session.space, first.store, study="s")
-        assert preview.to_train == budget - len(session.results.finished)
+        scheduler = make(rates=rates, trials=budget, sampler=sampler)
+        preview = make_preview(first.study.home, scheduler.space, first.store, study="s")
+        assert preview.to_train == budget - len(scheduler.results.finished)
         trained = []
-        while (drawn := session.ask()) is not None:
-            finish(session, drawn[0])
+        while (drawn := scheduler.ask()) is not None:
+            finish(scheduler, drawn[0])
             trained.append(drawn[0])
-        assert len(session.results.finished) == budget
+        assert len(scheduler.results.finished) == budget
         assert sampler == "tpe" or [one["trial"] for one in preview.next] == trained
-        assert summary_of(session, 0, [], [], None).missing == 0
+        assert summary_of(scheduler, 0, [], [], None).missing == 0
 
 
 def test_a_trial_whose_process_died_is_handed_out_before_new_ones(make: Make) -> None:
-    session = make(rates=MANY, trials=8)
-    first, second = take(session), take(session)
-    session.tell(Died((second,), "the trial's process was killed by hand"))
-    assert session.waiting and take(session) == second
-    assert take(session) not in (first, second)
+    scheduler = make(rates=MANY, trials=8)
+    first, second = take(scheduler), take(scheduler)
+    scheduler.tell(Died((second,), "the trial's process was killed by hand"))
+    assert scheduler.waiting and take(scheduler) == second
+    assert take(scheduler) not in (first, second)
 
 
 def test_a_space_whose_trials_are_all_done_but_for_a_damaged_record_is_not_done(make: Make) -> None:
@@ -930,28 +998,30 @@ def test_a_space_whose_trials_are_all_done_but_for_a_damaged_record_is_not_done(
         finish(first, trial)
     record = first.study.bank.folder("s", trials[0]) / "trial.json"
     record.write_text("{")
-    session = make(rates="[0.1, 0.2]", trials=2)
-    preview = make_preview(first.study.home, session.space, first.store, study="s")
+    scheduler = make(rates="[0.1, 0.2]", trials=2)
+    preview = make_preview(first.study.home, scheduler.space, first.store, study="s")
     assert (preview.complete, preview.to_train, preview.next) == (1, 0, [])
-    assert session.ask() is None and session.results.damaged == {trials[0]}
+    assert scheduler.ask() is None and scheduler.results.damaged == {trials[0]}
     expected = rf"missing: 1 of 2 trials .*the bank has 1 damaged record; remove {record.parent}, and the same"
     with pytest.raises(Unfinished, match=expected) as caught:
-        summary_of(session, 0, [], [], None)
+        summary_of(scheduler, 0, [], [], None)
     assert (caught.value.summary.complete, caught.value.summary.missing) == (1, 1)
     remove_folder(record.parent)
-    session = make(rates="[0.1, 0.2]", trials=2)
-    finish(session, take(session))
-    assert session.ask() is None and summary_of(session, 0, [], [], None).missing == 0
+    scheduler = make(rates="[0.1, 0.2]", trials=2)
+    finish(scheduler, take(scheduler))
+    assert scheduler.ask() is None and summary_of(scheduler, 0, [], [], None).missing == 0
 
 
 def test_a_process_that_trained_several_as_one_died_once(make: Make) -> None:
-    session = make()
-    group = [take(session) for _ in range(3)]
-    finish(session, group[0])
-    session.tell(Died(tuple(group[1:]), "the trial's process died"))
-    assert session.queue.recovered == 1 and session.queue.left == 2 and not session.queue.running
-    again = {take(session) for _ in range(3)}
-    assert again >= set(group[1:]) and session.ask() is None
+    scheduler = make()
+    group = [take(scheduler) for _ in range(3)]
+    finish(scheduler, group[0])
+    scheduler.tell(Died(tuple(group[1:]), "the trial's process died"))
+    assert (
+        scheduler.queue.recovered == 1 and scheduler.queue.left == 2 and not scheduler.queue.running
+    )
+    again = {take(scheduler) for _ in range(3)}
+    assert again >= set(group[1:]) and scheduler.ask() is None
 
 
 def test_a_node_that_must_not_train_ends_the_search_and_no_trial_fails(make: Make) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ray_world import alive, wait_for
 
-from va_search.search.ray_backend import deaths as failures
+from va_search.search.ray_backend import deaths as deaths_module
 from va_search.search.ray_backend import supervisor as module
 from va_search.search.ray_backend.deaths import Deaths, kernel_kills
 from va_search.search.ray_backend.supervisor import RayLost, Supervisor
@@ -173,8 +173,8 @@ def test_each_kill_that_the_kernel_counts_explains_one_death(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counters = [{"container": 3, "machine": 9}, {"container": 5, "machine": 11, "new": 40}]
-    monkeypatch.setattr(failures, "kernel_kills", lambda: counters[0])
-    monkeypatch.setattr(failures, "kernel_log", lambda: "")
+    monkeypatch.setattr(deaths_module, "kernel_kills", lambda: counters[0])
+    monkeypatch.setattr(deaths_module, "kernel_log", lambda: "")
     deaths = Deaths(Path("/nowhere"))
     assert not deaths.explain(SAID.format(1)).for_memory
     del counters[0]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from loop_world import tasks_of
 
+from va_search.data.store import Store
+from va_search.home import Home
 from va_search.search.ray_backend.actor import TrialActor
 from va_search.search.ray_backend.nodes import Expected
+from va_search.search.scheduler import Scheduler
+from va_search.search.space import load_space
+from va_search.search.study import Study
 from va_search.search.task import Partner, Task
 from va_search.trial import Best
 
@@ -28,6 +35,27 @@ def test_a_task_travels_as_plain_data() -> None:
         ("t2", {"seed": 1}),
     ]
     assert not task_of().group
+    # A node with an older version of the package must come to the point where it says so.
+    assert Task.from_json({**task.to_json(), "of_a_newer_version": 1}) == Task.from_json(
+        task.to_json()
+    )
+
+
+@pytest.mark.parametrize(
+    ("early", "rungs"), [("{grace_epochs: 2, reduction_factor: 3}", [2, 6]), ("", [])]
+)
+def test_a_task_names_the_epochs_after_which_it_may_be_stopped(
+    tmp_path: Path, tiny_store: Store, early: str, rungs: list[int]
+) -> None:
+    stopping = f"early_stopping: {early}\n" if early else ""
+    text = f"sampler: grid\n{stopping}settings: {{features: [face], encoder: gru, epochs: 9}}\n"
+    (tmp_path / "space.yaml").write_text(text)
+    space = load_space(tmp_path / "space.yaml", tiny_store)
+    study = Study(Home(tmp_path / "home"), "s")
+    study.begin(tiny_store, space.document)
+    scheduler = Scheduler(study, space, tiny_store)
+    trial = scheduler.ask()
+    assert trial is not None and tasks_of(scheduler).task(trial).rungs == rungs
 
 
 @pytest.mark.parametrize("targets", [("engagement",), ("valence", "arousal", "stress")])

@@ -75,7 +75,7 @@ def fill(bank: Bank, store: Store, study: str, count: int = 40) -> None:
         put(bank, store, study, learning_rate=10 ** -(1 + 4 * ((number * 0.618) % 1)))
 
 
-def session(tmp_path: Path, space: Space, store: Store, *warm: str) -> Scheduler:
+def scheduler(tmp_path: Path, space: Space, store: Store, *warm: str) -> Scheduler:
     study = Study(Home(tmp_path / "home"), "new")
     found = warm_start_from(study.bank, warm, space, store, study="new")
     study.begin(store, space.document, warm_start=warm)
@@ -93,7 +93,7 @@ def test_tpe_begins_where_an_earlier_study_went_well(
     tmp_path: Path, bank: Bank, tiny_store: Store, space: Callable[..., Space]
 ) -> None:
     fill(bank, tiny_store, "old")
-    warm = session(tmp_path, space(), tiny_store, "old")
+    warm = scheduler(tmp_path, space(), tiny_store, "old")
     assert len(told(warm)) == 40 and not warm.results.finished
     drawn = [warm.ask() for _ in range(20)]
     good = [
@@ -107,7 +107,7 @@ def test_two_objectives_learn_two_values(
     tmp_path: Path, bank: Bank, tiny_store: Store, space: Callable[..., Space]
 ) -> None:
     put(bank, tiny_store, "old", learning_rate=10**-2.5)
-    assert told(session(tmp_path, space(objective="both"), tiny_store, "old")) == [
+    assert told(scheduler(tmp_path, space(objective="both"), tiny_store, "old")) == [
         pytest.approx([0.75, 0.75])
     ]
 
@@ -148,18 +148,18 @@ def test_a_trial_in_two_studies_counts_once_and_an_own_one_never(
     fill(bank, tiny_store, "new", 1)
     found = warm_start_from(bank, ["one", "two"], space(), tiny_store, study="new")
     assert [len(one.used) for one in found] == [4, 1]
-    assert len(told(session(tmp_path, space(), tiny_store, "one", "two"))) == 6
+    assert len(told(scheduler(tmp_path, space(), tiny_store, "one", "two"))) == 6
 
 
 def test_a_trial_learnt_of_is_linked_in_when_it_is_asked_for(
     tmp_path: Path, bank: Bank, tiny_store: Store, space: Callable[..., Space]
 ) -> None:
-    cold = session(tmp_path, space(), tiny_store)
+    cold = scheduler(tmp_path, space(), tiny_store)
     drawn = cold.ask()
     assert drawn is not None
     cold.claims.release_all()
     put(bank, tiny_store, "old", learning_rate=drawn[1].learning_rate)
-    warm = session(tmp_path, space(), tiny_store, "old")
+    warm = scheduler(tmp_path, space(), tiny_store, "old")
     again = warm.ask()  # asked before, by the run above: now it is there
     assert again is not None and again[0] != drawn[0]
     assert warm.results.finished == {drawn[0]} and warm.results.adopted == 1

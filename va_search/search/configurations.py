@@ -25,6 +25,7 @@ from va_search.document.words import reasons
 from va_search.errors import InputError
 from va_search.search.declarations import Setting
 from va_search.search.domains import Parameters, same
+from va_search.search.outcomes import measures
 from va_search.search.sameness import NAMES, Sameness
 from va_search.search.space_header import Budget, EarlyStopping, differences
 from va_search.targets import AFFECT
@@ -77,9 +78,7 @@ class Space:
     @property
     def measures(self) -> tuple[str, ...]:
         """The numbers of a trial that the objective stands for, each to be maximised."""
-        if self.objective == "both":
-            return self.targets
-        return ("score",) if self.objective == "ensemble" else (self.objective,)
+        return measures(self.objective, self.targets)
 
     @property
     def trials_each(self) -> int:

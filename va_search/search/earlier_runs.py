@@ -25,7 +25,12 @@ class EarlierRuns:
     ) -> None:
         self._study, self._space, self._trial_id = study, space, trial_id
         self._asked = list(study.asked())
-        self._configurations = {trial.id: trial.configuration for trial in self._asked}
+        # A run that resumes a trial notes it again, without its configuration.
+        self._configurations = {
+            trial.id: trial.configuration
+            for trial in self._asked
+            if trial.configuration is not None
+        }
         self._meanings: set[str] = set()
 
     def complete(self, results: Results, breaker: Breaker) -> list[AskedTrial]:
@@ -67,7 +72,9 @@ class EarlierRuns:
             if settings is not None:
                 trial = AskedTrial(asked.id, settings)
                 begun.append(trial)
-                one_of_each[configuration_id(settings, but=("seed", "fold"))] = trial
+                configuration = configuration_id(settings, but=("seed", "fold"))
+                if configuration not in one_of_each or trial.id in self._configurations:
+                    one_of_each[configuration] = trial
         if self._space.trials_each > 1:
             for trial in one_of_each.values():
                 begun += self._siblings(trial)

@@ -5,10 +5,12 @@ names several is of trials that one process trained as one model (`--fuse-seeds`
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from va_search.search.failures import Outage
+from va_search.errors import VaSearchError
+from va_search.search.failures import Outage, outage_of
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,17 @@ class CannotGoOn:
     """Whatever is trained next, the search would lose it."""
 
     reason: str
+
+    @classmethod
+    def after(cls, error: Exception) -> CannotGoOn:
+        """Return the event that an exception stands for which is no trial's, such as one of storage
+        that does not answer, or of a full disk."""
+        if isinstance(error, VaSearchError):
+            return cls(str(error))
+        outage = outage_of(error)
+        if outage is not None:
+            return cls(outage.reason)
+        return cls("".join(traceback.format_exception(error)))
 
 
 Event = (

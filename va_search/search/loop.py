@@ -9,16 +9,12 @@ thread; the main thread meanwhile waits and hears signals (ray_backend/superviso
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
 
-from va_search.errors import VaSearchError
 from va_search.search.early_stopping import Rungs
 from va_search.search.events import CannotGoOn, Event, Reached
-from va_search.search.failures import outage_of
 from va_search.search.machine import Options
-from va_search.search.outcomes import measures
 from va_search.search.proposals import AskedTrial
 from va_search.search.ray_backend.backend import RayBackend, ray_backend
 from va_search.search.ray_backend.connection import ray_running
@@ -79,7 +75,11 @@ class Loop:
         """Train wave after wave while there are trials."""
         while self._next is not None or self._scheduler.waiting:
             self._backend.train(self)
-            self._next = self._scheduler.ask()
+            self._next = None
+            try:
+                self._next = self._scheduler.ask()
+            except Exception as error:
+                self._scheduler.tell(CannotGoOn.after(error))
 
     def ask(self) -> Task | None:
         """Return the next task, alone or with others as one model; None where there is none."""
@@ -90,8 +90,8 @@ class Loop:
                 return None
             partners = self._scheduler.ask_partners(trial.settings, fused - 1)
             return self._backend.tasks.task(trial, partners)
-        except Exception as error:  # storage that does not answer, a full disk
-            self._give_up(error)
+        except Exception as error:
+            self._scheduler.tell(CannotGoOn.after(error))
             return None
 
     @property
@@ -103,8 +103,8 @@ class Loop:
         """Tell the scheduler what became of a task."""
         try:
             self._scheduler.tell(event)
-        except Exception as error:  # likewise: the next search begins with the trial
-            self._give_up(error)
+        except Exception as error:  # the next search begins with the trial
+            self._scheduler.tell(CannotGoOn.after(error))
 
     def is_behind(self, reached: Reached) -> bool:
         """Return True to stop a trial early."""
@@ -122,15 +122,6 @@ class Loop:
         self._scheduler.stop.heed()
         return self._scheduler.stopping
 
-    def _give_up(self, error: Exception) -> None:
-        """End the search for an exception that is no trial's."""
-        if isinstance(error, VaSearchError):
-            reason = str(error)
-        else:
-            outage = outage_of(error)
-            reason = traceback.format_exc() if outage is None else outage.reason
-        self._scheduler.tell(CannotGoOn(reason))
-
 
 def _rungs(scheduler: Scheduler) -> Rungs | None:
     """Return the rungs of early stopping, with what finished trials reached there; None where no
@@ -138,8 +129,7 @@ def _rungs(scheduler: Scheduler) -> Rungs | None:
     early = scheduler.space.early_stopping
     if early is None:
         return None
-    objective, targets = scheduler.space.objective, scheduler.store.target_names
-    rungs = Rungs(early.grace_epochs, early.reduction_factor, measures(objective, targets))
+    rungs = Rungs(early.grace_epochs, early.reduction_factor, scheduler.space.measures)
     study = scheduler.study
     finished = sorted(scheduler.results.finished)
     rungs.learn(study.bank.trial(study.name, trial) for trial in finished)

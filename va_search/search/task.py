@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -73,8 +73,10 @@ class Task:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Task:
-        """Return the task that `to_json` wrote."""
-        task = cls(**document)
+        """Return the task that `to_json` wrote; what only another version's tasks have is left
+        out."""
+        names = {field.name for field in fields(cls)}
+        task = cls(**{name: value for name, value in document.items() if name in names})
         partners = [Partner(**partner) for partner in document.get("partners", ())]
         expected = document.get("expected")
         return replace(

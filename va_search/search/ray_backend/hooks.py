@@ -16,6 +16,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from va_search.search.events import (
+    CannotGoOn,
     Died,
     Done,
     Event,
@@ -168,15 +169,11 @@ class EventCallback(Unsaved, Callback):
         """Tune: a trial's process died, or its node went."""
         if trial.trial_id in self._over or self._ray.supervisor.lost() is not None:
             return  # where Ray itself is gone, that is no failure of the trial; the search ends
-        text = _error_text(trial)
-        outage = outage_in(text)
-        if outage is not None:
-            self._driver.tell(MachineFailed(trials_of(trial), outage))
-            return
-        death = self._ray.deaths.explain(text, (trial.last_result or {}).get("pid"))
-        self._driver.tell(
-            Died(trials_of(trial), f"{text}\n{death.reason}", for_memory=death.for_memory)
-        )
+        try:
+            event = self._event_of_error(trial)
+        except Exception as error:  # such as a log that can't be read
+            event = CannotGoOn.after(error)
+        self._driver.tell(event)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Tune: the last word."""
@@ -185,6 +182,14 @@ class EventCallback(Unsaved, Callback):
     def get_state(self) -> dict[str, Any] | None:
         """Tune: nothing to save."""
         return None
+
+    def _event_of_error(self, trial: Any) -> Event:
+        text = _error_text(trial)
+        outage = outage_in(text)
+        if outage is not None:
+            return MachineFailed(trials_of(trial), outage)
+        death = self._ray.deaths.explain(text, (trial.last_result or {}).get("pid"))
+        return Died(trials_of(trial), f"{text}\n{death.reason}", for_memory=death.for_memory)
 
 
 class StopBehind(Unsaved, FIFOScheduler):  # type: ignore[misc]
