@@ -51,7 +51,7 @@ def private_folder() -> Iterator[Path]:
     """
     folder, lock = _make_folder()
     guard = subprocess.Popen(  # noqa: S603  (this package's own file)
-        [sys.executable, "-I", "-S", guard_script.__file__, str(folder)],
+        [sys.executable, "-I", "-S", guard_script.__file__, str(folder), str(os.getpid())],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )

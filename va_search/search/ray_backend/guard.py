@@ -50,13 +50,18 @@ def end_processes(folder: Path) -> None:
         time.sleep(0.05)
 
 
-def guard(folder: Path) -> None:
-    """Wait until the process that searches is gone, then end its Ray and remove the folder."""
+def guard(folder: Path, searcher: int) -> None:
+    """Wait until the process that searches is gone, then end its Ray and remove the folder.
+    `searcher`: its process id."""
     signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.valid_signals()))
     sys.stdin.buffer.read()
+    # A process that ends closes our input before it is gone: killed in between, it would lose its
+    # exit code.
+    while os.getppid() == searcher:
+        time.sleep(0.05)
     end_processes(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    guard(Path(sys.argv[1]))
+    guard(Path(sys.argv[1]), int(sys.argv[2]))
