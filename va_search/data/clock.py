@@ -204,7 +204,7 @@ class RecordingTimes:
         default = self.units_per_second / self.frames_per_second
         return _median_step(_running(self.times), default=default)
 
-    def parts(self, file: Path, column: str, row_times: Times) -> list[Part]:
+    def parts(self, file: Path, column: str, row_times: Times) -> list[ClockPart]:
         """The parts in which the recording's clock runs on, and the rows of each; one part of all
         rows where it never starts again, in whatever order these are.
 
@@ -212,7 +212,7 @@ class RecordingTimes:
         where they do so more or less often."""
         frames = _stretches(self.times)
         if len(frames) == 1:
-            return [Part(slice(0, len(row_times)), frames[0])]
+            return [ClockPart(slice(0, len(row_times)), frames[0])]
         rows = _stretches(row_times)
         if len(rows) != len(frames):
             raise InputError(
@@ -220,11 +220,11 @@ class RecordingTimes:
                 f"column {column!r} has {len(rows)}, so that its times do not tell which part a row "
                 "is of; expected rows of every part, in the recording's order"
             )
-        return [Part(*pair) for pair in zip(rows, frames, strict=True)]
+        return [ClockPart(*pair) for pair in zip(rows, frames, strict=True)]
 
 
 @dataclass(frozen=True)
-class Part:
+class ClockPart:
     """A part of a recording in which its clock runs on: its rows in a file, and its frames."""
 
     rows: slice
@@ -247,7 +247,7 @@ def _running(times: Times) -> Times:
     return np.cumsum(np.where(steps > 0, steps, usual))
 
 
-def nearest_frames(times: Times, known: RecordingTimes, parts: Sequence[Part]) -> Frames:
+def nearest_frames(times: Times, known: RecordingTimes, parts: Sequence[ClockPart]) -> Frames:
     """(rows,) the frame nearest to each of `times`, which are in the frames' unit, within its part;
     the earlier of two."""
     frames: Frames = np.zeros(len(times), dtype=np.int64)

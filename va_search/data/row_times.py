@@ -17,8 +17,8 @@ from va_search.data.arrays import Floats
 from va_search.data.clock import (
     PER_SECOND,
     SAME_TIME,
+    ClockPart,
     Frames,
-    Part,
     RecordingTimes,
     Times,
     nearest_frames,
@@ -43,7 +43,7 @@ class RowTimes:
     times: Times
     frames: Frames
     apart: Floats
-    parts: tuple[Part, ...]
+    parts: tuple[ClockPart, ...]
 
     @property
     def step(self) -> float:
@@ -118,7 +118,7 @@ def _units(column: str, known: RecordingTimes) -> list[str]:
     return list(PER_SECOND)
 
 
-def _nearest(times: Times, known: RecordingTimes, parts: tuple[Part, ...]) -> RowTimes:
+def _nearest(times: Times, known: RecordingTimes, parts: tuple[ClockPart, ...]) -> RowTimes:
     frames = nearest_frames(times, known, parts)
     apart = (times - known.times[frames]) / known.interval
     return RowTimes(known, times, frames, apart, parts)
