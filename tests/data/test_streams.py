@@ -16,6 +16,9 @@ from va_search.data.raters import fuse
 from va_search.data.store import Store
 from va_search.data.streams import import_streams
 from va_search.errors import InputError
+from va_search.files import read_json
+from va_search.training.fit import Fit
+from va_search.trial_settings import TrialSettings
 
 SUBJECTS = [("a", "s1", "train"), ("b", "s2", "validation")]
 LABELS = {"range": [-1, 1], "files": "labels/{recording}.csv"}
@@ -147,8 +150,40 @@ def test_a_recording_that_lacks_a_whole_stream_is_refused_in_words(tmp_path: Pat
     message = refusal(folder, tmp_path / "store")
 
     assert "recording 'b': features.face: no " in message
-    assert "whole stream is missing" in message
+    assert "if recordings may lack the whole stream, say so" in message
     assert not (tmp_path / "store").exists()
+
+
+def test_recordings_may_lack_an_optional_stream_which_is_missing_then(tmp_path: Path) -> None:
+    voice = {"files": "voice/{recording}.csv", "modality": "audio", "optional": True}
+    folder = make(tmp_path / "source", features={"face": FACE, "voice": voice})
+    rows = [(row / 10, float(row), 2.0 * row) for row in range(100)]
+    write_csv(folder / "voice/a.csv", ["time_s", "pitch", "loud"], rows)
+    store, report = import_streams(folder, tmp_path / "store")
+
+    voices = store.features("voice")
+    a, b = store.recordings
+    assert not np.isnan(voices[a.span]).any()
+    assert np.isnan(voices[b.span]).all()
+    assert store.valid_of("face").all()
+    row = next(row for row in report.streams if "voice" in row.name)
+    assert row.covered == a.frames / store.frames
+    warnings = read_json(tmp_path / "store/manifest.json")["warnings"]
+    assert any("recording 'b': features.voice" in text for text in warnings)
+
+    # Training sees zeros and the mask, whoever lacks the stream.
+    for normalise in ("train", "subject", "recording"):
+        settings = TrialSettings(
+            features=("face", "voice"), encoder="gru", normalise=normalise, segment_length=10
+        )
+        fit = Fit(settings, store)
+        assert np.isfinite(fit.run_epoch().loss)
+
+    (folder / "face/b.csv").unlink()
+    (folder / "labels/b.csv").unlink()
+    everything = {"face": {**FACE, "optional": True}, "voice": voice}
+    write_source(folder, document(features=everything), SUBJECTS)
+    assert "recording 'b': no stream has a file of it" in refusal(folder, tmp_path / "other")
 
 
 def test_a_recording_may_lack_a_target_and_only_test_all_of_them(tmp_path: Path) -> None:

@@ -190,9 +190,13 @@ def _range(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _stream_row(name: str, stream: FeatureStream, recordings: list[RecordingFacts]) -> StreamRow:
-    facts = [recording.streams[name] for recording in recordings]
+    facts = [recording.streams[name] for recording in recordings if name in recording.streams]
     frames = sum(recording.frames for recording in recordings)
-    missing = sum(entry.missing_frames for entry in facts)
+    missing = 0
+    for recording in recordings:
+        # A recording that lacks an optional stream as a whole has no facts of it.
+        has_stream = name in recording.streams
+        missing += recording.streams[name].missing_frames if has_stream else recording.frames
     rates = [entry.rate for entry in facts if entry.rate is not None]
     return StreamRow(
         name,

@@ -89,19 +89,24 @@ class StreamSource:
         """A file of a stream; its rows of one recording, where it has several."""
         return open_stream_file(file, self.shared, stream, recording)
 
-    def read_features(self, name: str, recording: str) -> Samples:
-        """The samples of a feature set in a recording; InputError where there are none."""
+    def read_features(self, name: str, recording: str) -> Samples | None:
+        """The samples of a feature set in a recording. Where there are none: None of an optional
+        one, else InputError."""
         stream, key = self.document.features[name], f"features.{name}"
+        if not self.files[key, recording]:
+            return None
         stream_file = self.open(key, stream, recording, self.files[key, recording][0])
         columns = self.columns[key]
         taken = _taken_columns(self.document, stream)
         refuse(other_columns(stream_file, columns, stream.patterns, taken, key))
         samples = stream_file.read(self.clocks[key], columns, complete=True)
+        if not len(samples.times) and stream.optional:
+            return None
         if not len(samples.times):
             rows = "no row of it" if not samples.missing else "no row of it that is whole"
             raise InputError(
-                f"{stream_file.file}: {key}: {rows}, so the whole stream is missing, and "
-                "an import of streams needs some of each: leave the recording or the feature set out"
+                f"{stream_file.file}: {key}: {rows}, so the whole stream is missing; if "
+                f"recordings may lack it, say so: `{name}: {{…, optional: true}}`"
             )
         self._refuse_other_unit(key, stream_file.file, samples)
         return samples
@@ -221,14 +226,21 @@ def _find_files(source: StreamSource) -> list[str]:
             source.files[key, recording.name] = _files_of(source, stream, recording)
             if not source.files[key, recording.name]:
                 lacking[key] = _no_file(source, stream, recording, folders)
+        if len(lacking) == len(source.document.streams()):
+            problems.append(f"recording {recording.name!r}: no stream has a file of it")
+            continue
         targets = [key for key in lacking if key.startswith("targets.")]
         is_unlabelled = len(targets) == len(source.document.targets)
         for key, text in lacking.items():
             name = f"recording {recording.name!r}: {key}"
-            if key.startswith("features."):
+            stream = source.document.streams()[key]
+            if isinstance(stream, FeatureStream) and stream.optional:
+                source.remarks.append(f"{name}: {text}, so its values are kept as missing")
+            elif isinstance(stream, FeatureStream):
+                set_name = key.removeprefix("features.")
                 problems.append(
-                    f"{name}: {text}; an import of streams takes no recording of which a whole "
-                    "stream is missing: leave out the one or the other"
+                    f"{name}: {text}; if recordings may lack the whole stream, say so: "
+                    f"`{set_name}: {{…, optional: true}}`"
                 )
             elif recording.split != "test" and is_unlabelled:
                 problems.append(f"{name}: {text}; only test recordings may have no labels")

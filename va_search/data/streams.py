@@ -108,7 +108,9 @@ def read_part(source: StreamSource, index: int) -> Part:
     problems: list[str] = []
     for feature_set in document.features:
         try:
-            features[feature_set] = source.read_features(feature_set, name)
+            samples = source.read_features(feature_set, name)
+            if samples is not None:
+                features[feature_set] = samples
         except InputError as error:
             problems += error.problems
     for target in document.targets:
@@ -154,6 +156,10 @@ def _part(
     facts.raters.update(agreements)
     for column, target in enumerate(document.targets):
         facts.labelled[target] = int(np.isfinite(annotations[:, column]).sum())
+    for name, stream in document.features.items():
+        if name not in pooled:
+            width = len(_column_names(source, name, stream))
+            pooled[name] = np.full((len(frames), width), np.nan)
     facts.without_some = int(lacking_some(pooled, frames).sum())
     return Part(
         dict(pooled),

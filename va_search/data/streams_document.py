@@ -96,13 +96,15 @@ class Stream(StrictModel):
 class FeatureStream(Stream):
     """One feature set. `columns`: names, patterns such as `AU*_r`, or `all others`. `delay`:
     seconds before the frame's time from which samples are taken. `window`: seconds of sound that a
-    sample was computed from; its time then names the window's start."""
+    sample was computed from; its time then names the window's start. `optional`: recordings may
+    lack it as a whole, and have its values as missing."""
 
     modality: str = Field(min_length=1)
     columns: str | Annotated[list[str], Field(min_length=1)] = ALL_OTHERS
     pool: Pool = "mean"
     delay: Finite = 0.0
     window: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    optional: bool = False
 
     @property
     def patterns(self) -> list[str]:
