@@ -193,7 +193,7 @@ def test_a_trial_of_other_targets_is_left_out_and_counted(tmp_path: Path) -> Non
 def test_a_target_that_nobody_predicts_is_refused(tmp_path: Path) -> None:
     world = make_target_world(tmp_path, THREE, trials=0)
     world.add("half", 9, 0.2, only=("valence", "stress"))
-    with pytest.raises(InputError, match="none of the 1 candidates predicts arousal"):
+    with pytest.raises(InputError, match="no candidate predicts arousal, of 1 in all"):
         build(world.home, ["first"], MEAN, "e")
 
 

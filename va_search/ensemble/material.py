@@ -230,7 +230,7 @@ def _predicting(lines: LineUp, target: str) -> tuple[LineUp, list[str]]:
         return lines, []
     if not candidates:
         raise InputError(
-            f"{lines.store.path}: none of the {len(lines.candidates)} candidates predicts {target}; "
+            f"{lines.store.path}: no candidate predicts {target}, of {len(lines.candidates)} in all; "
             "an ensemble needs trials of each target that the store has"
         )
     others = [trial.label for trial in lines.candidates if trial not in candidates]
