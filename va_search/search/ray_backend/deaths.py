@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,8 @@ _SIGNALS = {
 }
 MONITOR = re.compile(r"low on memory|out of memory|OutOfMemoryError", re.IGNORECASE)
 """Ray's words for a process that its memory monitor killed."""
+DYING_SECONDS = 1.0
+"""How long a process that Ray calls dead may take to write where it crashed."""
 LESS = "fewer trials at a time (--concurrent), or smaller batches, need less"
 
 
@@ -99,6 +102,10 @@ class Deaths:
         crash."""
         if self._folder is None or process is None:
             return None
+        # Ray may tell of a death while the process still writes where it crashed.
+        until = time.monotonic() + DYING_SECONDS
+        while Path(f"/proc/{process}").exists() and time.monotonic() < until:
+            time.sleep(0.02)
         for log in self._folder.glob(f"session_*/logs/worker-*-{process}.err"):
             text = log.read_text(encoding="utf-8", errors="replace")
             signals = re.findall(r"\*\*\* (SIG[A-Z]+) received", text)
