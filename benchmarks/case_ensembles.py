@@ -24,7 +24,7 @@ from va_search.ensemble.material import Materials, gather
 from va_search.ensemble.out_of_fold import Fits
 from va_search.ensemble.recipe import Recipe, known_recipes, load_recipe, read_recipe
 from va_search.home import Home
-from va_search.metrics import DIMENSIONS
+from va_search.targets import AFFECT
 
 PARTS: dict[str, dict[str, Any]] = {
     "bagging": {"method": "bagged_greedy", "bags": 20},
@@ -61,7 +61,7 @@ def print_rows(first: str, rows: list[tuple[str, RecipeScores]]) -> None:
     )
     print("|---|---|---|---|---|")
     for name, found in rows:
-        honest = [cell(found, what) for what in (*DIMENSIONS, "score")]
+        honest = [cell(found, what) for what in (*AFFECT, "score")]
         print(f"| {name} | {' | '.join(honest)} | {found.in_sample['score']:.3f} |")
 
 

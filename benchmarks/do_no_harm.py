@@ -59,7 +59,7 @@ from va_search.ensemble.measure import measure
 from va_search.ensemble.out_of_fold import Fits, winner
 from va_search.ensemble.recipe import load_recipe, read_recipe
 from va_search.ensemble.statistics import Statistics
-from va_search.metrics import DIMENSIONS
+from va_search.targets import AFFECT
 from va_search.trial import Trial
 
 Vector = NDArray[np.float64]
@@ -373,8 +373,7 @@ class Case:
             [np.concatenate(parts) for parts in predictions], axis=1
         )  # (frame, entry, dimension)
         dimensions = [
-            _measured(joined[..., index], labels[:, index], pairs)
-            for index in range(len(DIMENSIONS))
+            _measured(joined[..., index], labels[:, index], pairs) for index in range(len(AFFECT))
         ]
         return cls(recordings, dimensions)
 
@@ -403,7 +402,7 @@ class Case:
 
 def _pairs(path: Path) -> Vector:
     table = pyarrow.csv.read_csv(path)
-    columns = [table.column(dimension).to_numpy(zero_copy_only=False) for dimension in DIMENSIONS]
+    columns = [table.column(dimension).to_numpy(zero_copy_only=False) for dimension in AFFECT]
     return np.stack(columns, axis=1).astype(np.float64)
 
 
@@ -566,13 +565,12 @@ def main() -> None:
 def print_case(pool: Any, case: Case, which: Compared, draws: int) -> None:
     """The same for draws of 6 people, by dimension."""
     by_row = {}
-    for index, dimension in enumerate(DIMENSIONS):
+    for index, dimension in enumerate(AFFECT):
         jobs = [(index, number) for number in range(draws)]
         by_row[dimension] = columns(pool.map(partial(case.scores, which, 6), jobs, chunksize=2))
-    names = list(by_row[DIMENSIONS[0]])
+    names = list(by_row[AFFECT[0]])
     by_row["both"] = {
-        name: np.mean([by_row[dimension][name] for dimension in DIMENSIONS], axis=0)
-        for name in names
+        name: np.mean([by_row[dimension][name] for dimension in AFFECT], axis=0) for name in names
     }
     print_scores("CASE, test CCC", by_row)
 

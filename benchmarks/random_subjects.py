@@ -29,7 +29,7 @@ from va_search.ensemble.measure import measure
 from va_search.ensemble.out_of_fold import Fits
 from va_search.ensemble.recipe import read_recipe
 from va_search.ensemble.statistics import Statistics
-from va_search.metrics import DIMENSIONS
+from va_search.targets import AFFECT
 from va_search.trial import Trial
 
 Vector = NDArray[np.float64]
@@ -77,7 +77,7 @@ def measured(store: Store, entries: Path) -> tuple[list[Recording], list[str], l
             )
     names = [(recording.name, recording.frames) for recording in recordings]
     found = []
-    for index in range(len(DIMENSIONS)):
+    for index in range(len(AFFECT)):
         columns = [np.concatenate(predictions[model])[:, index] for model in models]
         found.append(measure(columns, np.concatenate(labels)[:, index], names, models))
     return recordings, models, found
@@ -85,7 +85,7 @@ def measured(store: Store, entries: Path) -> tuple[list[Recording], list[str], l
 
 def _pairs(path: Path, rows: int) -> Vector:
     table = pyarrow.csv.read_csv(path)
-    pairs = np.stack([table.column(dimension).to_numpy() for dimension in DIMENSIONS], axis=1)
+    pairs = np.stack([table.column(dimension).to_numpy() for dimension in AFFECT], axis=1)
     if len(pairs) != rows:
         raise SystemExit(
             f"{path}: {len(pairs)} rows, expected one for each of the {rows} labelled frames"
@@ -161,9 +161,7 @@ def main() -> None:
     recordings, models, both = measured(Store.open(given.data), given.entries)
     subjects = sorted({recording.subject for recording in recordings})
     rng = np.random.default_rng(0)
-    results: dict[str, list[list[list[float]]]] = {
-        name: [[] for _ in DIMENSIONS] for name in RECIPES
-    }
+    results: dict[str, list[list[list[float]]]] = {name: [[] for _ in AFFECT] for name in RECIPES}
     for _ in range(given.choices):
         people = set(rng.choice(subjects, given.people, replace=False).tolist())
         for index, statistics in enumerate(both):

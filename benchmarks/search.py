@@ -51,9 +51,10 @@ from va_search.data.segments import stitch
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
 from va_search.home import Home
-from va_search.metrics import DIMENSIONS, ccc
+from va_search.metrics import ccc
 from va_search.predictions.bank import Bank
 from va_search.search.machine import cores
+from va_search.targets import AFFECT
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
 from va_search.training.predict import in_batches, segments_of
@@ -227,7 +228,7 @@ def by_step(folder: Path, data: Examples) -> float:
     floor judge them."""
     steps, found = data.validation, []
     segments, _ = segments_of(data.settings, steps)
-    for k, dimension in enumerate(DIMENSIONS):
+    for k, dimension in enumerate(AFFECT):
         model, values = (
             load_model(folder, dimension).model,
             np.zeros((len(segments), data.settings.segment_length, 2)),

@@ -50,7 +50,8 @@ from va_search.data.simulate_affwild2 import simulate_affwild2
 from va_search.data.store import Store, positions
 from va_search.ensemble.methods import select_greedily
 from va_search.ensemble.statistics import Moments
-from va_search.metrics import DIMENSIONS, ccc
+from va_search.metrics import ccc
+from va_search.targets import AFFECT
 from va_search.training.fit import Fit
 from va_search.trial_settings import TrialSettings
 
@@ -139,7 +140,7 @@ def report(store: Store, hidden: Path, seeds: int, epochs: int) -> None:
                 f"{encoder:12} {features:46} {v} {a} | {test_v} {test_a}  {seconds:5.1f}",
                 flush=True,
             )
-    for d, dimension in enumerate(DIMENSIONS):
+    for d, dimension in enumerate(AFFECT):
         of_validation, of_test = (
             moments([trial[at][:, d] for trial in trials], truth[split][:, d])
             for at, split in enumerate(truth)

@@ -67,10 +67,11 @@ from va_search.ensemble.material import Materials, gather
 from va_search.ensemble.post_processing import combine
 from va_search.ensemble.recipe import load_recipe
 from va_search.home import Home
-from va_search.metrics import DIMENSIONS, ccc, score
+from va_search.metrics import ccc, score
 from va_search.predictions.bank import Bank
 from va_search.search.machine import cores
 from va_search.search.space import load_space
+from va_search.targets import AFFECT
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
 from va_search.training.predict import build_model, predict
@@ -153,7 +154,7 @@ def recipe_tested(
         data = Examples(settings, store, torch.device("cpu"))
         steps = Steps.of(store, store.split("test"), settings.frame_step, data.statistics.group)
         values = np.empty_like(truth)
-        for d, dimension in enumerate(DIMENSIONS):
+        for d, dimension in enumerate(AFFECT):
             best = int(np.argmax([epoch[f"ccc_{dimension}"] for epoch in epochs]))
             state = torch.load(
                 result.parent / f"checkpoint_{best:06d}" / "checkpoint.pt", weights_only=True
@@ -175,7 +176,7 @@ def ours_tested(
 ) -> float:
     """An ensemble of ours on the test split."""
     lines, values = materials.lines, np.empty_like(truth)
-    for d, dimension in enumerate(DIMENSIONS):
+    for d, dimension in enumerate(AFFECT):
         fit, candidates = outcomes[dimension].fit, outcomes[dimension].fits.material.candidates
         members = [int(index) for index in np.flatnonzero(fit.weights)]
         columns = [

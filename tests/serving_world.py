@@ -16,10 +16,10 @@ from va_search.data.store import Store, frames_hash, positions
 from va_search.ensemble.saved import Ensemble
 from va_search.files import write_json
 from va_search.home import Home
-from va_search.metrics import DIMENSIONS, ccc
+from va_search.metrics import ccc
 from va_search.predictions.bank import Bank
 from va_search.submission import predict
-from va_search.targets import affect
+from va_search.targets import AFFECT, affect
 from va_search.training.fit import Fit
 from va_search.trial import Best
 from va_search.trial_settings import TrialSettings
@@ -141,7 +141,7 @@ def make_ensemble(
 ) -> Ensemble:
     """An ensemble with these weights, saved, whose in-sample scores are what the bank gives."""
     dimensions = {}
-    for dimension in DIMENSIONS:
+    for dimension in AFFECT:
         members = [
             {"study": "first", "trial": trial, "weight": weight, "ccc": 0.5}
             | {"source": "outside" if trial in outside else "trained"}
@@ -176,7 +176,7 @@ def make_ensemble(
     if not outside:
         found = predict(ensemble, Bank(home.bank), "validation", validation)
         truth = store.annotations[positions(validation)]
-        for index, dimension in enumerate(DIMENSIONS):
+        for index, dimension in enumerate(AFFECT):
             dimensions[dimension]["scores"] = {
                 "in_sample": ccc(found[:, index], truth[:, index]),
                 "out_of_fold": None,

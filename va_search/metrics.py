@@ -1,6 +1,6 @@
 """The concordance correlation coefficient (CCC), as the challenge's evaluation defines it.
 
-Conventions: arrays are (frames,) or (frames, 2) with valence first; NaN in an annotation means
+Conventions: arrays are (frames,) or (frames, targets); NaN in an annotation means
 unlabelled and is left out; NaN in a prediction is never left out silently, it makes the result NaN.
 Variances and covariance are population ones (divide by n), and frames of all recordings are pooled
 before anything is computed (Lin 1989)."""
@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-DIMENSIONS = ("valence", "arousal")
 Values = NDArray[np.float64] | float
 
 

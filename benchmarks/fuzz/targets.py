@@ -45,7 +45,7 @@ def _store_of(store: Any) -> str:
     sets = sorted((one.name, one.hash, one.columns) for one in store.feature_sets.values())
     times = hashlib.sha256(store.times.tobytes()).hexdigest()
     return repr(
-        (sets, store.hashes, times, store.label_range, store.time_column, int(store.valid.sum()))
+        (sets, store.hashes, times, store.targets, store.time_column, int(store.valid.sum()))
     )
 
 

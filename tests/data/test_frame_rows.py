@@ -23,9 +23,8 @@ from va_search.data.row_checks import runs_evenly
 from va_search.data.store import Recording, Store
 from va_search.ensemble.outside_files import read_recording
 from va_search.errors import InputError
-from va_search.metrics import DIMENSIONS
 from va_search.submission.scoring import _values_of, read_labels
-from va_search.targets import affect
+from va_search.targets import AFFECT, affect
 
 FRAMES = 24
 STORES = {  # time column, its first value, its step, frames per second
@@ -248,7 +247,7 @@ def test_predictions_are_on_their_frames_or_refused(
     def holds(member: Member) -> None:
         def read() -> np.ndarray:
             file = member.write(tmp_path / "x1.csv")
-            part = read_recording(file, recording, store, DIMENSIONS, first=1)
+            part = read_recording(file, recording, store, AFFECT, first=1)
             assert part.filled == FRAMES - len(set(member.frames))
             blank = np.setdiff1d(np.arange(FRAMES), member.frames)
             part.values[blank] = np.nan
@@ -266,7 +265,7 @@ def test_labels_to_score_by_are_on_their_frames_or_refused(
     store = stores[kind]
 
     def values_of(file: Path) -> Any:
-        return _values_of(file, read_numbers(file, DIMENSIONS), store.recordings[1], store, 1)[0]
+        return _values_of(file, read_numbers(file, AFFECT), store.recordings[1], store, 1)[0]
 
     @QUICK
     @given(members(*times_in_seconds(kind)))
@@ -316,10 +315,10 @@ def test_a_column_of_another_name_that_runs_against_the_rows_is_refused_by_name(
             match=f"column '{name}' is not used, but by its numbers the rows are in another order",
         ):
             file = backward.write(tmp_path / "x1.csv")
-            read_recording(file, recording, store, DIMENSIONS, first=1)
+            read_recording(file, recording, store, AFFECT, first=1)
         forward = Member(list(range(FRAMES)), {name: [str(f) for f in range(FRAMES)]})
         file = forward.write(tmp_path / "x1.csv")
-        part = read_recording(file, recording, store, DIMENSIONS, first=1)
+        part = read_recording(file, recording, store, AFFECT, first=1)
         np.testing.assert_allclose(part.values, [value_of(f) for f in range(FRAMES)])
         assert part.unused == (name,)
 

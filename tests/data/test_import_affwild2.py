@@ -112,7 +112,7 @@ def test_reads_the_official_layout(places: dict[str, Any]) -> None:
     assert {name: (s.modality, s.dim) for name, s in store.feature_sets.items()} == {
         "face": ("visual", 3), "voice": ("audio", 2),
     }  # fmt: skip
-    assert store.label_range == (-1.0, 1.0)
+    assert store.targets[0].range == (-1.0, 1.0)
     first = store.recordings[0]
     np.testing.assert_allclose(
         store.annotations[first.start : first.stop, 0], np.arange(6) / 10, atol=1e-6

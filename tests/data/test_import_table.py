@@ -100,7 +100,7 @@ def test_reads_a_source(source: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.annotations[1], [5.5, 10])
     assert np.isnan(store.annotations[14:]).all()
     np.testing.assert_array_equal(store.times[14:], np.arange(5) * 50)
-    assert (store.name, store.label_range, store.time_column) == ("mine", (0.0, 10.0), "time")
+    assert (store.name, store.targets[0].range, store.time_column) == ("mine", (0.0, 10.0), "time")
 
 
 def test_same_import_twice_opens_the_store_and_reads_nothing(source: Path, tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def test_it_has_the_papers_feature_sets_in_float16_and_no_folds(made: tuple[Stor
         assert one.dtype == "float16"
     assert found == PAPERS
     assert (
-        store.fold_numbers == [] and store.time_column is None and store.label_range == (-1.0, 1.0)
+        store.fold_numbers == []
+        and store.time_column is None
+        and store.targets[0].range == (-1.0, 1.0)
     )
 
 

@@ -19,7 +19,8 @@ from va_search.ensemble.material import gather
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import Ensemble
 from va_search.ensemble.verdict import judge, verdict_of, within_recordings
-from va_search.metrics import DIMENSIONS, ccc
+from va_search.metrics import ccc
+from va_search.targets import AFFECT
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_the_recipe_best_is_the_best_single_trial_per_target_itself(world: World
     ensemble = build(world.home, ["first"], load_recipe("best"), "best")
     verdict = verdict_of(ensemble)
     assert verdict.outcome == "same" and not verdict.use_best
-    for dimension in DIMENSIONS:
+    for dimension in AFFECT:
         single = ensemble.dimensions[dimension].best_single
         assert single is not None
         assert [single.trial] == [member.trial for member in ensemble.dimensions[dimension].members]
@@ -105,7 +106,7 @@ def test_the_best_trial_for_both_is_that_of_the_trials_own_scores(world: World) 
     in_sample = both.scores["in_sample"]
     assert in_sample is not None
     assert in_sample["score"] == pytest.approx(records[best]["score"].ccc, abs=1e-6)
-    for dimension in DIMENSIONS:
+    for dimension in AFFECT:
         assert in_sample[dimension] == pytest.approx(records[best][dimension].ccc, abs=1e-6)
 
 
@@ -137,7 +138,7 @@ def test_out_of_fold_the_best_trial_for_both_is_chosen_without_the_recordings_it
         mixed[inside] = columns[max(others, key=lambda trial: others[trial])][inside]
     from va_search.ensemble import sums
 
-    for index, dimension in enumerate(DIMENSIONS):
+    for index, dimension in enumerate(AFFECT):
         expected = ccc(mixed[:, index], world.labels[:, index])
         assert float(sums.ccc(both.predicted[dimension].sum(axis=0))) == pytest.approx(
             expected, abs=1e-6

@@ -75,7 +75,7 @@ def expected(world: World, built: Ensemble) -> np.ndarray:
                 :, index
             ].astype(float)
         columns.append(total)
-    return np.clip(np.stack(columns, axis=1), *world.store.label_range)
+    return np.clip(np.stack(columns, axis=1), *world.store.targets[0].range)
 
 
 def sample(
@@ -150,7 +150,7 @@ def test_values_outside_the_range_are_clipped_and_counted(world: World, tmp_path
 
 def expected_clip(world: World, built: Ensemble) -> np.ndarray:
     return np.clip(
-        predict(built, world.bank, "test", world.store.split("test")), *world.store.label_range
+        predict(built, world.bank, "test", world.store.split("test")), *world.store.targets[0].range
     )
 
 

@@ -30,8 +30,7 @@ from va_search.data.readers import (
 from va_search.data.table import label_problems
 from va_search.errors import InputError
 from va_search.files import check_regular
-from va_search.metrics import DIMENSIONS
-from va_search.targets import affect
+from va_search.targets import AFFECT, affect
 
 LABEL_RANGE = (-1.0, 1.0)
 UNLABELLED = -5.0
@@ -91,9 +90,9 @@ def read_labels(file: Path) -> Floats:
     """(frames, 2) of an official label file, NaN where it says -5,-5; InputError with file and line
     otherwise."""
     header = read_header(file)
-    if header != list(DIMENSIONS):
+    if header != list(AFFECT):
         raise InputError(f"{file}:1: header {','.join(header)!r}, expected 'valence,arousal'")
-    pair = read_numbers(file, DIMENSIONS)
+    pair = read_numbers(file, AFFECT)
     problems = empty_lines(file)
     if empty := wrong_rows(file, np.any(np.isnan(pair), axis=1)):
         problems.append(f"{empty.position}: empty label{empty.more}; unlabelled is -5,-5")
@@ -165,7 +164,7 @@ def sample_images(file: Path) -> list[tuple[str, int]]:
             break
     refuse(problems)
     frames = np.array([frame for _, frame in images])
-    for column in roles_of(header, (COLUMN, *DIMENSIONS)).frames:
+    for column in roles_of(header, (COLUMN, *AFFECT)).frames:
         numbers = read_numbers(file, [column])[:, 0]
         if contradiction := wrong_rows(file, numbers != frames):
             problems.append(
@@ -179,5 +178,5 @@ def sample_images(file: Path) -> list[tuple[str, int]]:
 def unused_columns(file: Path) -> list[str]:
     """A remark on columns of the sample that are not read."""
     header = read_header(file)
-    read = (COLUMN, *DIMENSIONS, *roles_of(header, (COLUMN, *DIMENSIONS)).frames)
+    read = (COLUMN, *AFFECT, *roles_of(header, (COLUMN, *AFFECT)).frames)
     return not_used(file, [name for name in header if name not in read])

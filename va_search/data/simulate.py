@@ -26,8 +26,7 @@ from va_search.data.frame_names import nearest
 from va_search.data.importing import Progress, drafting, quiet, read_all
 from va_search.data.store import SPLITS, Store
 from va_search.files import whole_file
-from va_search.metrics import DIMENSIONS
-from va_search.targets import affect
+from va_search.targets import AFFECT, affect
 
 FRAMES_PER_SECOND = 25.0
 PAUSE = 5000.0
@@ -132,7 +131,7 @@ def simulate(
 def withhold(folder: Path, name: str, annotations: Values | None) -> None:
     """Write the labels (frames, 2) of recording `name` to <folder>/<name>.csv, empty where
     unlabelled."""
-    lines = [",".join(DIMENSIONS)]
+    lines = [",".join(AFFECT)]
     for valence, arousal in [] if annotations is None else annotations.tolist():
         lines.append("," if np.isnan(valence) else f"{valence:.4g},{arousal:.4g}")
     with whole_file(folder / f"{name}.csv") as beside:

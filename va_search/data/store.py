@@ -178,14 +178,6 @@ class Store:
         return names(self.targets)
 
     @property
-    def label_range(self) -> tuple[float, float]:
-        """The one range of all targets; ValueError where they have several."""
-        ranges = {target.range for target in self.targets}
-        if len(ranges) > 1:
-            raise ValueError(f"{self.path}: its targets have ranges of their own")
-        return self.targets[0].range
-
-    @property
     def frames(self) -> int:
         return self.recordings[-1].stop if self.recordings else 0
 

@@ -242,14 +242,6 @@ class Ensemble(Saved):
         return names(self.targets)
 
     @property
-    def label_range(self) -> tuple[float, float]:
-        """The one range of all targets; ValueError where they have several."""
-        ranges = {target.range for target in self.targets}
-        if len(ranges) > 1:
-            raise ValueError(f"ensemble {self.name}: its targets have ranges of their own")
-        return self.targets[0].range
-
-    @property
     def pieces(self) -> list[tuple[float, Ensemble]]:
         """(share, ensemble) of everything that has members: a blend's parts, or the ensemble itself
         with share 1."""

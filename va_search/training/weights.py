@@ -97,11 +97,6 @@ class Header:
     feature_sets: list[FeatureSet]
     targets: tuple[Target, ...]
 
-    @property
-    def label_range(self) -> tuple[float, float]:
-        """The range of the first target: of all, where they have one."""
-        return self.targets[0].range
-
 
 def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
     """Reasons why models trained on these feature sets can't predict this store: a set that is
