@@ -101,6 +101,16 @@ def _checked_range(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
+def refuse_unsafe_names(features: dict[str, Any]) -> dict[str, Any]:
+    """Return feature sets by name; ValueError, for pydantic, where a name can't be a file's."""
+    for name in features:
+        try:
+            checked_name(name, "feature set")
+        except InputError as error:
+            raise ValueError(str(error)) from error
+    return features
+
+
 class Dataset(StrictModel):
     """dataset.yaml. `targets` are the annotations by name; `label_range` alone is the scale of
     valence and arousal. `time_unit` is needed where the frame rate can't confirm the unit of
@@ -156,15 +166,7 @@ class Dataset(StrictModel):
         hint = "" if near is None else f"; did you mean {UNITS[near]!r}?"
         raise ValueError(f"expected one of {', '.join(SPELLINGS)}, found {value!r}{hint}")
 
-    @field_validator("features")
-    @classmethod
-    def _safe_names(cls, value: dict[str, FeatureColumns]) -> dict[str, FeatureColumns]:
-        for name in value:
-            try:
-                checked_name(name, "feature set")
-            except InputError as error:
-                raise ValueError(str(error)) from error
-        return value
+    _safe_names = field_validator("features")(refuse_unsafe_names)
 
     @model_validator(mode="after")
     def _columns_once(self) -> Dataset:

@@ -21,9 +21,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from va_search.data.column_names import SPELLINGS, UNITS
+from va_search.data.dataset import refuse_unsafe_names
 from va_search.document import StrictModel, read_document
-from va_search.errors import InputError, nearest_name
-from va_search.files import checked_name
+from va_search.errors import nearest_name
 from va_search.targets import Target, name_problem, range_problem
 
 ALL_OTHERS = "all others"
@@ -171,15 +171,7 @@ class StreamsDocument(StrictModel):
     targets: dict[str, TargetStream] = Field(min_length=1)
     features: dict[str, FeatureStream] = Field(min_length=1)
 
-    @field_validator("features")
-    @classmethod
-    def _safe_names(cls, value: dict[str, FeatureStream]) -> dict[str, FeatureStream]:
-        for name in value:
-            try:
-                checked_name(name, "feature set")
-            except InputError as error:
-                raise ValueError(str(error)) from error
-        return value
+    _safe_names = field_validator("features")(refuse_unsafe_names)
 
     @field_validator("targets")
     @classmethod
