@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from va_search.ensemble.material import Materials
     from va_search.ensemble.saved import Ensemble, MeasuredOn
     from va_search.ensemble.verdict import Verdict
+    from va_search.search.machine import Options
     from va_search.serving.predict import Written
     from va_search.serving.register import Registered
     from va_search.submission.strategies import Submissions
@@ -269,6 +270,39 @@ class OpenEnsemble:
         report.html. `more` as in `write_report`."""
         studies = self.document.studies
         return write_report(studies, out, ensemble=self.name, home=self.home, **more)
+
+    def refit(
+        self,
+        *,
+        name: str | None = None,
+        match: bool = True,
+        store: AnyStore | None = None,
+        options: Options | None = None,
+        trust_code: bool = False,
+        tracking: bool = True,
+        **more: Any,
+    ) -> OpenEnsemble:
+        """Train the members again on everything labelled, for all their epochs, and return the
+        ensemble of these with the weights of this one.
+
+        It is saved under `name` ("…-refit" by default), which also is the study that has the
+        trials; the same call again trains what is missing. `match`: scale and shift its test
+        predictions to the mean and spread of all labelled frames; no test label is read. `store`:
+        where it lies now if it was moved. `trust_code` as in `predict`, `tracking`: log it to
+        MLflow, `more` as in `run_search` (progress, note). InputError with all problems."""
+        from va_search.api.refitting import save_refitted, train_again
+        from va_search.models.sources import trust_everything
+
+        if trust_code:
+            trust_everything()
+        name = name or f"{self.name}-refit"
+        with self.home.using(writes=True):
+            train_again(self, name, store=store, options=options, **more)
+            ensemble = save_refitted(self, name, match=match, store=store)
+        if tracking:
+            tracking_uri = None if options is None else options.tracking_uri
+            ensemble.track(tracking_uri, note=more.get("note") or to_standard_error)
+        return ensemble
 
     def explain(
         self, *, store: AnyStore | None = None, note: Note = to_standard_error

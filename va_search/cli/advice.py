@@ -42,6 +42,11 @@ def after_ensemble(
     return ensemble_command(home, built.studies, recipe, f"{built.studies[0]}-single", options)
 
 
+def after_refit(home: Home, built: Ensemble) -> str:
+    """Submit the ensemble whose members were trained again."""
+    return _use_command(home, built)
+
+
 def ensemble_command(
     home: Home, studies: Sequence[str], recipe: Recipe, name: str, options: Sequence[str] = ()
 ) -> str:

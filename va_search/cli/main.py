@@ -24,6 +24,7 @@ from va_search.cli import (
     extract,
     plan,
     predict,
+    refit,
     register,
     report,
     reproduce,
@@ -130,6 +131,7 @@ app.add_typer(
     bank.app, name="bank", rich_help_panel=STUDY, epilog="Example: va-search bank list first"
 )
 _add(STUDY, submissions, submissions.submissions)
+_add(ENSEMBLE, refit, refit.refit)
 _add(ENSEMBLE, predict, predict.predict)
 _add(ENSEMBLE, register, register.register)
 _add(ALL, demo, demo.demo)

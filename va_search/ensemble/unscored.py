@@ -116,7 +116,7 @@ def mean_of_mix(
         candidates=len(members),
         left_out=dict(counts),
         notes=recipe.notes_on(store.target_names),
-        measured_on=_nowhere(
+        measured_on=nowhere(
             MIX, "members trained on train and validation, so no validation is left to score on"
         ),
         dimensions=weighted,
@@ -221,7 +221,8 @@ def _equal(trials: Sequence[Trial], plan: Pipeline) -> Weighted:
     )
 
 
-def _nowhere(fold: str, reason: str) -> MeasuredOn:
+def nowhere(fold: str, reason: str) -> MeasuredOn:
+    """Return what an ensemble without scores was measured on, with the reason."""
     return MeasuredOn(
         split="none",
         fold=fold,
@@ -237,11 +238,11 @@ def _of_parts(parts: Sequence[Ensemble]) -> MeasuredOn:
     """Return the recordings that a blend can be measured on: those that all its parts were."""
     unscored = [part.name for part in parts if not part.measured_on.recordings]
     if unscored:
-        return _nowhere(
+        return nowhere(
             "blend", f"part {', '.join(unscored)} has no validation score, so the blend has none"
         )
     if len({part.frames_hash for part in parts}) > 1:
         folds = ", ".join(f"{part.name} on fold {part.measured_on.fold}" for part in parts)
-        return _nowhere("blend", f"its parts were measured on different recordings ({folds})")
+        return nowhere("blend", f"its parts were measured on different recordings ({folds})")
     reason = "a blend is scored in-sample only: see its parts' out-of-fold scores"
     return parts[0].measured_on.model_copy(update={"folds": 0, "reason": reason})

@@ -86,6 +86,11 @@ class Space:
         return len(self.seeds) * len(self.folds)
 
     @property
+    def named_settings(self) -> tuple[str, ...]:
+        """Names of the settings that the space says something of."""
+        return tuple(self.settings)
+
+    @property
     def budget_trials(self) -> int | None:
         """The budget of trials, rounded up to whole configurations: none is left with folds or
         seeds missing."""

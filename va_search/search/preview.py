@@ -91,7 +91,7 @@ def _listed(
     """Return the trials as `Preview.next` lists them."""
     failed = {trial.id for trial in study.failures()}
     begun = {trial.id for trial in study.asked()}
-    varied = ("seed", "fold", *space.settings)
+    varied = ("seed", "fold", *space.named_settings)
     listed = []
     for trial, settings in trials:
         status = "new"

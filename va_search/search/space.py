@@ -22,8 +22,9 @@ from va_search.search.declarations import (
 )
 from va_search.search.domains import Domain
 from va_search.search.features import read_features
+from va_search.search.listed import TRIALS, ListedSpace, read_listed
 from va_search.search.sameness import sameness_of
-from va_search.search.space_header import read_header
+from va_search.search.space_header import SpaceHeader, read_header
 from va_search.targets import AFFECT
 from va_search.training.own_models import with_own_models
 from va_search.trial_settings import WEIGHTS, TrialSettings, setting_field
@@ -59,6 +60,17 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
         )
     document = with_own_models(document, Path(file.path), kept=kept)
     header = read_header(file, store)
+    if header is not None and header.trials is not None:
+        listed = read_listed(file, store, header.folds)
+        file.stop()
+        return ListedSpace(
+            name,
+            document,
+            **_of_space(header),
+            sameness=sameness_of(store, header.folds),
+            targets=store.target_names,
+            listed=tuple(listed),
+        )
     # The settings are read even where the header is wrong: all problems at once.
     declared = document.get("settings")
     settings: dict[str, Setting] = {}
@@ -74,7 +86,7 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     space = Space(
         name,
         document,
-        **{**dict(header), "settings": _in_order(settings, file)},
+        **{**_of_space(header), "settings": _in_order(settings, file)},
         sameness=sameness_of(store, header.folds),
         targets=store.target_names,
     )
@@ -84,6 +96,11 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     _check_valid(space, file)
     file.stop()
     return space
+
+
+def _of_space(header: SpaceHeader) -> dict[str, Any]:
+    """The fields of a header that a space has, too."""
+    return {key: value for key, value in dict(header).items() if key != TRIALS}
 
 
 def _read_settings(declared: dict[str, Any], store: Store, file: YamlFile) -> dict[str, Setting]:

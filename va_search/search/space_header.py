@@ -7,7 +7,8 @@ budget: {trials: 24, hours: 0.5, no_improvement: 10}      trials are rounded up 
 seeds: [0, 1]                each configuration is trained once per seed and fold
 folds: [official]            official; numbers of the store's folds, or all; train_val_mix (none to validate)
 early_stopping: {grace_epochs: 5, reduction_factor: 3}      ASHA; leave it out for none
-settings: …                  what may vary: declarations.py"""
+settings: …                  what may vary: declarations.py
+trials: […]                  instead of settings: each trial by itself (listed.py), sampler grid"""
 
 from __future__ import annotations
 
@@ -67,9 +68,12 @@ class SpaceHeader(StrictModel):
     settings: Annotated[
         dict[str, Any], Field(description="what may vary, such as settings: {features: all}")
     ]
+    trials: Annotated[list[Any], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if self.trials is not None:
+            self._check_listed()
         for name, values in (("seeds", self.seeds), ("folds", self.folds)):
             if len(set(values)) < len(values):
                 raise ValueError(f"`{name}` {values}: one is given twice; keep one")
@@ -96,6 +100,15 @@ class SpaceHeader(StrictModel):
             )
         return self
 
+    def _check_listed(self) -> None:
+        """ValueError for keys that mean nothing beside trials that are listed."""
+        if self.settings:
+            raise ValueError("`settings` or `trials` must be given, not both")
+        if self.sampler != "grid":
+            raise ValueError(f"`trials` are listed: expected sampler grid, found {self.sampler}")
+        if self.seeds != [0]:
+            raise ValueError("`seeds` must not be given: each of the `trials` has its own `seed`")
+
 
 def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
     """Read the header of a space; None when there are problems, which then are noted."""
@@ -103,6 +116,8 @@ def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
     document = dict(file.data)
     if isinstance(document.get("folds"), str):
         document["folds"] = _named_folds(document["folds"], store, file)
+    if "trials" in document:
+        document.setdefault("settings", {})
     header: SpaceHeader | None = file.checked(SpaceHeader, document)
     if header is None:
         return None

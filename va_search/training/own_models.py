@@ -53,10 +53,13 @@ def with_own_models(document: Any, path: Path, *, kept: bool = False) -> Any:
     `path` is the space's file. The files named are read and trusted, unless the space is one that
     was `kept` with a study: whoever made that home named them, not this user.
     """
+    folder = None if kept else path.parent
+    if isinstance(document, dict) and isinstance(document.get("trials"), list):
+        trials = [_with_sources(entry, folder) for entry in document["trials"]]
+        return {**document, "trials": trials}
     settings = document.get("settings") if isinstance(document, dict) else None
     if not isinstance(settings, dict):
         return document
-    folder = None if kept else path.parent
     for menu in OWN:
         settings = {name: _named(menu, name, value, folder) for name, value in settings.items()}
         for name in _choices(settings.get(menu.setting)):
@@ -64,6 +67,18 @@ def with_own_models(document: Any, path: Path, *, kept: bool = False) -> Any:
     for menu in MENUS:
         settings = _with_options(menu, settings, path)
     return {**document, "settings": settings}
+
+
+def _with_sources(entry: Any, folder: Path | None) -> Any:
+    """The settings of one trial, a user's own classes in them as trials name them."""
+    if not isinstance(entry, dict):
+        return entry
+    named = dict(entry)
+    for menu in OWN:
+        if menu.setting in entry:
+            named[menu.setting] = _references(entry[menu.setting], folder)
+            menu.find(named[menu.setting])
+    return named
 
 
 def _named(menu: Menu[Any], name: str, declared: Any, folder: Path | None) -> Any:

@@ -1,0 +1,135 @@
+"""An ensemble's members trained again on everything labelled, with the weights they have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from folds_world import FoldsWorld, make_folds_world
+from trial_world import make_trial
+
+from va_search.data.store import MIX, frames_hash, positions
+from va_search.ensemble.build import build
+from va_search.ensemble.post_processing import finished
+from va_search.ensemble.recipe import load_recipe
+from va_search.ensemble.refit import matching, on_everything, plan_refit, refit
+from va_search.ensemble.saved import Ensemble, predict, read_ensemble
+from va_search.errors import InputError
+from va_search.predictions.bank import Predictions
+from va_search.trial_settings import TrialSettings, trial_id
+
+TEST = "test"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FoldsWorld:
+    return make_folds_world(tmp_path, mixed=0)
+
+
+def chosen(world: FoldsWorld, recipe: str = "top_k") -> Ensemble:
+    return build(world.home, ["first"], load_recipe(recipe), "chosen")
+
+
+def train_again(world: FoldsWorld, ensemble: Ensemble) -> dict[str, np.ndarray]:
+    """Put the trials of the plan into the bank; their test predictions by trial."""
+    values: dict[str, np.ndarray] = {}
+    recordings = world.store.split(TEST)
+    for number, settings in enumerate(plan_refit(world.home, ensemble).trials.values()):
+        name = trial_id(settings, world.store.data_hash(settings.features, settings.fold))
+        frames = sum(recording.frames for recording in recordings)
+        random = np.random.default_rng(number)
+        values[name] = random.normal(4 + number, 0.5, (frames, 2)).astype(np.float32)
+        record = make_trial("again", name, settings=settings, on=world.store)
+        predictions = Predictions(values[name], frames_hash(recordings))
+        world.bank.write(record, {TEST: predictions})
+    return values
+
+
+def refitted(world: FoldsWorld, ensemble: Ensemble, *, match: bool) -> Ensemble:
+    plan = plan_refit(world.home, ensemble)
+    return refit(world.home, ensemble, plan, world.store, name="again", match=match)
+
+
+def test_members_are_replaced_by_their_trials_on_everything_and_keep_their_weights(
+    world: FoldsWorld,
+) -> None:
+    ensemble = chosen(world)
+    values = train_again(world, ensemble)
+    again = refitted(world, ensemble, match=False)
+    assert read_ensemble(world.home, "again") == again
+    recordings = world.store.split(TEST)
+    predictions = predict(again, world.bank, TEST, recordings)
+    for column, (target, weighted) in enumerate(again.dimensions.items()):
+        before = ensemble.dimensions[target]
+        assert [member.weight for member in weighted.members] == pytest.approx(
+            [member.weight for member in before.members]
+        )
+        total = sum(
+            member.weight * values[member.trial][:, column].astype(np.float64)
+            for member in weighted.members
+        )
+        expected = finished(np.asarray(total), recordings, before.post)
+        np.testing.assert_allclose(predictions[:, column], expected, rtol=1e-12)
+
+
+def test_test_predictions_are_matched_to_the_moments_of_all_labelled_frames(
+    world: FoldsWorld,
+) -> None:
+    ensemble = chosen(world)
+    train_again(world, ensemble)
+    again = refitted(world, ensemble, match=True)
+    predictions = predict(again, world.bank, TEST, world.store.split(TEST))
+    labels = world.store.annotations[positions(world.store.labelled)].astype(np.float64)
+    np.testing.assert_allclose(predictions.mean(axis=0), np.nanmean(labels, axis=0))
+    np.testing.assert_allclose(predictions.std(axis=0), np.nanstd(labels, axis=0))
+    assert "without any test label" in " ".join(again.notes)
+
+
+def test_a_refitted_ensemble_has_no_score_and_names_the_one_it_was_made_of(
+    world: FoldsWorld,
+) -> None:
+    ensemble = chosen(world)
+    train_again(world, ensemble)
+    again = refitted(world, ensemble, match=True)
+    assert again.scores["out_of_fold"] is None
+    assert again.measured_on.fold == MIX
+    assert ensemble.scores["out_of_fold"] is not None
+    score = ensemble.scores["out_of_fold"]["score"]
+    assert f"scored {score:.3f} out-of-fold" in str(again.measured_on.reason)
+
+
+def test_configurations_over_folds_become_one_trial_each(world: FoldsWorld) -> None:
+    ensemble = build(world.home, ["first"], load_recipe("over_folds"), "folds")
+    members = {member.trial for part in ensemble.dimensions.values() for member in part.members}
+    plan = plan_refit(world.home, ensemble)
+    assert len(plan.trials) == len(members)
+    rates = {settings.learning_rate for settings in plan.trials.values()}
+    assert len(rates) == len(members)
+    assert {settings.fold for settings in plan.trials.values()} == {MIX}
+
+
+def test_a_trial_is_trained_to_its_last_epoch_and_the_last_five_are_averaged() -> None:
+    settings = TrialSettings(features=("face",), epochs=20, patience=3, seed=4, fold=2)
+    again, note = on_everything(settings)
+    assert note is None
+    assert again.averaged_epochs == (16, 20)
+    assert (again.patience, again.fold, again.seed) == (None, MIX, 4)
+    short, _ = on_everything(settings.model_copy(update={"epochs": 3}))
+    assert short.averaged_epochs == (1, 3)
+    plateau, note = on_everything(settings.model_copy(update={"schedule": "plateau"}))
+    assert plateau.schedule == "cosine"
+    assert note is not None
+    assert "goes by validation scores" in note
+
+
+def test_what_is_not_trained_again_yet_is_named(world: FoldsWorld) -> None:
+    ensemble = chosen(world)
+    with pytest.raises(InputError, match="not trained again yet; the same command goes on"):
+        refitted(world, ensemble, match=True)
+
+
+def test_matching_gives_mean_and_spread_and_leaves_constants_alone() -> None:
+    labels = np.array([1.0, 3.0, np.nan], dtype=np.float32)
+    assert matching(np.array([0.0, 4.0]), labels) == (0.5, 1.0)
+    assert matching(np.array([2.0, 2.0]), labels) == (1.0, 0.0)
