@@ -16,8 +16,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: $(VENV)/.ready            ## the whole job on a simulated challenge: about a minute on 2 cores, after the install
 	$(BIN)/va-search demo
 
-test: $(VENV)/.ready            ## the tests that take minutes in all
-	$(BIN)/pytest
+test: $(VENV)/.ready            ## the tests that take minutes in all, on all cores
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadscope
 
 test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browser
 	$(BIN)/pytest -m 'slow or browser or postgres' --timeout 300
