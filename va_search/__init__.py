@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from va_search.api.ensembles import open_ensemble as open_ensemble
     from va_search.api.ensembles import write_report as write_report
     from va_search.api.ensembles import write_submissions as write_submissions
+    from va_search.api.fitting import fit as fit
     from va_search.api.home import OpenHome as OpenHome
     from va_search.api.home import open_home as open_home
     from va_search.api.reproduction import reproduce_paper as reproduce_paper
@@ -78,6 +79,7 @@ _MODULES = {
         "write_report",
         "write_submissions",
     ),
+    "api.fitting": ("fit",),
     "api.home": ("OpenHome", "open_home"),
     "api.reproduction": ("reproduce_paper",),
     "api.searching": ("load_space", "make_plan", "preview_search", "run_search"),

@@ -22,6 +22,7 @@ from va_search.cli import (
     demo,
     ensemble,
     extract,
+    fit,
     plan,
     predict,
     refit,
@@ -37,7 +38,7 @@ from va_search.cli import (
 )
 
 FIRST = "Start here, in this order"
-BEGIN = ("data", "plan", "search", "status", "ensemble", "report", "submit")
+BEGIN = ("data", "plan", "fit", "search", "status", "ensemble", "report", "submit")
 STUDY = "More with a study"
 ENSEMBLE = "More with an ensemble"
 ALL = "Features, clusters, whole examples"
@@ -120,6 +121,7 @@ app.add_typer(
     epilog="Example: va-search data import table SOURCE --to stores/mine",
 )
 _add(FIRST, plan, plan.plan)
+_add(FIRST, fit, fit.fit)
 _add(FIRST, search, search.search)
 _add(FIRST, status, status.status)
 _add(FIRST, ensemble, ensemble.ensemble)

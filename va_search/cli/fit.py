@@ -1,0 +1,89 @@
+"""`va-search fit`: search, choose, and train again on everything, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from va_search.cli.ensemble_tables import show
+from va_search.cli.options import (
+    ClusterOption,
+    ConcurrentOption,
+    GpusPerTrialOption,
+    TrackingUriOption,
+)
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
+
+EXAMPLE = "Example: va-search fit any --data stores/mine --name mine --out mine-submission"
+
+
+def fit(
+    space: Annotated[
+        Path, typer.Argument(help="The search space: a YAML file, or one that comes along (any).")
+    ],
+    *,
+    data: Annotated[str, typer.Option("--data", help="The store, a folder or a URL.")],
+    name: Annotated[
+        str,
+        typer.Option("--name", help="Name of the ensemble; the same name again goes on with it."),
+    ],
+    hours: Annotated[
+        float | None, typer.Option(min=0.01, help="Hours of search; default: the space's budget.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials of the search; default: the space's budget.")
+    ] = None,
+    match: Annotated[
+        bool,
+        typer.Option(
+            help="Scale and shift the test predictions to the mean and spread of all labelled "
+            "frames; no test label is read.",
+        ),
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the test predictions, a CSV per recording.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    concurrent: ConcurrentOption = None,
+    gpus_per_trial: GpusPerTrialOption = None,
+    address: ClusterOption = None,
+    tracking_uri: TrackingUriOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search a space, choose the best ensemble, and train its members again on train and validation
+    together: the whole way from a store to test predictions."""
+    with command(as_json) as output:
+        import va_search as va
+        from va_search.api.fitting import plan_fit
+        from va_search.cli.advice import after_refit
+        from va_search.cli.search import run
+        from va_search.report.tables.ensemble import scores_tables
+
+        options = va.Options(address, concurrent, gpus_per_trial, tracking_uri)
+        fitting = plan_fit(
+            space, data, name=name, home=home, hours=hours, trials=trials, options=options
+        )
+        opened = fitting.home
+        with opened.using("predictions", writes=True):
+            output.show(f"1 search: study {fitting.search_name}")
+            run(output, opened, fitting.search)
+            output.show(f"2 choose: ensemble {fitting.chosen_name}, recipe {fitting.recipe}")
+            chosen = fitting.choose(output.note)
+            for table in scores_tables(chosen.document):
+                output.show(table)
+            output.show(chosen.verdict.text)
+            output.show(f"3 train again on everything labelled: study {name}")
+            run(output, opened, lambda **watching: fitting.train_again(chosen, **watching))
+            ensemble = fitting.finish(chosen, match=match)
+        show(output, ensemble.document)
+        output.show(f"saved {opened.files.ensemble(name)}")
+        if out is not None:
+            written = ensemble.submit(out)
+            output.show(f"wrote {written.folder}: test predictions, read back and checked")
+        else:
+            output.show(f"next: {after_refit(opened.files, ensemble.document)}")
+        output.done(ensemble.document.model_dump(mode="json"))
+        output.note("logging to MLflow …")
+        ensemble.track(tracking_uri, note=output.note)
