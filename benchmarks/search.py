@@ -230,7 +230,7 @@ def by_step(folder: Path, data: Examples) -> float:
     segments, _ = segments_of(data.settings, steps)
     for k, dimension in enumerate(AFFECT):
         model, values = (
-            load_model(folder, dimension).model,
+            load_model(folder, dimension).models[0],
             np.zeros((len(segments), data.settings.segment_length, 2)),
         )
         for batch, predicted in in_batches(model, data.settings, data.gather, steps):

@@ -294,6 +294,11 @@ class Trial:
         return None if settings is None else settings.get("fold")
 
     @property
+    def keep(self) -> str:
+        """The rule by which epochs were kept (epochs.py); "best" where its record names none."""
+        return str((self.noted_settings or {}).get("keep", "best"))
+
+    @property
     def has_validation(self) -> bool:
         """False for a trial of train_val_mix, which was validated on nothing."""
         return self.fold is None or FoldKind(self.fold).has_validation

@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from va_search.data.store import MIX, OFFICIAL
+from va_search.data.store import MIX
 from va_search.errors import unknown_name
 from va_search.files import digest
 from va_search.models.menu import (
@@ -49,6 +49,7 @@ predictions."""
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Weight
 WEIGHT: TypeAdapter[float] = TypeAdapter(Weight)
 
 ADDED = "added after the first version"
@@ -96,6 +97,21 @@ class TrialSettings(BaseModel):
     head_sizes: tuple[Positive, ...] = (512, 256)
     head_dropout: Share = 0.1
 
+    # augmentation of what is trained on (training/augmentation.py); amounts are in units of the
+    # normalised features' spread
+    feature_noise: Annotated[Amount, ADDED] = 0.0
+    # per recording and column, drawn anew for each epoch
+    offset_jitter: Annotated[Amount, ADDED] = 0.0
+    gain_jitter: Annotated[Amount, ADDED] = 0.0
+    # share of a segment's steps that are hidden, in one run
+    time_masking: Annotated[Share, ADDED] = 0.0
+    # probability with which a recording is without a modality, never without all
+    modality_dropout: Annotated[Share, ADDED] = 0.0
+    # alpha of the beta distribution that shares of mixed segments are drawn from
+    mixup: Annotated[Amount, ADDED] = 0.0
+    # seconds by which annotations follow the features
+    label_delay: Annotated[float, Field(ge=0, le=60), ADDED] = 0.0
+
     # loss and optimiser
     loss: Annotated[str, BeforeValidator(LOSSES.checked), ADDED] = "ccc"
     # alpha of the paper's formula 10
@@ -110,6 +126,10 @@ class TrialSettings(BaseModel):
     epochs: Positive = 30
     # stop after so many epochs without a better valence or arousal
     patience: Positive | None = None
+    # epochs that predictions and weights are made of; `ema`: a moving average of the weights
+    keep: Annotated[Literal["best", "last", "mean_last_5", "ema"], ADDED] = "best"
+    # part of the moving average that an optimiser step leaves as it is
+    ema_decay: Annotated[float, Field(gt=0, lt=1), ADDED] = 0.99
     schedule: Annotated[str, BeforeValidator(SCHEDULES.checked)] = "constant"
     # step: epochs between drops; plateau: epochs without gain before a drop
     schedule_epochs: Positive = 20
@@ -127,8 +147,9 @@ class TrialSettings(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     fold: int | Literal["official", "train_val_mix"] = "official"
     averaged_epochs: tuple[Positive, Positive] | None = None
-    """train_val_mix only: test predictions are the mean over these epochs, first and last; the
-    paper's 16 to 25 of 30, in proportion, unless given (4.7)."""
+    """train_val_mix with `keep: best` only, since nothing says which epoch is best: test predictions
+    are the mean over these epochs, first and last; the paper's 16 to 25 of 30, in proportion,
+    unless given (4.7)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -146,7 +167,7 @@ class TrialSettings(BaseModel):
         for menu in MENUS:
             data |= _options(menu, data)
         epochs = data.get("epochs", 30)
-        averages = data.get("fold") == MIX and data.get("averaged_epochs") is None
+        averages = _averages(data) and data.get("averaged_epochs") is None
         if averages and isinstance(epochs, int) and epochs > 0:
             first = max(1, round(epochs * 16 / 30))
             data["averaged_epochs"] = (first, max(1, round(epochs * 25 / 30)))
@@ -270,9 +291,16 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
     length = settings.get("segment_length", 150)
     if (encoder is not None and encoder.carries_state) or (stride is not None and stride == length):
         names.append("stride")
-    if settings.get("fold", OFFICIAL) != MIX:
+    if not _averages(settings):
         names.append("averaged_epochs")
+    if settings.get("keep") != "ema":
+        names.append("ema_decay")
     return names
+
+
+def _averages(settings: Mapping[str, Any]) -> bool:
+    """True where the predictions are the mean over `averaged_epochs`."""
+    return settings.get("fold") == MIX and settings.get("keep", "best") == "best"
 
 
 def _flat_weights(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,9 @@ class Rungs:
                 if epoch.score is None:
                     break
                 for target in trial.target_names:
-                    best[target] = max(best[target], epoch.ccc(target) or 0.0)
+                    value = epoch.ccc(target) or 0.0
+                    # where no epoch is chosen, the one it would have ended with counts
+                    best[target] = max(best[target], value) if trial.keep == "best" else value
                 score = sum(best.values()) / len(best)
                 self.behind(trial.id, epoch.epoch, {**best, SCORE: score})
 

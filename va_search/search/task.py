@@ -243,7 +243,7 @@ def trained_trial(fit: Fit, task: Task, *, stopped: bool, seconds: float) -> Tri
         store_path=task.store,
         targets=None if tuple(task.targets) == AFFECT else tuple(task.targets),
         best=best_of(fit),
-        averaged_epochs=fit.settings.averaged_epochs,
+        averaged_epochs=fit.averaged_epochs,
         history_json=[epoch.to_json() for epoch in fit.history],
         epochs=len(fit.history),
         stopped=stopped,
@@ -260,12 +260,14 @@ def trained_trial(fit: Fit, task: Task, *, stopped: bool, seconds: float) -> Tri
 
 
 def best_of(fit: Fit) -> dict[str, Best]:
-    """Return the best epoch of each target and of the score; empty where nothing was validated
-    (train_val_mix)."""
+    """Return the best epoch of each target and of the score (the last epoch, unless the trial keeps
+    the best); empty where nothing was validated (train_val_mix)."""
     if not fit.best:
         return {}
-    scores = [(epoch.score, -epoch.epoch) for epoch in fit.history if epoch.score is not None]
     mean = sum(best.ccc for best in fit.best.values()) / len(fit.best)
+    if fit.settings.keep != "best":
+        return {**fit.best, SCORE: Best(mean, len(fit.history))}
+    scores = [(epoch.score, -epoch.epoch) for epoch in fit.history if epoch.score is not None]
     return {**fit.best, SCORE: Best(mean, -max(scores)[1])}
 
 

@@ -177,11 +177,12 @@ def load_members(ensemble: Ensemble, bank: Bank) -> Iterator[MemberModels]:
 
 
 def _are_equal(left: TrainedModel, right: TrainedModel) -> bool:
-    """True for two models of one trial that are of one epoch."""
-    tensors = right.model.state_dict()
-    for name, tensor in left.model.state_dict().items():
-        if not torch.equal(tensor, tensors[name]):
-            return False
+    """True for two models of one trial that are of the same epochs."""
+    for left_model, right_model in zip(left.models, right.models, strict=True):
+        tensors = right_model.state_dict()
+        for name, tensor in left_model.state_dict().items():
+            if not torch.equal(tensor, tensors[name]):
+                return False
     pairs = zip(left.statistics or (), right.statistics or (), strict=True)
     return all(np.array_equal(a, b) for a, b in pairs)
 

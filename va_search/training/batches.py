@@ -3,7 +3,9 @@ model.
 
 Conventions: a model step is `frame_step` consecutive frames of one gap-free stretch (the last of a
 stretch may have fewer). A step's label is the mean of its labelled frames, NaN where none is, in
-[-1, 1]. Segments are told by their index into a (segments, 2) table of ranges of steps. A chain is
+[-1, 1]. Where annotations are said to follow the features by some seconds, a step has the label of
+so much later, none at a stretch's end, and what is predicted from a step is of so much later, too.
+Segments are told by their index into a (segments, 2) table of ranges of steps. A chain is
 the segments of one stretch in order, `start` to `start + count - 1`. A batch that is not `fresh`
 continues the one before: its rows are the first rows of that batch, each one segment on, so that an
 encoder's state can be carried by position."""
@@ -11,7 +13,8 @@ encoder's state can be carried by position."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +24,7 @@ from va_search.data.segments import Ranges, cut, stretches
 from va_search.data.store import Recording, Store, positions
 
 Indexes = NDArray[np.int64]
+F = TypeVar("F", bound=np.floating)
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Steps:
     `frame` (steps,) is a step's first frame in the store, `count` (steps,) its frames, `label`
     (steps, targets) float32, `row` (steps,) the normalisation's row, `recording` (steps,) the
     place of its recording among `recordings`, `stretches` (stretches, 2) ranges of steps between
-    gaps."""
+    gaps, `delay` (stretches,) the frames by which annotations follow."""
 
     recordings: tuple[Recording, ...]
     frame: Indexes
@@ -39,18 +43,25 @@ class Steps:
     row: Indexes
     recording: Indexes
     stretches: Ranges
+    delay: Indexes
 
     @classmethod
     def of(
-        cls, store: Store, recordings: tuple[Recording, ...], frame_step: int, group: dict[str, int]
+        cls,
+        store: Store,
+        recordings: tuple[Recording, ...],
+        frame_step: int,
+        group: dict[str, int],
+        label_delay: float = 0.0,
     ) -> Steps:
         """Lay out the steps; labels are read from the store and put on [-1, 1]. `group` maps a
-        recording's name to its row of the normalisation."""
+        recording's name to its row of the normalisation; `label_delay` is in seconds."""
         starts: list[Indexes] = []
         counts: list[Indexes] = []
         rows: list[Indexes] = []
         owners: list[Indexes] = []
         ranges: list[tuple[int, int]] = []
+        delays: list[int] = []
         total = 0
         for owner, recording in enumerate(recordings):
             for start, stop in stretches(recording):
@@ -60,11 +71,22 @@ class Steps:
                 rows.append(np.full(len(frames), group[recording.name]))
                 owners.append(np.full(len(frames), owner))
                 ranges.append((total, total + len(frames)))
+                delays.append(round(label_delay * recording.frames_per_second))
                 total += len(frames)
         count = _joined(counts)
-        label = _labels(store.to_unit(store.annotations[positions(recordings)]), count)
         table = np.array(ranges, dtype=np.int64).reshape(-1, 2)
-        return cls(recordings, _joined(starts), count, label, _joined(rows), _joined(owners), table)
+        unit = store.to_unit(store.annotations[positions(recordings)])
+        steps = cls(
+            recordings,
+            frame=_joined(starts),
+            count=count,
+            label=unit,
+            row=_joined(rows),
+            recording=_joined(owners),
+            stretches=table,
+            delay=np.array(delays, dtype=np.int64),
+        )
+        return replace(steps, label=_labels(steps.moved(unit, earlier=True), count))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -91,7 +113,7 @@ class Steps:
         """(steps, k) to (frames, k): linear between the middles of a stretch's steps, constant at
         its ends."""
         if (self.count == 1).all():
-            return values.astype(np.float64)
+            return self.moved(values.astype(np.float64), earlier=False)
         # within a stretch only: nothing is interpolated across a gap
         parts = [np.zeros((0, values.shape[1]))]
         for start, stop in self.stretches:
@@ -99,7 +121,25 @@ class Steps:
             frames = np.arange(self.frame[start], self.frame[stop - 1] + self.count[stop - 1])
             columns = [np.interp(frames, middle, column) for column in values[start:stop].T]
             parts.append(np.stack(columns, axis=1))
-        return np.concatenate(parts)
+        return self.moved(np.concatenate(parts), earlier=False)
+
+    def moved(self, values: NDArray[F], *, earlier: bool) -> NDArray[F]:
+        """(frames, k) of each stretch moved by its delay: labels `earlier`, NaN behind the last, or
+        predictions later, the first one held."""
+        if not self.delay.any():
+            return values
+        moved = np.full_like(values, np.nan)
+        ends = np.cumsum(self.frames_in(self.stretches))
+        starts = ends - self.frames_in(self.stretches)
+        pairs = zip(starts.tolist(), ends.tolist(), self.delay.tolist(), strict=True)
+        for start, end, delay in pairs:
+            middle = min(start + delay, end)
+            if earlier:
+                moved[start : end - (middle - start)] = values[middle:end]
+            else:
+                moved[start:middle] = values[start]
+                moved[middle:end] = values[start : end - (middle - start)]
+        return moved
 
 
 def _joined(parts: list[Indexes]) -> Indexes:

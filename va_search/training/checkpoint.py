@@ -3,8 +3,8 @@ whole.
 
     <folder>/checkpoint.safetensors
 
-Conventions: tensors are `model.*`, `optimiser.<parameter>.*`, `epoch.<n>.*` (the weights of a best
-epoch, once where it is the best of several targets) and `mean.sum` (train_val_mix). The metadata
+Conventions: tensors are `model.*`, `optimiser.<parameter>.*`, `epoch.<n>.*` (the weights of an epoch
+that is kept, once where it is the best of several targets) and `mean.sum` (train_val_mix). The metadata
 hold one JSON document with everything else: what is being trained (settings, data, meaning of the
 code), schedule, history, best, seconds. Since everything random comes from the seed and the epoch's
 number, no generator's state is among it. No pickle is read or written."""
@@ -39,20 +39,22 @@ Tensors = dict[str, Tensor]
 class Checkpoint:
     """The state of a training after an epoch.
 
-    `weights` are the model's at the best epoch of each target, `groups` and `moments` the
-    optimiser's, `averaged` and `mean` those of `MeanOfEpochs`, `seconds` the time all processes
-    gave to the trial so far, and `resumed_at` the epochs after which one took over from another.
+    `best` and `states` are those of `KeptEpochs`, `groups` and `moments` the optimiser's,
+    `averaged` and `mean` those of `MeanOfEpochs`, `average_steps` those of `MovingAverage`,
+    `seconds` the time all processes gave to the trial so far, and `resumed_at` the epochs after
+    which one took over from another.
     """
 
     history: list[Epoch]
     best: dict[str, Best]
-    weights: dict[str, Tensors]
+    states: dict[int, Tensors]
     model: Tensors
     groups: list[dict[str, Any]]
     moments: Tensors
     schedule: dict[str, Any]
     averaged: int
     mean: Tensors
+    average_steps: int
     seconds: float
     resumed_at: list[int]
 
@@ -67,16 +69,16 @@ class Checkpoint:
             "groups": self.groups,
             "schedule": self.schedule,
             "averaged": self.averaged,
+            "average_steps": self.average_steps,
             "seconds": self.seconds,
             "resumed_at": self.resumed_at,
         }
-        # weights of an epoch that is the best of several targets are written once
         tensors: Tensors = {}
         _put(tensors, "model", self.model)
         _put(tensors, "optimiser", self.moments)
         _put(tensors, "mean", self.mean)
-        for target, best in self.best.items():
-            _put(tensors, f"epoch.{best.epoch}", self.weights[target])
+        for epoch, state in self.states.items():
+            _put(tensors, f"epoch.{epoch}", state)
         content = save(tensors, {KEY: json.dumps(document, allow_nan=False)})
         with whole_file(folder / NAME) as beside:
             beside.write_bytes(content)
@@ -108,22 +110,26 @@ class Checkpoint:
         cls, document: dict[str, Any], tensors: Tensors, model: Tensors, optimiser: Optimizer
     ) -> Checkpoint:
         best = {target: Best(**written) for target, written in document["best"].items()}
-        weights: dict[str, Tensors] = {}
-        for target, epoch in best.items():
-            weights[target] = _like(model, _below(tensors, f"epoch.{epoch.epoch}"))
+        epochs = {int(name.split(".")[1]) for name in tensors if name.startswith("epoch.")}
+        if not epochs.issuperset(reached.epoch for reached in best.values()):
+            raise ValueError("the weights of a best epoch are missing")
+        states: dict[int, Tensors] = {}
+        for epoch in sorted(epochs):
+            states[epoch] = _like(model, _below(tensors, f"epoch.{epoch}"))
         mean, averaged = _below(tensors, "mean"), int(document["averaged"])
         if averaged and "sum" not in mean:
             raise ValueError("the sum of predictions is missing")
         return cls(
             history=[Epoch.from_json(epoch) for epoch in document["history"]],
             best=best,
-            weights=weights,
+            states=states,
             model=_like(model, _below(tensors, "model")),
             groups=[{**group, "betas": tuple(group["betas"])} for group in document["groups"]],
             moments=_fitting(optimiser, _below(tensors, "optimiser")),
             schedule=dict(document["schedule"]),
             averaged=averaged,
             mean=mean,
+            average_steps=int(document.get("average_steps", 0)),
             seconds=float(document["seconds"]),
             resumed_at=list(document["resumed_at"]),
         )

@@ -1,13 +1,17 @@
-"""Epochs: sums over their batches, their random numbers, and the mean of the predictions after
-several.
+"""Epochs: sums over their batches, their random numbers, and those that a trial's predictions are
+made of.
 
-Conventions: a trial's random numbers come from its seed and the epoch's number, nothing else."""
+Conventions: a trial's random numbers come from its seed and the epoch's number, nothing else. The
+rules of the setting `keep`: each target's best epoch on validation (`best`), the last one (`last`),
+the mean of the predictions of the last five (`mean_last_5`), or a moving average of the weights
+over the optimiser's steps (`ema`). With the last three no epoch is chosen on validation, and an
+epoch's CCCs are those of what would be kept if the training ended with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,6 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from va_search.errors import JobError
+from va_search.models.estimator import Estimator
+from va_search.trial import Best, Epoch
+
+EPOCHS_KEPT = {"last": 1, "mean_last_5": 5, "ema": 1}
+"""The number of last epochs whose weights are kept, by rule."""
 
 
 class Diverged(JobError):
@@ -63,6 +72,86 @@ class MeanOfEpochs:
         """Go on from `tensors`, in which so many epochs are added up."""
         self.epochs = epochs
         self._sum = tensors["sum"].numpy() if epochs else None
+
+
+def mean_of(predictions: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The mean of predictions (frames, targets), added up in float64; of a single one itself."""
+    mean: NDArray[np.float64] = np.mean(list(predictions), axis=0, dtype=np.float64)
+    return mean.astype(np.float32)
+
+
+@dataclass
+class KeptEpochs:
+    """The epochs that predictions are made of by a rule: `states` has the model's weights after
+    each of them, on the CPU, and `best` each target's CCC and epoch (of several the last)."""
+
+    keep: str
+    best: dict[str, Best] = field(default_factory=dict)
+    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+
+    def add(self, epoch: Epoch, model: Estimator) -> None:
+        """Keep the model as it is after an epoch, if the rule wants it, and forget those that it
+        wants no longer."""
+        better = False
+        for target, value in epoch.cccs.items():
+            if value is None:
+                continue
+            if self.keep != "best" or target not in self.best or value > self.best[target].ccc:
+                self.best[target] = Best(value, epoch.epoch)
+                better = True
+        if self.keep == "best" and not better:
+            return
+        self.states[epoch.epoch] = {
+            name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()
+        }
+        if self.keep == "best":
+            wanted = {best.epoch for best in self.best.values()}
+        else:
+            wanted = set(list(self.states)[-EPOCHS_KEPT[self.keep] :])
+        self.states = {number: self.states[number] for number in self.states if number in wanted}
+
+    def epochs_of(self, target: str) -> tuple[int, ...]:
+        """The epochs whose predictions are averaged for a target."""
+        if self.keep != "best":
+            return tuple(self.states)
+        best = self.best[target].epoch
+        assert best is not None
+        return (best,)
+
+
+class MovingAverage:
+    """An exponential moving average of a model's weights, which `average`, a model of the same
+    shape, has as its own.
+
+    After t optimiser steps the weights after step s count decay ** (t - s), divided by the sum of
+    these: without that the first ones would be pulled to zero. Buffers are the model's."""
+
+    def __init__(self, model: Estimator, average: Estimator, decay: float) -> None:
+        self.model, self.average, self.decay = model, average, decay
+        self.steps = 0
+
+    @torch.no_grad()
+    def after_step(self, *_: object) -> None:
+        """Take the weights in; a hook for after an optimiser's step."""
+        self.steps += 1
+        share = (1 - self.decay) / (1 - self.decay**self.steps)
+        weights = zip(self.average.parameters(), self.model.parameters(), strict=True)
+        for average, value in weights:
+            average.lerp_(value, share)
+        buffers = zip(self.average.buffers(), self.model.buffers(), strict=True)
+        for copied, current in buffers:
+            copied.data = current.clone()
+
+
+def last_gain(history: Sequence[Epoch]) -> int:
+    """The last epoch after which some target was better than ever before; 0 where there is none."""
+    highest: dict[str, float] = {}
+    last = 0
+    for epoch in history:
+        for target, value in epoch.cccs.items():
+            if value is not None and (target not in highest or value > highest[target]):
+                highest[target], last = value, epoch.epoch
+    return last
 
 
 @contextmanager

@@ -57,9 +57,21 @@ class Examples:
         self._frames = self.train.frames_in(self.segments)  # [segment]
         self._chains = chains.up_to_last_label(self._labelled)
         self._learnable = np.flatnonzero(self._labelled.any(axis=1))
+        if not len(self._learnable):
+            raise InputError(
+                f"{store.path}: fold {settings.fold}: label_delay {settings.label_delay:g} leaves "
+                "nothing to learn: no stretch without a gap is that long and labelled at its end"
+            )
 
     def _steps(self, recordings: tuple[Recording, ...]) -> Steps:
-        return Steps.of(self.store, recordings, self.settings.frame_step, self.statistics.group)
+        settings = self.settings
+        return Steps.of(
+            self.store,
+            recordings,
+            settings.frame_step,
+            self.statistics.group,
+            settings.label_delay,
+        )
 
     @cached_property
     def test(self) -> Steps:

@@ -3,18 +3,20 @@
 Conventions: an epoch counts from 1. CCCs are pooled over the validation frames that are labelled for
 a target, at the full frame rate on the target's scale, after clipping to its range. Each target
 keeps the weights of its own best epoch (as the paper's code does): predictions are valence from the
-one and arousal from the other. Everything random comes from the trial's seed and the epoch's number, so a
-CPU run repeats bit for bit whatever ran before it in the process.
+one and arousal from the other; other values of `keep` take the same last epochs for all targets
+(epochs.py). Everything random comes from the trial's seed and the epoch's number, so a CPU run
+repeats bit for bit whatever ran before it in the process.
 
-On fold train_val_mix (paper 4.7) nothing is left to validate: no epoch has a CCC, no weights are
-kept, and the test predictions are the mean of those after each epoch of `averaged_epochs`; the
-trial ends after the last of these."""
+On fold train_val_mix (paper 4.7) nothing is left to validate, and no epoch has a CCC. With `keep:
+best` no weights are kept there, and the test predictions are the mean of those after each epoch of
+`averaged_epochs`; the trial ends after the last of these."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,14 +26,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from va_search.data.store import Store, frames_hash
+from va_search.data.store import MIX, Store, frames_hash
 from va_search.errors import InputError
 from va_search.metrics import ccc
 from va_search.models.estimator import Estimator, States
 from va_search.predictions.bank import Predictions
+from va_search.training.augmentation import Augmentation
 from va_search.training.batches import Batch, Steps
 from va_search.training.checkpoint import Checkpoint, flat_state, load_state
-from va_search.training.epochs import Diverged, MeanOfEpochs, Sums, epoch_seed, seeded
+from va_search.training.epochs import (
+    EPOCHS_KEPT,
+    Diverged,
+    KeptEpochs,
+    MeanOfEpochs,
+    MovingAverage,
+    Sums,
+    epoch_seed,
+    last_gain,
+    mean_of,
+    seeded,
+)
 from va_search.training.examples import Examples, seen_people
 from va_search.training.features import BatchInputs
 from va_search.training.predict import (
@@ -72,8 +86,9 @@ class Fit:
     ) -> None:
         self.settings, self.store, self.device = settings, store, torch.device(device)
         self.history: list[Epoch] = []
-        self.best: dict[str, Best] = {}
-        self._weights: dict[str, dict[str, Tensor]] = {}
+        self._kept = KeptEpochs(settings.keep)
+        # predictions of the last epochs, where their mean is what is measured
+        self._recent: deque[NDArray[np.float32]] = deque(maxlen=EPOCHS_KEPT.get(settings.keep, 1))
         self.data = data or Examples(settings, store, self.device)
         self._mean: MeanOfEpochs | None = None
         if settings.averaged_epochs is not None:
@@ -93,6 +108,10 @@ class Fit:
             weight_decay=settings.weight_decay,
             fused=True,
         )
+        self._average: MovingAverage | None = None
+        if settings.keep == "ema":
+            self._average = MovingAverage(self.model, self._new_model(), settings.ema_decay)
+            self.optimiser.register_step_post_hook(self._average.after_step)
         self.schedule = Schedule(self.optimiser, settings, self.data.batches_in_epoch())
         self.loss = build_loss(settings, store.target_names).to(self.device)
         self._began = perf_counter()
@@ -115,11 +134,24 @@ class Fit:
     @property
     def stopped(self) -> bool:
         """True when `patience` epochs have passed in which no target became better."""
-        if self.settings.patience is None or not self.best:
+        if self.settings.patience is None:
             return False
         # any target's gain starts the wait anew
-        last_gain = max(best.epoch or 0 for best in self.best.values())
-        return len(self.history) - last_gain >= self.settings.patience
+        return len(self.history) - last_gain(self.history) >= self.settings.patience
+
+    @property
+    def best(self) -> dict[str, Best]:
+        """The CCC of each target, and the epoch (the last one unless `keep` is best), of what
+        predictions are made of now; empty where nothing was validated."""
+        return self._kept.best
+
+    @property
+    def averaged_epochs(self) -> tuple[int, int] | None:
+        """The first and last of the epochs whose predictions are averaged; None: it is no mean."""
+        if self.settings.keep != "mean_last_5":
+            return self.settings.averaged_epochs
+        epochs = list(self._kept.states)
+        return epochs[0], epochs[-1]
 
     def run_epoch(self) -> Epoch:
         """Train one epoch and validate. Diverged when loss or prediction is NaN or infinite."""
@@ -137,8 +169,13 @@ class Fit:
         """The steps that are predicted after the epoch to come: validation, or on train_val_mix
         test or nothing."""
         if self._mean is None:
-            return self.data.validation
+            return self.data.validation if self.settings.fold != MIX else None
         return self.data.test if len(self.history) + 1 in self._mean else None
+
+    @property
+    def measured_model(self) -> Estimator:
+        """The model that predicts `measured`."""
+        return self.model if self._average is None else self._average.average
 
     def end_epoch(
         self,
@@ -149,8 +186,8 @@ class Fit:
     ) -> Epoch:
         """Validate after an epoch's training and keep its results. Errors as in `run_epoch`.
 
-        The training began at `began` with `learning_rate`; `prediction` is the model's of
-        `measured`, if that was made already.
+        The training began at `began` with `learning_rate`; `prediction` is the `measured_model`'s
+        of `measured`, if that was made already.
         """
         number = len(self.history) + 1
         waiting = perf_counter()
@@ -165,10 +202,11 @@ class Fit:
         steps = self.measured
         if steps is not None:
             if prediction is None:
-                prediction = self._predict(self.model, steps)
-            self._check_finite(prediction)
+                prediction = self._predict(self.measured_model, steps)
+            self._check_finite(prediction, number)
             if self._mean is None:
-                measured = self._validated(prediction)
+                self._recent.append(prediction)
+                measured = self._validated(mean_of(self._recent))
                 cccs = dict(zip(self.store.target_names, measured, strict=True))
                 score = sum(measured) / len(measured)
             else:
@@ -184,7 +222,8 @@ class Fit:
             frames_per_second=sums.frames / sums.seconds,
             outside_share=1.0 - sums.inside / sums.seconds,
         )
-        self._keep(epoch)
+        self.history.append(epoch)
+        self._kept.add(epoch, self.measured_model)
         shown = "not validated" if score is None else tuple(cccs.values())
         speed = epoch.frames_per_second
         LOG.info("epoch %d: loss %.4f, CCCs %s, %.0f frames/s", number, loss, shown, speed)
@@ -193,12 +232,14 @@ class Fit:
     def _learn(self, number: int, sums: Sums) -> Iterator[Batch]:
         """Train on one epoch's batches, yielding each when it is done."""
         generator = torch.Generator().manual_seed(epoch_seed(self.settings.seed, number))
+        augmentation = self.augmentation(number)
         states: States | None = None
         clock = perf_counter()
         self.model.train()
         for batch in self.data.order(generator):
             segments = self.data.segments[batch.segments]
             inputs = self.data.gather.inputs(self.data.train, segments)
+            augmentation.change(inputs, fresh=batch.fresh)
             states = next_states(states, batch)
             began = perf_counter()
             loss, states = self._step(inputs, states, learn=self.data.can_learn_from(batch))
@@ -212,6 +253,17 @@ class Fit:
             sums.seconds += perf_counter() - clock
             yield batch
             clock = perf_counter()
+
+    def augmentation(self, number: int) -> Augmentation:
+        """What an epoch does to its inputs."""
+        data, seed = self.data, self.settings.seed
+        return Augmentation(
+            self.settings,
+            data.feature_sets,
+            len(data.train.recordings),
+            (seed, number),
+            self.device,
+        )
 
     def _step(
         self, inputs: BatchInputs, states: States | None, *, learn: bool
@@ -240,10 +292,9 @@ class Fit:
             cccs.append(0.0 if math.isnan(value) else value)
         return tuple(cccs)
 
-    def _check_finite(self, prediction: NDArray[np.float32]) -> None:
-        """Diverged when a prediction is NaN or infinite."""
+    def _check_finite(self, prediction: NDArray[np.float32], number: int) -> None:
+        """Diverged when a prediction after an epoch is NaN or infinite."""
         if not np.isfinite(prediction).all():
-            number = len(self.history) + 1
             raise Diverged(
                 f"predictions became NaN in epoch {number}; try a lower learning rate, or `clip`"
             )
@@ -251,60 +302,62 @@ class Fit:
     def _predict(self, model: Estimator, steps: Steps) -> NDArray[np.float32]:
         return predict(model, self.settings, self.data.gather, steps, self.store.targets)
 
-    def _keep(self, epoch: Epoch) -> None:
-        """Add to the history, and keep the weights for each target that is better than ever."""
-        self.history.append(epoch)
-        better: dict[str, float] = {}
-        for target, value in epoch.cccs.items():
-            if value is None:
-                continue
-            if target not in self.best or value > self.best[target].ccc:
-                better[target] = value
-        if not better:
-            return
-        # one copy serves all targets that are better
-        weights = {
-            name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()
-        }
-        for target, value in better.items():
-            self.best[target] = Best(value, epoch.epoch)
-            self._weights[target] = weights
-
     def predictions(self) -> dict[str, Predictions]:
-        """Every frame of "validation" and "test": each target by the model of its own best epoch.
+        """Every frame of "validation" and "test": each target by the models of its own epochs.
 
-        On train_val_mix "test" alone, the mean over `averaged_epochs`.
+        On train_val_mix "test" alone; Diverged where it is NaN or infinite, since no epoch was
+        measured there.
         """
         self._check_trained()
         if self._mean is not None:
             hashed = frames_hash(self.data.test.recordings)
             return {"test": Predictions(self._mean.value(), hashed)}
-        # a split's columns come from several models: each target's best epoch
-        model = self._new_model()
+        splits = {"validation": self.data.validation, "test": self.data.test}
+        if self.settings.fold == MIX:
+            del splits["validation"]
         predictions: dict[str, Predictions] = {}
-        for split, steps in {"validation": self.data.validation, "test": self.data.test}.items():
+        for split, steps in splits.items():
+            # a split's columns may come from several models: each target's best epoch
+            by_epochs: dict[tuple[int, ...], NDArray[np.float32]] = {}
             columns: list[NDArray[np.float32]] = []
             for column, target in enumerate(self.store.target_names):
-                model.load_state_dict(self._weights[target])
-                columns.append(self._predict(model, steps)[:, column])
+                epochs = self._kept.epochs_of(target)
+                if epochs not in by_epochs:
+                    by_epochs[epochs] = mean_of(self._predicted_after(epochs, steps))
+                columns.append(by_epochs[epochs][:, column])
             values = np.stack(columns, axis=1)
+            if self.settings.fold == MIX:
+                self._check_finite(values, len(self.history))
             predictions[split] = Predictions(values, frames_hash(steps.recordings))
         return predictions
 
+    def _predicted_after(
+        self, epochs: Iterable[int], steps: Steps
+    ) -> Iterator[NDArray[np.float32]]:
+        """The predictions of the steps by the model as it was after each of these epochs."""
+        model = self._new_model()
+        for epoch in epochs:
+            model.load_state_dict(self._kept.states[epoch])
+            yield self._predict(model, steps)
+
     def save_weights(self, folder: Path) -> None:
         """One file a target, such as valence.safetensors; `weights.load_model` reads them. None on
-        train_val_mix."""
+        train_val_mix with `keep: best`."""
         self._check_trained()
-        for target, best in self.best.items():
+        if self._mean is not None:
+            return
+        for target in self.store.target_names:
+            epochs = self._kept.epochs_of(target)
+            best = self.best.get(target)
             description = {
                 "dimension": target,
-                "epoch": best.epoch,
-                "ccc": best.ccc,
+                "epoch": epochs[-1],
+                "ccc": None if best is None else best.ccc,
                 "store": self.store.name,
             }
             save_model(
                 folder / f"{target}.safetensors",
-                self._weights[target],
+                {epoch: self._kept.states[epoch] for epoch in epochs},
                 settings=self.settings,
                 store=self.store,
                 statistics=self.data.statistics,
@@ -318,13 +371,14 @@ class Fit:
         Checkpoint(
             history=self.history,
             best=self.best,
-            weights=self._weights,
+            states=self._kept.states,
             model=self.model.state_dict(),
             groups=groups,
             moments=moments,
             schedule=self.schedule.state(),
             averaged=self._mean.epochs if self._mean else 0,
             mean=self._mean.tensors() if self._mean else {},
+            average_steps=self._average.steps if self._average else 0,
             seconds=self.seconds_before + (perf_counter() - self._began) * self.share,
             resumed_at=self.resumed_at,
         ).write(folder, self._identity())
@@ -347,7 +401,13 @@ class Fit:
         self.schedule.resume(saved.schedule)
         if self._mean is not None:
             self._mean.resume(saved.averaged, saved.mean)
-        self.history, self.best, self._weights = saved.history, saved.best, saved.weights
+        self.history = saved.history
+        self._kept.best, self._kept.states = saved.best, saved.states
+        if self._average is not None:
+            self._average.steps = saved.average_steps
+            self._average.average.load_state_dict(saved.states[len(saved.history)])
+        if self.measured is not None and self.settings.keep == "mean_last_5":
+            self._recent.extend(self._predicted_after(saved.states, self.data.validation))
         self.seconds_before = saved.seconds
         self.resumed_at = [*saved.resumed_at, len(saved.history)]
         return True
@@ -359,7 +419,7 @@ class Fit:
         return {"settings": settings, "data": data, "meaning": MEANING}
 
     def _check_trained(self) -> None:
-        if not self.best and not (self._mean and self._mean.epochs):
+        if not self._kept.states and not (self._mean and self._mean.epochs):
             raise RuntimeError("nothing is trained yet: `run_epoch` first")
 
     def seconds_per_epoch(self, budget: float) -> float:
@@ -374,13 +434,14 @@ class Fit:
             learnt = (data.frames_in(batch) for batch in self._learn(1, Sums()))
             learning = _scaled_up(learnt, total, budget * 0.7)
         steps, share = data.validation, 1.0
-        if self._mean is not None:
+        if self.settings.fold == MIX:
             # predicts test, and not after every epoch
-            steps, share = data.test, len(self._mean.range) / self.settings.trained_epochs
+            predicted = len(self._mean.range) if self._mean else EPOCHS_KEPT[self.settings.keep]
+            steps, share = data.test, predicted / self.settings.trained_epochs
         frames = steps.frames_in(segments_of(self.settings, steps)[0])
         batches = in_batches(self.model, self.settings, data.gather, steps)
-        predicted = (int(frames[batch.segments].sum()) for batch, _ in batches)
-        return learning + share * _scaled_up(predicted, int(frames.sum()), budget * 0.3)
+        done = (int(frames[batch.segments].sum()) for batch, _ in batches)
+        return learning + share * _scaled_up(done, int(frames.sum()), budget * 0.3)
 
 
 def _scaled_up(frames: Iterator[int], total: int, budget: float) -> float:

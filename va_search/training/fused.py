@@ -1,8 +1,9 @@
 """Fused training: trials that differ only in seed and learning rate, trained as one batched model.
 
 Conventions: each `Fit` of a group stays what it is alone: its initialisation, order of batches,
-optimiser, schedule, gradient norm, history, best epochs, checkpoint. Only forward, backward and the
-predictions after an epoch are computed for all of them at once (models/stacked.py), with every
+optimiser, schedule, gradient norm, augmentation, history, kept epochs, checkpoint. Only forward,
+backward and the predictions after an epoch (of a moving average: by each itself) are computed for
+all of them at once (models/stacked.py), with every
 model's batch padded to the longest among them and masked. On a CPU each model's dropout is drawn
 from its own seed as well, so that a fused trial is the one trained alone but for float rounding; on
 a GPU it is drawn for all at once. A trial that is finished or diverged leaves the stack. An epoch's
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -24,6 +25,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.models.estimator import States
 from va_search.models.stacked import EVALUATION, AtOnce, Dropout, EachItsOwn, Stack
+from va_search.training.augmentation import Augmentation
 from va_search.training.batches import Batch, Steps
 from va_search.training.epochs import Diverged, Sums, epoch_seed, seeded
 from va_search.training.fit import Fit
@@ -167,10 +169,11 @@ class Fused:
         seeds = [epoch_seed(fit.settings.seed, len(fit.history) + 1) for fit in fits]
         dropouts = [torch.Generator().manual_seed(seed) for seed in seeds]
         orders = [data.order(torch.Generator().manual_seed(seed)) for seed in seeds]
+        augmentations = [fit.augmentation(len(fit.history) + 1) for fit in fits]
         clock = perf_counter()
         for batches in zip(*orders, strict=True):
             segments = np.stack([data.segments[batch.segments] for batch in batches])
-            inputs = self._inputs(segments)
+            inputs = self._inputs(segments, augmentations)
             began = perf_counter()
             self._step(batches, inputs, self._dropout(dropouts, segments), sums)
             inside = (perf_counter() - began) / len(fits)
@@ -180,17 +183,30 @@ class Fused:
                 total.seconds += (perf_counter() - clock) / len(fits)
             clock = perf_counter()
 
-    def _inputs(self, segments: NDArray[np.int64]) -> Inputs:
-        """The batches of `segments` [model, batch, 2]."""
+    def _inputs(self, segments: NDArray[np.int64], augmentations: Sequence[Augmentation]) -> Inputs:
+        """The batches of `segments` [model, batch, 2], each changed as its model's epoch has it."""
         data = self._stacked[0].data
         inputs = data.gather.inputs(data.train, segments.reshape(-1, 2))
         models, batch = segments.shape[:2]
         x = inputs.x.view(models, batch, *inputs.x.shape[1:])
         label = inputs.label.view(models, batch, *inputs.label.shape[1:])
+        mask = inputs.mask.view(models, batch, -1)
+        recording = inputs.recording.view(models, batch)
         lengths = segments[..., 1] - segments[..., 0]
+        for row, augmentation in enumerate(augmentations):
+            # without the others' padding, as when it is trained alone
+            steps = slice(int(lengths[row].max()))
+            own = replace(
+                inputs,
+                x=x[row, :, steps],
+                mask=mask[row, :, steps],
+                label=label[row, :, steps],
+                recording=recording[row],
+            )
+            augmentation.change(own, fresh=True)
         if np.ptp(lengths) == 0:  # without a mask attention is faster
             return Inputs(x, None, label)
-        return Inputs(x, inputs.mask.view(models, batch, -1), label)
+        return Inputs(x, mask, label)
 
     def _dropout(
         self, generators: Sequence[torch.Generator], segments: NDArray[np.int64]
@@ -226,10 +242,12 @@ class Fused:
 
     def _predictions(self) -> list[NDArray[np.float32] | None]:
         """Each model's (frames, targets) of what is measured after this epoch, from one pass where that
-        is the same."""
+        is the same, and measured of the model that was trained."""
         measured = [fit.measured for fit in self._stacked]
         steps = measured[0]
-        if steps is None or not len(steps) or any(measure is not steps for measure in measured):
+        apart = any(measure is not steps for measure in measured)
+        apart |= any(fit.measured_model is not fit.model for fit in self._stacked)
+        if apart or steps is None or not len(steps):
             return [None for _ in measured]
         return list(predict_stack(self._model, self._stacked, steps))
 

@@ -1,8 +1,9 @@
-"""Weights of a trial's best epochs as safetensors files, and models rebuilt from them.
+"""Weights of the epochs that a trial keeps as safetensors files, and models rebuilt from them.
 
     <folder>/<target>.safetensors, such as valence.safetensors
 
-Conventions: each file stands alone: beside the model's tensors (`model.*`) it holds the training
+Conventions: each file stands alone: beside the model's tensors (`model.*`, or `epoch.<n>.*` of each
+epoch whose predictions are averaged) it holds the training
 set's statistics (`normalisation.shift`, `normalisation.scale`) when the trial normalises by them,
 and in its metadata one JSON document with the settings, feature sets and targets (`label_range`
 alone for valence and arousal on one range), and the source of the user's own classes that the model
@@ -33,6 +34,7 @@ from va_search.models.estimator import Estimator
 from va_search.models.menu import NORMALISERS
 from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.training.batches import Steps
+from va_search.training.epochs import mean_of
 from va_search.training.features import Gather, in_order
 from va_search.training.own_models import own_sources
 from va_search.training.predict import build_model, predict
@@ -40,19 +42,21 @@ from va_search.trial_settings import TrialSettings
 
 KEY = "va-search"
 FORMAT = 1
-MODEL, SHIFT, SCALE = "model.", "normalisation.shift", "normalisation.scale"
+MODEL, EPOCH = "model.", "epoch."
+SHIFT, SCALE = "normalisation.shift", "normalisation.scale"
 
 
 @dataclass(frozen=True)
 class TrainedModel:
     """A model read back with all it takes to predict. All `targets` are predicted; the weights are
-    of the epoch that was best for the one named `dimension`."""
+    of the epoch that was kept for the one named `dimension`. Of several `models`, one of each epoch
+    kept, the predictions are averaged."""
 
     dimension: str
     settings: TrialSettings
     feature_sets: list[FeatureSet]
     targets: tuple[Target, ...]
-    model: Estimator
+    models: tuple[Estimator, ...]
     statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None
 
     def predict(
@@ -66,7 +70,9 @@ class TrainedModel:
             raise InputError(*problems)
         settings = self.settings
         statistics = self._statistics(store, recordings)
-        steps = Steps.of(store, recordings, settings.frame_step, statistics.group)
+        steps = Steps.of(
+            store, recordings, settings.frame_step, statistics.group, settings.label_delay
+        )
         gather = Gather(
             store,
             self.feature_sets,
@@ -75,7 +81,10 @@ class TrainedModel:
             clip=settings.clip,
             device=torch.device(device),
         )
-        return predict(self.model.to(device), settings, gather, steps, self.targets)
+        return mean_of(
+            predict(model.to(device), settings, gather, steps, self.targets)
+            for model in self.models
+        )
 
     def _statistics(self, store: Store, recordings: tuple[Recording, ...]) -> Normalisation:
         if self.statistics is not None:
@@ -131,16 +140,20 @@ def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
 
 def save_model(
     path: Path,
-    weights: dict[str, Tensor],
+    states: dict[int, dict[str, Tensor]],
     *,
     settings: TrialSettings,
     store: Store,
     statistics: Normalisation,
     about: dict[str, Any],
 ) -> None:
-    """Write one file, whole. `about` (dimension, epoch, ccc, …) goes into the metadata."""
+    """Write one file, whole, of the model's weights by epoch. `about` (dimension, epoch, ccc, …)
+    goes into the metadata."""
+    tensors: dict[str, Tensor] = {}
+    for epoch, weights in states.items():
+        prefix = MODEL if len(states) == 1 else f"{EPOCH}{epoch}."
+        tensors |= {f"{prefix}{name}": tensor.contiguous() for name, tensor in weights.items()}
     # statistics of training recordings can't be measured where the model will be used
-    tensors = {f"{MODEL}{name}": tensor.contiguous() for name, tensor in weights.items()}
     if NORMALISERS[settings.normalise].of_training:
         tensors[SHIFT] = torch.from_numpy(statistics.shift[0])
         tensors[SCALE] = torch.from_numpy(statistics.scale[0])
@@ -167,7 +180,7 @@ def read_header(path: Path) -> Header:
 
 
 def load_model(folder: Path, dimension: str) -> TrainedModel:
-    """The model of the best epoch for the target `dimension`, in evaluation mode on the CPU.
+    """The model of the epochs kept for the target `dimension`, in evaluation mode on the CPU.
 
     InputError when the file is missing, cut short, or not one of ours.
     """
@@ -177,11 +190,12 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
     statistics = None
     if SHIFT in tensors:
         statistics = (tensors.pop(SHIFT).numpy(), tensors.pop(SCALE).numpy())
+    models: list[Estimator] = []
     try:
-        model = build_model(header.settings, header.feature_sets, names(header.targets))
-        model.load_state_dict(
-            {name.removeprefix(MODEL): tensor for name, tensor in tensors.items()}
-        )
+        for state in _states(tensors):
+            model = build_model(header.settings, header.feature_sets, names(header.targets))
+            model.load_state_dict(state)
+            models.append(model.eval())
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: not weights this version can read ({error})") from error
     return TrainedModel(
@@ -189,9 +203,22 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
         header.settings,
         header.feature_sets,
         header.targets,
-        model.eval(),
+        tuple(models),
         statistics,
     )
+
+
+def _states(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The weights of each epoch in a file, by the model's own names, earlier epochs first."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for label, tensor in tensors.items():
+        epoch = 0
+        name = label.removeprefix(MODEL)
+        if label.startswith(EPOCH):
+            number, _, name = label.removeprefix(EPOCH).partition(".")
+            epoch = int(number)
+        states.setdefault(epoch, {})[name] = tensor
+    return [states[epoch] for epoch in sorted(states)]
 
 
 def _header(path: Path, document: dict[str, Any]) -> Header:
