@@ -98,4 +98,3 @@ class SegmentSums:
 
     def _tensor(self, values: Indexes) -> Tensor:
         return to_device(torch.from_numpy(values), self._device)
-
