@@ -12,7 +12,7 @@ where they are given; `loss_weights: {engagement: 2}` is read, too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -92,6 +92,8 @@ class TrialSettings(BaseModel):
     # lstm, gru and the LSTM behind a transformer
     hidden_size: Positive = 512
     recurrent_layers: Positive = 1
+    # a mean of the encoder's output beside each step: over the recording, or up to the step
+    context: Annotated[Literal["none", "recording", "running"], ADDED] = "none"
     # one regressor per dimension, or one for both
     heads: Annotated[str, BeforeValidator(HEADS.checked)] = "separate"
     head_sizes: tuple[Positive, ...] = (512, 256)
@@ -251,7 +253,7 @@ class TrialSettings(BaseModel):
         return not unstackable([self])
 
 
-def unstackable(settings: Iterable[TrialSettings]) -> list[str]:
+def unstackable(settings: Sequence[TrialSettings]) -> list[str]:
     """Reasons why trials of these settings can't be trained as one model; empty when they can."""
     chosen: dict[str, str] = {}
     for trial in settings:
@@ -260,10 +262,16 @@ def unstackable(settings: Iterable[TrialSettings]) -> list[str]:
             if not menu[name].stackable:
                 allowed = [entry.name for entry in menu.values() if entry.stackable]
                 chosen[f"{menu.setting} {name}"] = ", ".join(allowed)
-    return [
+    problems = [
         f"{name} can't be fused (allowed: {allowed}): its kernels take one model at a time"
         for name, allowed in sorted(chosen.items())
     ]
+    contexts = {trial.context for trial in settings} - {"none"}
+    for context in sorted(contexts):
+        problems.append(
+            f"context {context} can't be fused (allowed: none): each model has sums of its own"
+        )
+    return problems
 
 
 def unused(settings: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,9 @@
 
 Conventions: the input [batch, step, feature] holds the columns of one modality after another, mask
 [batch, step] is True where a step is real, predictions [batch, step, target] are the store's targets
-in its order, each in (-1, 1). A fusion's state is one encoder state per encoder. Output at masked steps has no meaning.
+in its order, each in (-1, 1). A fusion's state is one encoder state per encoder. Output at masked
+steps has no meaning. With context the heads get a summary of the fusion's output over the recording
+beside each step, and the last of the states is the row's own part of it: ([1, row, size],).
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from va_search.models.encoders import State
+from va_search.models.summary import OtherSegments, Summary, counted, own_sum
 from va_search.targets import AFFECT
 
 States = tuple[State, ...]
@@ -79,9 +83,9 @@ class Separate(nn.Module):
         for part in self.parts:
             self.add_module(part, regressor(size, head_sizes, head_dropout, outputs=1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, step, size] to [batch, step, target]."""
-        outputs = [self.get_submodule(part)(x) for part in self.parts]
+    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """[batch, step, size] to [batch, step, target]; `beside` as in `regress`."""
+        outputs = [regress(self.get_submodule(part), x, beside) for part in self.parts]
         return torch.cat(outputs, dim=-1)
 
 
@@ -99,10 +103,9 @@ class Shared(nn.Module):
         super().__init__()
         self.both = regressor(size, head_sizes, head_dropout, outputs=len(target_names))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, step, size] to [batch, step, target]."""
-        output: Tensor = self.both(x)
-        return output
+    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """[batch, step, size] to [batch, step, target]; `beside` as in `regress`."""
+        return regress(self.both, x, beside)
 
 
 def regressor_name(target: str) -> str:
@@ -124,20 +127,59 @@ def regressor(
     return nn.Sequential(*layers, nn.Linear(size, outputs), nn.Tanh())
 
 
-class Estimator(nn.Module):
-    """Frame-level targets from features: a fusion, then heads of its size."""
+def regress(layers: Any, x: Tensor, beside: Tensor | None) -> Tensor:
+    """Put x [batch, step, …] through a regressor, and with it the columns of `beside` [batch, step
+    or 1, …], as if the two were one tensor."""
+    if beside is None:
+        output: Tensor = layers(x)
+        return output
+    # one is not copied beside the other, and what is equal at all steps is multiplied once
+    for_x, for_beside = layers[0].weight.split([x.shape[-1], beside.shape[-1]], dim=1)
+    y = linear(x, for_x) + linear(beside, for_beside, layers[0].bias)
+    for layer in list(layers)[1:]:
+        y = layer(y)
+    return y
 
-    def __init__(self, context: nn.Module, heads: nn.Module) -> None:
+
+class Estimator(nn.Module):
+    """Frame-level targets from features: a fusion, then heads of its size, or of twice its size
+    where there is a summary.
+
+    The fusion is called `context` since the first weights were saved; the setting of that name
+    chooses the summary.
+    """
+
+    def __init__(
+        self, context: nn.Module, heads: nn.Module, summary: Summary | None = None
+    ) -> None:
         super().__init__()
         self.context = context
         self.heads = heads
+        self.summary = summary
 
     def forward(
-        self, x: Tensor, mask: Tensor, states: States | None = None
+        self,
+        x: Tensor,
+        mask: Tensor,
+        states: States | None = None,
+        others: OtherSegments | None = None,
     ) -> tuple[Tensor, States]:
-        """[batch, step, feature] to [batch, step, target], and the states to carry on with."""
-        y, states = self.context(x, mask, states)
-        return self.heads(y), states
+        """[batch, step, feature] to [batch, step, target], and the states to carry on with.
+
+        `others` are the recordings' other segments; None: each row is a whole recording. The
+        gradient goes through the row's own part of a summary.
+        """
+        if self.summary is None:
+            y, states = self.context(x, mask, states)
+            return self.heads(y), states
+        y, states = self.context(x, mask, None if states is None else states[:-1])
+        part = own_sum(y.detach(), counted(mask, others))
+        beside = self.summary(y, mask, others)
+        if isinstance(self.heads, Separate | Shared):
+            prediction = self.heads(y, beside)
+        else:  # a class of a user's own
+            prediction = self.heads(torch.cat([y, beside.expand_as(y).to(y.dtype)], dim=-1))
+        return prediction, (*states, (part[None],))
 
 
 def carry(states: States, rows: int) -> States:

@@ -106,6 +106,8 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     targets = len(store.targets)
     heads, outputs = (targets, 1) if settings.heads == "separate" else (1, targets)
     size = (hidden if gates else width) * len(branches)
+    if settings.context != "none":
+        size *= 2  # a summary beside each step
     head = 0
     for wide in settings.head_sizes:
         head += (size + 1) * wide

@@ -34,6 +34,7 @@ from va_search.predictions.bank import Predictions
 from va_search.training.augmentation import Augmentation
 from va_search.training.batches import Batch, Steps
 from va_search.training.checkpoint import Checkpoint, flat_state, load_state
+from va_search.training.context import SegmentSums
 from va_search.training.epochs import (
     EPOCHS_KEPT,
     Diverged,
@@ -51,11 +52,12 @@ from va_search.training.features import BatchInputs
 from va_search.training.predict import (
     build_loss,
     build_model,
-    in_batches,
+    forward,
     mixed_precision,
     next_states,
     predict,
     segments_of,
+    through,
 )
 from va_search.training.schedules import Schedule
 from va_search.training.weights import save_model
@@ -229,12 +231,14 @@ class Fit:
         LOG.info("epoch %d: loss %.4f, CCCs %s, %.0f frames/s", number, loss, shown, speed)
         return epoch
 
-    def _learn(self, number: int, sums: Sums) -> Iterator[Batch]:
-        """Train on one epoch's batches, yielding each when it is done."""
+    def _learn(self, number: int, sums: Sums, *, collect: bool = True) -> Iterator[Batch]:
+        """Train on one epoch's batches, yielding each when it is done. Without `collect` sums of
+        segments are zero before their first batch."""
         generator = torch.Generator().manual_seed(epoch_seed(self.settings.seed, number))
         augmentation = self.augmentation(number)
         states: States | None = None
         clock = perf_counter()
+        segment_sums = self._segment_sums(collect=collect)
         self.model.train()
         for batch in self.data.order(generator):
             segments = self.data.segments[batch.segments]
@@ -242,7 +246,7 @@ class Fit:
             augmentation.change(inputs, fresh=batch.fresh)
             states = next_states(states, batch)
             began = perf_counter()
-            loss, states = self._step(inputs, states, learn=self.data.can_learn_from(batch))
+            loss, states = self._step(inputs, states, batch, segment_sums)
             sums.inside += perf_counter() - began
             del inputs  # before the next is gathered
             if loss is not None:
@@ -265,12 +269,22 @@ class Fit:
             self.device,
         )
 
+    def _segment_sums(self, *, collect: bool) -> SegmentSums:
+        """The sums of the training segments, collected before an epoch where that takes a pass."""
+        data = self.data
+        sums = SegmentSums(self.model, self.settings, data.train, data.segments, self.device)
+        if collect and sums.two_passes:
+            for _ in through(self.model, self.settings, data.gather, data.train, sums):
+                pass
+        return sums
+
     def _step(
-        self, inputs: BatchInputs, states: States | None, *, learn: bool
+        self, inputs: BatchInputs, states: States | None, batch: Batch, segment_sums: SegmentSums
     ) -> tuple[Tensor | None, States]:
         """One optimiser step; without labels only the states are moved on."""
+        learn = self.data.can_learn_from(batch)
         with torch.set_grad_enabled(learn), mixed_precision(self.settings, self.device):
-            prediction, states = self.model(inputs.x, inputs.mask, states)
+            prediction, states = forward(self.model, inputs, states, segment_sums, batch)
         if not learn:
             return None, states
         loss: Tensor = self.loss(
@@ -431,17 +445,24 @@ class Fit:
         data = self.data
         total = sum(data.frames_in(batch) for batch in data.order(torch.Generator()))
         with seeded(self.device, self.settings.seed, 1):
-            learnt = (data.frames_in(batch) for batch in self._learn(1, Sums()))
+            learnt = (data.frames_in(batch) for batch in self._learn(1, Sums(), collect=False))
             learning = _scaled_up(learnt, total, budget * 0.7)
         steps, share = data.validation, 1.0
         if self.settings.fold == MIX:
             # predicts test, and not after every epoch
-            predicted = len(self._mean.range) if self._mean else EPOCHS_KEPT[self.settings.keep]
-            steps, share = data.test, predicted / self.settings.trained_epochs
-        frames = steps.frames_in(segments_of(self.settings, steps)[0])
-        batches = in_batches(self.model, self.settings, data.gather, steps)
-        done = (int(frames[batch.segments].sum()) for batch, _ in batches)
-        return learning + share * _scaled_up(done, int(frames.sum()), budget * 0.3)
+            predictions = len(self._mean.range) if self._mean else EPOCHS_KEPT[self.settings.keep]
+            steps, share = data.test, predictions / self.settings.trained_epochs
+        segments, _ = segments_of(self.settings, steps)
+        frames = steps.frames_in(segments)
+        sums = SegmentSums(self.model, self.settings, steps, segments, self.device)
+        batches = through(self.model, self.settings, data.gather, steps, sums)
+        predicted = (int(frames[batch.segments].sum()) for batch, _ in batches)
+        one_pass = _scaled_up(predicted, int(frames.sum()), budget * 0.3)
+        # with context some passes come twice, and training has one without learning
+        passes = share * (1 + sums.two_passes)
+        if self._segment_sums(collect=False).two_passes:
+            passes += int(data.train.frames_in(data.segments).sum()) / max(1, int(frames.sum()))
+        return learning + passes * one_pass
 
 
 def _scaled_up(frames: Iterator[int], total: int, budget: float) -> float:

@@ -277,6 +277,8 @@ class _OnTheSame(nn.Module):
         super().__init__()
         self._stack, self._models = stack, models
 
-    def forward(self, x: Tensor, mask: Tensor, states: States | None) -> tuple[Tensor, States]:
+    def forward(
+        self, x: Tensor, mask: Tensor, states: States | None, others: None
+    ) -> tuple[Tensor, States]:
         shared = None if bool(mask.all()) else mask.expand(self._models, *mask.shape)
         return self._stack(x.expand(self._models, *x.shape), shared, EVALUATION), ()

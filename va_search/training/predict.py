@@ -2,7 +2,8 @@
 
 Conventions: predictions are (frames, targets) float32 on the targets' own scales in the order of the
 recordings, clipped to each target's range. Overlapping segments are averaged per model step, then steps
-are interpolated back to frames."""
+are interpolated back to frames. With context the summary is that of the whole recording, of those
+recordings that are predicted together: each must be whole."""
 
 from __future__ import annotations
 
@@ -13,15 +14,17 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from va_search.data.segments import Ranges, stitch
 from va_search.data.store import FeatureSet
 from va_search.models.estimator import Estimator, States, carry
 from va_search.models.menu import ENCODERS, FUSIONS, HEADS, LOSSES
+from va_search.models.summary import SUMMARIES
 from va_search.targets import AFFECT, Target
 from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
-from va_search.training.features import Gather, modality_dims
+from va_search.training.context import SegmentSums
+from va_search.training.features import BatchInputs, Gather, modality_dims
 from va_search.training.loss import TrialLoss
 from va_search.trial_settings import TrialSettings
 
@@ -40,10 +43,12 @@ def build_model(
     new_encoder = partial(encoder, settings.width, **settings.arguments(ENCODERS))
     dims = list(modality_dims(feature_sets).values())
     context = fusion(dims, settings.width, new_encoder, **settings.arguments(FUSIONS))
+    summary = SUMMARIES.get(settings.context)
+    size = context.size if summary is None else 2 * context.size
     heads = HEADS[settings.heads].build(
-        context.size, **settings.arguments(HEADS), target_names=tuple(target_names)
+        size, **settings.arguments(HEADS), target_names=tuple(target_names)
     )
-    return Estimator(context, heads)
+    return Estimator(context, heads, summary)
 
 
 def build_loss(settings: TrialSettings, target_names: Sequence[str]) -> TrialLoss:
@@ -107,6 +112,25 @@ def in_batches(
 ) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
     """Batches of all segments with their predictions (rows, step, target) in [-1, 1], padding included;
     of about `values` input values at most."""
+    segments, _ = segments_of(settings, steps)
+    sums = SegmentSums(model, settings, steps, segments, gather.device)
+    if sums.two_passes:
+        for _ in through(model, settings, gather, steps, sums, values=values):
+            pass
+    yield from through(model, settings, gather, steps, sums, values=values)
+
+
+def through(
+    model: nn.Module,
+    settings: TrialSettings,
+    gather: Gather,
+    steps: Steps,
+    sums: SegmentSums,
+    *,
+    values: int = VALUES,
+) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
+    """One pass of all segments through the model, in evaluation mode, which also renews their sums;
+    see `in_batches`."""
     # batches of prediction may be larger than those of training: nothing is kept for a gradient
     segments, chains = segments_of(settings, steps)
     columns = int(gather.shift.shape[1])
@@ -121,9 +145,23 @@ def in_batches(
         with torch.no_grad(), mixed_precision(settings, gather.device):
             inputs = gather.inputs(steps, segments[batch.segments])
             states = next_states(states, batch)
-            prediction, states = model(inputs.x, inputs.mask, states)
+            prediction, states = forward(model, inputs, states, sums, batch)
         del inputs  # before the next is gathered
         yield batch, prediction.float().cpu().numpy()
+
+
+def forward(
+    model: nn.Module,
+    inputs: BatchInputs,
+    states: States | None,
+    sums: SegmentSums,
+    batch: Batch,
+) -> tuple[Tensor, States]:
+    """Put a batch through the model with the sums of its recordings' other segments, and renew
+    those of its own."""
+    prediction, states = model(inputs.x, inputs.mask, states, sums.others(batch))
+    sums.renew(batch, states)
+    return prediction, states
 
 
 def next_states(states: States | None, batch: Batch) -> States | None:
