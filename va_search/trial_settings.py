@@ -6,7 +6,8 @@ have an effect beside each, is said in models/menu.py.
 
 Conventions: lengths are in frames at the store's frame rate unless said otherwise; learning rates
 are per optimiser step. Options that only one entry of a menu has are called by both, such as
-`encoder.kernel`, and are among the settings only where that entry is chosen. Weights of targets
+`encoder.kernel`, and are among the settings only where that entry is chosen. Several names in
+`normalise` are views: copies of the features, each normalised in its own way. Weights of targets
 other than valence and arousal are called `loss_weights.engagement`, and are among the settings only
 where they are given; `loss_weights: {engagement: 2}` is read, too."""
 
@@ -59,6 +60,18 @@ WEIGHTS = "loss_weights"
 """The setting that weighs targets other than valence and arousal in the loss, by name."""
 
 
+def checked_views(value: Any) -> Any:
+    """Return the name of a normaliser, or the names of several in the menu's order; one in a list
+    is that one. ValueError for names that are not on the menu."""
+    if not isinstance(value, list | tuple):
+        return NORMALISERS.checked(value)
+    names = {NORMALISERS.checked(name) for name in value}
+    if not names:
+        raise ValueError("expected the name of a normaliser, or of several, found none")
+    views = tuple(name for name in NORMALISERS if name in names)
+    return views if len(views) > 1 else views[0]
+
+
 class TrialSettings(BaseModel):
     """One configuration with its seed and fold. Settings without effect beside the others are reset
     to their defaults, so that trials which would compute the same thing have the same id."""
@@ -67,7 +80,8 @@ class TrialSettings(BaseModel):
 
     # data
     features: Annotated[tuple[str, ...], Field(min_length=1)]
-    normalise: Annotated[str, BeforeValidator(NORMALISERS.checked)] = "train"
+    # several: as many views of the features, side by side
+    normalise: Annotated[str | tuple[str, ...], BeforeValidator(checked_views)] = "train"
     normalise_by: Literal["mean_std", "median_mad"] = "mean_std"
     # after normalising, in units of the spread
     clip: Annotated[float, Field(gt=0)] | None = None
@@ -139,6 +153,8 @@ class TrialSettings(BaseModel):
         features = data.get("features")
         if isinstance(features, list | tuple) and all(isinstance(name, str) for name in features):
             data["features"] = tuple(sorted(set(features)))
+        if isinstance(data.get("normalise"), list | tuple):
+            data["normalise"] = checked_views(data["normalise"])
         _check_names(data)
         # what has no effect goes, and options are written out: one meaning, one id
         for name in unused(data):
@@ -189,6 +205,11 @@ class TrialSettings(BaseModel):
         shared = {name: getattr(self, name) for name in entry.settings}
         own = {name: getattr(self, menu.option_name(name)) for name in entry.options.model_fields}
         return shared | own
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of the normalisers: of one, or of several side by side."""
+        return (self.normalise,) if isinstance(self.normalise, str) else self.normalise
 
     @property
     def loss_weights(self) -> dict[str, float]:

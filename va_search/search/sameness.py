@@ -5,7 +5,8 @@ Settings that never have an effect are reset by `TrialSettings`, so that such tr
 Those here depend on the store, or were noticed when trials had been trained already: their ids
 stay, and a space counts and trains one trial of each meaning.
 
-    normalise         recording and subject, where no two recordings of one side are of one subject
+    normalise         recording and subject, where no two recordings of one side are of one subject; among views
+                      likewise, but for views of both
     normalise_by      where nothing is normalised it is no setting (TrialSettings)
     fusion            late and early, where all feature sets are of one modality
     frame_step        all from the longest stretch (frames between two gaps) on: a stretch is one model step
@@ -27,7 +28,7 @@ from typing import Any
 from va_search.data.segments import stretches
 from va_search.data.store import Store
 from va_search.trial import known_settings
-from va_search.trial_settings import TrialSettings
+from va_search.trial_settings import TrialSettings, checked_views
 
 BY_EPOCH = ("step", "cosine", "exponential", "linear", "plateau")
 """Schedules that change the learning rate between epochs; in the first epoch all have the same."""
@@ -76,8 +77,9 @@ class Sameness:
         update: dict[str, Any] = {}
         if settings.fusion == "late" and self.one_modality(settings.features):
             update["fusion"] = "early"
-        if settings.normalise == "subject" and self.own_subjects:
-            update["normalise"] = "recording"
+        if "subject" in settings.views and "recording" not in settings.views and self.own_subjects:
+            views = ["recording" if view == "subject" else view for view in settings.views]
+            update["normalise"] = checked_views(views)
         if settings.optimiser == "adamw" and settings.weight_decay == 0:
             update["optimiser"] = "adam"
         if settings.patience is not None and settings.patience >= settings.epochs - 1:

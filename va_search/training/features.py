@@ -2,7 +2,7 @@
 
 Conventions: rows come back on the training's device in the store's own type (float16 stays float16
 until a batch is normalised), one tensor [row, column] per feature set; columns lie modality after
-modality, within one in the order of the feature sets' names. On a CPU rows are read from the
+modality, within one in the order of the feature sets' names, of each set view after view. On a CPU rows are read from the
 store's mapped files, copied nowhere. On a GPU the whole feature sets are put into its memory when
 they fit in a `SHARE` of what is free, and stay for the next trial of this process that reads them;
 otherwise each batch's rows go over pinned memory. The values are equal.
@@ -24,16 +24,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from va_search.data.normalise import Normalisation
+from va_search.data.normalise import (
+    Normalisation,
+    input_columns,
+    normalisation,
+    side_by_side,
+)
 from va_search.data.segments import Ranges, padded
-from va_search.data.store import FeatureSet, Store
+from va_search.data.store import FeatureSet, Fold, Store
+from va_search.models.menu import NORMALISERS
 from va_search.training.batches import Steps
+from va_search.trial_settings import TrialSettings
 
 LOG = logging.getLogger(__name__)
 
 SHARE = 0.25
 """Of the GPU's free memory, for features: four processes that begin together on one GPU leave a
 third of it."""
+
+Statistics = tuple[NDArray[np.floating], NDArray[np.floating]]
+"""Shift and scale (columns,) of the training recordings."""
 
 _resident: dict[tuple[str, str], Tensor] = {}
 """This process's feature sets in a GPU's memory, by content and device."""
@@ -44,13 +54,42 @@ def in_order(feature_sets: list[FeatureSet]) -> list[FeatureSet]:
     return sorted(feature_sets, key=lambda feature_set: (feature_set.modality, feature_set.name))
 
 
-def modality_dims(feature_sets: list[FeatureSet]) -> dict[str, int]:
+def modality_dims(feature_sets: list[FeatureSet], views: int = 1) -> dict[str, int]:
     """Columns of a model's input per modality, in the order of `in_order`."""
     dims: dict[str, int] = {}
     for feature_set in in_order(feature_sets):
-        columns = feature_set.dim + int(feature_set.missing)
+        columns = input_columns(feature_set, views)
         dims[feature_set.modality] = dims.get(feature_set.modality, 0) + columns
     return dims
+
+
+def normalised_views(
+    settings: TrialSettings,
+    store: Store,
+    feature_sets: list[FeatureSet],
+    fold: Fold,
+    *,
+    of_training: Statistics | None = None,
+) -> Normalisation:
+    """The statistics of a trial's views, side by side; columns in the order of `feature_sets`.
+
+    `of_training` are those of a model that was trained elsewhere, for the view that needs them."""
+    views: list[Normalisation] = []
+    for name in settings.views:
+        normaliser = NORMALISERS[name]
+        if normaliser.of_training and of_training is not None:
+            everyone = (*fold.train, *fold.validation, *fold.test)
+            views.append(Normalisation.same_for_all(*of_training, everyone))
+            continue
+        statistics = normalisation(
+            store,
+            [feature_set.name for feature_set in feature_sets],
+            fold,
+            grouped=normaliser.load(),
+            normalise_by=settings.normalise_by,
+        )
+        views.append(statistics)
+    return side_by_side(views, [feature_set.dim for feature_set in feature_sets])
 
 
 class Mapped:
@@ -176,6 +215,7 @@ class Gather:
         self.scale = torch.from_numpy(statistics.scale).to(device)
         self.frame_step, self.clip, self.device = frame_step, clip, device
         self._dims = [feature_set.dim for feature_set in in_order(feature_sets)]
+        self._views = statistics.shift.shape[1] // sum(self._dims)
         self._missing = [feature_set.missing for feature_set in in_order(feature_sets)]
         self._memory = torch.empty(0)
 
@@ -222,15 +262,16 @@ class Gather:
         in_float64 = self.shift.dtype == torch.float64
         start = 0
         for values in self.features.rows(frame):
-            columns = slice(start, start + values.shape[1])
-            start = columns.stop
-            if not in_float64:
-                x[:, columns] = values
-                continue
-            # float32 would round the offset
-            shift, scale = self.shift[row, columns][:, None], self.scale[row, columns][:, None]
-            wide = (values.double().view(len(row), -1, values.shape[1]) - shift) * scale
-            x[:, columns] = wide.view(-1, values.shape[1])
+            for _ in range(self._views):
+                columns = slice(start, start + values.shape[1])
+                start = columns.stop
+                if not in_float64:
+                    x[:, columns] = values
+                    continue
+                # float32 would round the offset
+                shift, scale = self.shift[row, columns][:, None], self.scale[row, columns][:, None]
+                wide = (values.double().view(len(row), -1, values.shape[1]) - shift) * scale
+                x[:, columns] = wide.view(-1, values.shape[1])
         x = x.view(len(row), -1, start)
         if not in_float64:
             x.sub_(self.shift[row][:, None]).mul_(self.scale[row][:, None])
@@ -240,7 +281,7 @@ class Gather:
         """[row, step, feature] with zero for NaN, which is the mean of what was normalised, and
         behind each feature set with missing values the share of them that are there."""
         parts: list[Tensor] = []
-        blocks = torch.split(x, self._dims, dim=-1)
+        blocks = torch.split(x, [self._views * dim for dim in self._dims], dim=-1)
         for values, has_missing in zip(blocks, self._missing, strict=True):
             if not has_missing:
                 parts.append(values)

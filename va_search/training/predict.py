@@ -38,7 +38,7 @@ def build_model(
     fusion = FUSIONS[settings.fusion].load()
     # a fusion decides how many encoders there are
     new_encoder = partial(encoder, settings.width, **settings.arguments(ENCODERS))
-    dims = list(modality_dims(feature_sets).values())
+    dims = list(modality_dims(feature_sets, len(settings.views)).values())
     context = fusion(dims, settings.width, new_encoder, **settings.arguments(FUSIONS))
     heads = HEADS[settings.heads].build(
         context.size, **settings.arguments(HEADS), target_names=tuple(target_names)
