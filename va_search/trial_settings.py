@@ -27,7 +27,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from va_search.data.store import MIX, OFFICIAL
+from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.errors import unknown_name
 from va_search.files import digest
 from va_search.models.menu import (
@@ -46,6 +46,10 @@ from va_search.targets import AFFECT
 MEANING = 1
 """Version of what the training code computes: raised when the same settings would give other
 predictions."""
+
+MISSING_MEANING = 2
+"""As `MEANING`, of trials that put frames with and without a value into one model step, or fuse a
+modality that may be missing late."""
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -85,6 +89,8 @@ class TrialSettings(BaseModel):
     normalise_by: Literal["mean_std", "median_mad"] = "mean_std"
     # after normalising, in units of the spread
     clip: Annotated[float, Field(gt=0)] | None = None
+    # what a missing value is to the model; beside it stands the share of values that are there
+    missing: Annotated[Literal["zero", "mean", "last"], ADDED] = "zero"
     # frames averaged into one model step; predictions are interpolated back to every frame
     frame_step: Positive = 1
     # model steps per segment (4.2)
@@ -376,10 +382,24 @@ def _reason(name: str, error: ValidationError) -> str:
     return f"{name}: {problem['msg']}, found {problem['input']!r}"
 
 
-def trial_id(settings: TrialSettings, data_hash: str) -> str:
+def trial_id(settings: TrialSettings, data_hash: str, meaning: int = MEANING) -> str:
     """16 hex digits that stand for the settings, seed, fold, the data read and the meaning of the
     training code."""
-    return digest({"settings": document(settings), "data": data_hash, "meaning": MEANING})[:16]
+    return digest({"settings": document(settings), "data": data_hash, "meaning": meaning})[:16]
+
+
+def trial_id_on(settings: TrialSettings, store: Store) -> str:
+    """Return the `trial_id` of a trial on this store."""
+    data_hash = store.data_hash(settings.features, settings.fold)
+    return trial_id(settings, data_hash, meaning_on(settings, store))
+
+
+def meaning_on(settings: TrialSettings, store: Store) -> int:
+    """Version of what the training code computes for these settings on this store."""
+    missing = any(store.feature_sets[name].missing for name in settings.features)
+    if missing and (settings.frame_step > 1 or settings.fusion == "late"):
+        return MISSING_MEANING
+    return MEANING
 
 
 def configuration_id(settings: TrialSettings, *, but: tuple[str, ...]) -> str:

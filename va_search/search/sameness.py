@@ -16,6 +16,7 @@ stay, and a space counts and trains one trial of each meaning.
     schedule          constant and those that first change the learning rate after the last epoch: step and plateau
                       with large `schedule_epochs`; with one epoch also cosine, exponential and linear
     optimiser         adam and adamw without weight decay
+    missing           all, where no feature set of the trial lacks values
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ NAMES = (
     "schedule_epochs",
     "schedule_factor",
     "optimiser",
+    "missing",
 )
 """All settings of which several values may mean the same."""
 
@@ -52,15 +54,16 @@ NAMES = (
 class Sameness:
     """Facts of a store that decide which settings mean the same; made by `sameness_of`.
 
-    `modalities` names each feature set's modality. `own_subjects`: on every fold asked for, no two
-    recordings of one side (training, validation, test) are of one subject. `stretch_frames` are the
-    lengths in frames of all gap-free stretches, and `labelled_frames` of those of training and
-    validation recordings alone."""
+    `modalities` names each feature set's modality, `lacking` the sets with missing values.
+    `own_subjects`: on every fold asked for, no two recordings of one side (training, validation,
+    test) are of one subject. `stretch_frames` are the lengths in frames of all gap-free stretches,
+    and `labelled_frames` of those of training and validation recordings alone."""
 
     modalities: dict[str, str]
     own_subjects: bool
     stretch_frames: tuple[int, ...]
     labelled_frames: tuple[int, ...]
+    lacking: frozenset[str] = frozenset()
 
     @cached_property
     def longest(self) -> int:
@@ -80,6 +83,8 @@ class Sameness:
         if "subject" in settings.views and "recording" not in settings.views and self.own_subjects:
             views = ["recording" if view == "subject" else view for view in settings.views]
             update["normalise"] = checked_views(views)
+        if self.lacking.isdisjoint(settings.features):
+            update["missing"] = "zero"
         if settings.optimiser == "adamw" and settings.weight_decay == 0:
             update["optimiser"] = "adam"
         if settings.patience is not None and settings.patience >= settings.epochs - 1:
@@ -150,6 +155,7 @@ def sameness_of(store: Store, folds: Sequence[int | str]) -> Sameness:
         own_subjects=all(_own_subjects(store, fold) for fold in folds),
         stretch_frames=tuple(_frames(store, ("train", "validation", "test"))),
         labelled_frames=tuple(_frames(store, ("train", "validation"))),
+        lacking=frozenset(name for name, each in store.feature_sets.items() if each.missing),
     )
 
 

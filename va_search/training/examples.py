@@ -38,6 +38,7 @@ class Examples:
             self.statistics,
             frame_step=settings.frame_step,
             clip=settings.clip,
+            missing=settings.missing,
             device=device,
         )
         self.train = self._steps(self.fold.train)

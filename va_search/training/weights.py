@@ -76,6 +76,7 @@ class TrainedModel:
             statistics,
             frame_step=settings.frame_step,
             clip=settings.clip,
+            missing=settings.missing,
             device=torch.device(device),
         )
         return predict(self.model.to(device), settings, gather, steps, self.targets)
