@@ -6,7 +6,8 @@ have an effect beside each, is said in models/menu.py.
 
 Conventions: lengths are in frames at the store's frame rate unless said otherwise; learning rates
 are per optimiser step. Options that only one entry of a menu has are called by both, such as
-`encoder.kernel`, and are among the settings only where that entry is chosen. Weights of targets
+`encoder.kernel`, and are among the settings only where that entry is chosen. Several names in
+`normalise` are views: copies of the features, each normalised in its own way. Weights of targets
 other than valence and arousal are called `loss_weights.engagement`, and are among the settings only
 where they are given; `loss_weights: {engagement: 2}` is read, too."""
 
@@ -26,7 +27,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from va_search.data.store import MIX
+from va_search.data.store import MIX, Store
 from va_search.errors import unknown_name
 from va_search.files import digest
 from va_search.models.menu import (
@@ -46,6 +47,10 @@ MEANING = 1
 """Version of what the training code computes: raised when the same settings would give other
 predictions."""
 
+MISSING_MEANING = 2
+"""As `MEANING`, of trials that put frames with and without a value into one model step, or fuse a
+modality that may be missing late."""
+
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -60,6 +65,18 @@ WEIGHTS = "loss_weights"
 """The setting that weighs targets other than valence and arousal in the loss, by name."""
 
 
+def checked_views(value: Any) -> Any:
+    """Return the name of a normaliser, or the names of several in the menu's order; one in a list
+    is that one. ValueError for names that are not on the menu."""
+    if not isinstance(value, list | tuple):
+        return NORMALISERS.checked(value)
+    names = {NORMALISERS.checked(name) for name in value}
+    if not names:
+        raise ValueError("expected the name of a normaliser, or of several, found none")
+    views = tuple(name for name in NORMALISERS if name in names)
+    return views if len(views) > 1 else views[0]
+
+
 class TrialSettings(BaseModel):
     """One configuration with its seed and fold. Settings without effect beside the others are reset
     to their defaults, so that trials which would compute the same thing have the same id."""
@@ -68,10 +85,13 @@ class TrialSettings(BaseModel):
 
     # data
     features: Annotated[tuple[str, ...], Field(min_length=1)]
-    normalise: Annotated[str, BeforeValidator(NORMALISERS.checked)] = "train"
+    # several: as many views of the features, side by side
+    normalise: Annotated[str | tuple[str, ...], BeforeValidator(checked_views)] = "train"
     normalise_by: Literal["mean_std", "median_mad"] = "mean_std"
     # after normalising, in units of the spread
     clip: Annotated[float, Field(gt=0)] | None = None
+    # what a missing value is to the model; beside it stands the share of values that are there
+    missing: Annotated[Literal["zero", "mean", "last"], ADDED] = "zero"
     # frames averaged into one model step; predictions are interpolated back to every frame
     frame_step: Positive = 1
     # model steps per segment (4.2)
@@ -162,6 +182,8 @@ class TrialSettings(BaseModel):
         features = data.get("features")
         if isinstance(features, list | tuple) and all(isinstance(name, str) for name in features):
             data["features"] = tuple(sorted(set(features)))
+        if isinstance(data.get("normalise"), list | tuple):
+            data["normalise"] = checked_views(data["normalise"])
         _check_names(data)
         # what has no effect goes, and options are written out: one meaning, one id
         for name in unused(data):
@@ -212,6 +234,11 @@ class TrialSettings(BaseModel):
         shared = {name: getattr(self, name) for name in entry.settings}
         own = {name: getattr(self, menu.option_name(name)) for name in entry.options.model_fields}
         return shared | own
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of the normalisers: of one, or of several side by side."""
+        return (self.normalise,) if isinstance(self.normalise, str) else self.normalise
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -391,10 +418,24 @@ def _reason(name: str, error: ValidationError) -> str:
     return f"{name}: {problem['msg']}, found {problem['input']!r}"
 
 
-def trial_id(settings: TrialSettings, data_hash: str) -> str:
+def trial_id(settings: TrialSettings, data_hash: str, meaning: int = MEANING) -> str:
     """16 hex digits that stand for the settings, seed, fold, the data read and the meaning of the
     training code."""
-    return digest({"settings": document(settings), "data": data_hash, "meaning": MEANING})[:16]
+    return digest({"settings": document(settings), "data": data_hash, "meaning": meaning})[:16]
+
+
+def trial_id_on(settings: TrialSettings, store: Store) -> str:
+    """Return the `trial_id` of a trial on this store."""
+    data_hash = store.data_hash(settings.features, settings.fold)
+    return trial_id(settings, data_hash, meaning_on(settings, store))
+
+
+def meaning_on(settings: TrialSettings, store: Store) -> int:
+    """Version of what the training code computes for these settings on this store."""
+    missing = any(store.feature_sets[name].missing for name in settings.features)
+    if missing and (settings.frame_step > 1 or settings.fusion == "late"):
+        return MISSING_MEANING
+    return MEANING
 
 
 def configuration_id(settings: TrialSettings, *, but: tuple[str, ...]) -> str:

@@ -10,6 +10,9 @@ the training recordings' statistics to all.
     recording   from the recording's own frames
     subject     from all frames of the recording's subject on the same side
 
+A trial may look at its features in several views at once: each feature set then comes as so many
+copies, each normalised in its own way (`side_by_side`).
+
 mean_std: mean and population standard deviation, accumulated in float64. median_mad: median and
 1.4826 times the median absolute deviation, so that it equals the standard deviation of normal data;
 exact up to SAMPLE frames, beyond that from SAMPLE evenly strided ones. Where half of the values are
@@ -25,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.store import Fold, Recording, Store
+from va_search.data.store import FeatureSet, Fold, Recording, Store
 
 SAMPLE = 200_000
 BLOCK = 4_000_000
@@ -57,6 +60,47 @@ class Normalisation:
     ) -> Normalisation:
         """One row, (columns,) each, for every recording."""
         return cls(shift[None, :], scale[None, :], {recording.name: 0 for recording in recordings})
+
+
+def input_columns(feature_set: FeatureSet, views: int) -> int:
+    """Columns that a feature set has in a model's input: those of each view, and where values are
+    missing one for the share of values that are there."""
+    return views * feature_set.dim + int(feature_set.missing)
+
+
+def columns_of_view(dims: Sequence[int], views: int, view: int) -> NDArray[np.int64]:
+    """Places of one view's columns among those of all views, in the order of the feature sets.
+
+    `dims` are the feature sets' columns. Of each set all views come before the next set, so that
+    what belongs to one modality stays together."""
+    places: list[NDArray[np.int64]] = []
+    start = 0
+    for dim in dims:
+        places.append(start + view * dim + np.arange(dim))
+        start += views * dim
+    return np.concatenate(places)
+
+
+def side_by_side(views: Sequence[Normalisation], dims: Sequence[int]) -> Normalisation:
+    """Several normalisations of the same recordings as one, whose columns are those of
+    `columns_of_view`."""
+    if len(views) == 1:
+        return views[0]
+    # recordings that share their statistics in every view share a row
+    rows: dict[tuple[int, ...], int] = {}
+    group: dict[str, int] = {}
+    for recording in views[0].group:
+        sources = tuple(view.group[recording] for view in views)
+        group[recording] = rows.setdefault(sources, len(rows))
+    shape = (len(rows), len(views) * sum(dims))
+    shift = np.empty(shape, views[0].shift.dtype)
+    scale = np.empty(shape, views[0].scale.dtype)
+    sources_of_rows = np.array(list(rows), dtype=np.int64).reshape(len(rows), len(views))
+    for number, view in enumerate(views):
+        columns = columns_of_view(dims, len(views), number)
+        shift[:, columns] = view.shift[sources_of_rows[:, number]]
+        scale[:, columns] = view.scale[sources_of_rows[:, number]]
+    return Normalisation(shift, scale, group)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from va_search.search.proposals import Proposals
 from va_search.search.readiness import check_ready
 from va_search.search.sizes import number_of_weights
 from va_search.trial import Trial
-from va_search.trial_settings import TrialSettings, trial_id
+from va_search.trial_settings import TrialSettings, trial_id_on
 
 SAMPLED = 4
 """So many different configurations are timed."""
@@ -251,11 +251,7 @@ def _drawn(space: Space) -> Weighted:
 
 def _proposed(space: Space, store: Store, number: int) -> Weighted:
     """Trials of the configurations that the sampler proposes before it has learnt anything."""
-
-    def id_of(settings: TrialSettings) -> str:
-        return trial_id(settings, store.data_hash(settings.features, settings.fold))
-
-    proposals = Proposals(space, id_of)
+    proposals = Proposals(space, lambda settings: trial_id_on(settings, store))
     drawn = [proposals.next() for _ in range(number * space.trials_each)]
     several = drawn[:: space.trials_each]
     return [(proposal[1], 1.0) for proposal in several if proposal is not None]

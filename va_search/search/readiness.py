@@ -26,7 +26,7 @@ from va_search.errors import InputError
 from va_search.home import Home
 from va_search.locks import only_one
 from va_search.models.sources import references
-from va_search.search.configurations import Space
+from va_search.search.configurations import OWN_STATISTICS, Space
 from va_search.search.machine import (
     Options,
     check_fusing,
@@ -179,7 +179,7 @@ def _learns(space: Space, target: str) -> bool:
 def same_here(space: Space) -> Iterator[str]:
     """Declared values that mean the same on this store, and so are counted and trained once."""
     normalise, fusion = space.declared("normalise"), space.declared("fusion")
-    if {"recording", "subject"} <= set(normalise) and space.sameness.own_subjects:
+    if all(name in normalise for name in OWN_STATISTICS) and space.sameness.own_subjects:
         yield (
             "normalise: recording and subject mean the same here, since each recording has a "
             "subject of its own; they count once"

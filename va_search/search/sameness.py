@@ -5,7 +5,8 @@ Settings that never have an effect are reset by `TrialSettings`, so that such tr
 Those here depend on the store, or were noticed when trials had been trained already: their ids
 stay, and a space counts and trains one trial of each meaning.
 
-    normalise         recording and subject, where no two recordings of one side are of one subject
+    normalise         recording and subject, where no two recordings of one side are of one subject; among views
+                      likewise, but for views of both
     normalise_by      where nothing is normalised it is no setting (TrialSettings)
     fusion            late and early, where all feature sets are of one modality
     frame_step        all from the longest stretch (frames between two gaps) on: a stretch is one model step
@@ -15,6 +16,7 @@ stay, and a space counts and trains one trial of each meaning.
     schedule          constant and those that first change the learning rate after the last epoch: step and plateau
                       with large `schedule_epochs`; with one epoch also cosine, exponential and linear
     optimiser         adam and adamw without weight decay
+    missing           all, where no feature set of the trial lacks values
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import Any
 from va_search.data.segments import stretches
 from va_search.data.store import Store
 from va_search.trial import known_settings
-from va_search.trial_settings import TrialSettings
+from va_search.trial_settings import TrialSettings, checked_views
 
 BY_EPOCH = ("step", "cosine", "exponential", "linear", "plateau")
 """Schedules that change the learning rate between epochs; in the first epoch all have the same."""
@@ -43,6 +45,7 @@ NAMES = (
     "schedule_epochs",
     "schedule_factor",
     "optimiser",
+    "missing",
 )
 """All settings of which several values may mean the same."""
 
@@ -51,15 +54,16 @@ NAMES = (
 class Sameness:
     """Facts of a store that decide which settings mean the same; made by `sameness_of`.
 
-    `modalities` names each feature set's modality. `own_subjects`: on every fold asked for, no two
-    recordings of one side (training, validation, test) are of one subject. `stretch_frames` are the
-    lengths in frames of all gap-free stretches, and `labelled_frames` of those of training and
-    validation recordings alone."""
+    `modalities` names each feature set's modality, `lacking` the sets with missing values.
+    `own_subjects`: on every fold asked for, no two recordings of one side (training, validation,
+    test) are of one subject. `stretch_frames` are the lengths in frames of all gap-free stretches,
+    and `labelled_frames` of those of training and validation recordings alone."""
 
     modalities: dict[str, str]
     own_subjects: bool
     stretch_frames: tuple[int, ...]
     labelled_frames: tuple[int, ...]
+    lacking: frozenset[str] = frozenset()
 
     @cached_property
     def longest(self) -> int:
@@ -76,8 +80,11 @@ class Sameness:
         update: dict[str, Any] = {}
         if settings.fusion == "late" and self.one_modality(settings.features):
             update["fusion"] = "early"
-        if settings.normalise == "subject" and self.own_subjects:
-            update["normalise"] = "recording"
+        if "subject" in settings.views and "recording" not in settings.views and self.own_subjects:
+            views = ["recording" if view == "subject" else view for view in settings.views]
+            update["normalise"] = checked_views(views)
+        if self.lacking.isdisjoint(settings.features):
+            update["missing"] = "zero"
         if settings.optimiser == "adamw" and settings.weight_decay == 0:
             update["optimiser"] = "adam"
         if settings.patience is not None and settings.patience >= settings.epochs - 1:
@@ -148,6 +155,7 @@ def sameness_of(store: Store, folds: Sequence[int | str]) -> Sameness:
         own_subjects=all(_own_subjects(store, fold) for fold in folds),
         stretch_frames=tuple(_frames(store, ("train", "validation", "test"))),
         labelled_frames=tuple(_frames(store, ("train", "validation"))),
+        lacking=frozenset(name for name, each in store.feature_sets.items() if each.missing),
     )
 
 

@@ -41,7 +41,7 @@ from va_search.search.trial_queue import TrialQueue, Wanted
 from va_search.search.warm import Warm
 from va_search.storage.homes import Need, SharedHome, shared
 from va_search.trial import Failure, Trial
-from va_search.trial_settings import TrialSettings, trial_id
+from va_search.trial_settings import TrialSettings, trial_id_on
 
 KILLED = "a trial's process was killed since the memory of its machine ran out"
 LOST = "Ray ended its training without a reason"
@@ -413,7 +413,7 @@ class Scheduler:
 
     def trial_id(self, settings: TrialSettings) -> str:
         """Return the id of the trial with these settings on this store."""
-        return trial_id(settings, self.store.data_hash(settings.features, settings.fold))
+        return trial_id_on(settings, self.store)
 
 
 def need_of(space: Space) -> Need:

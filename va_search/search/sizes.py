@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
+from va_search.data.normalise import input_columns
 from va_search.data.store import Store, positions
 from va_search.errors import counted
 from va_search.home import Home
@@ -65,7 +66,7 @@ def memory_of_trial(space: Space, store: Store) -> int:
         weights = number_of_weights(settings, store)
         if not _that_fit([weights]):
             continue
-        columns = sum(store.feature_sets[name].dim for name in settings.features)
+        columns = sum(_columns(settings, store).values())
         batch = settings.batch_size * settings.segment_length * settings.frame_step
         frames = min(batch, store.frames)  # a batch is never more than all there is
         largest = max(largest, 4 * frames * columns + 6 * 4 * weights)
@@ -83,12 +84,19 @@ def _that_fit(weights: list[int]) -> list[int]:
     return [number for number in weights if 4 * 4 * number < machine]
 
 
-def number_of_weights(settings: TrialSettings, store: Store) -> int:
-    """Weights of a trial's model, biases included: what models/estimator.py builds."""
-    dims: dict[str, int] = {}
+def _columns(settings: TrialSettings, store: Store) -> dict[str, int]:
+    """Columns of a model's input by modality."""
+    columns: dict[str, int] = {}
     for name in settings.features:
         feature_set = store.feature_sets[name]
-        dims[feature_set.modality] = dims.get(feature_set.modality, 0) + feature_set.dim
+        own = input_columns(feature_set, len(settings.views))
+        columns[feature_set.modality] = columns.get(feature_set.modality, 0) + own
+    return columns
+
+
+def number_of_weights(settings: TrialSettings, store: Store) -> int:
+    """Weights of a trial's model, biases included: what models/estimator.py builds."""
+    dims = _columns(settings, store)
     branches = list(dims.values()) if settings.fusion == "late" else [sum(dims.values())]
     width, hidden, ff = settings.width, settings.hidden_size, settings.feed_forward
 

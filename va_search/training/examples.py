@@ -14,12 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from va_search.data.normalise import normalisation
 from va_search.data.store import MIX, Fold, Recording, Store, positions
 from va_search.errors import InputError, counted, unknown_name
-from va_search.models.menu import NORMALISERS
 from va_search.training.batches import Batch, Steps, independent, side_by_side
-from va_search.training.features import Gather, in_order
+from va_search.training.features import Gather, in_order, normalised_views
 from va_search.training.loss import LEAST
 from va_search.training.predict import segments_of
 from va_search.trial_settings import TrialSettings
@@ -33,19 +31,14 @@ class Examples:
         self.settings, self.store = settings, store
         self.fold = checked_fold(settings, store)
         self.feature_sets = in_order([store.feature_sets[name] for name in settings.features])
-        self.statistics = normalisation(
-            store,
-            [feature_set.name for feature_set in self.feature_sets],
-            self.fold,
-            grouped=NORMALISERS[settings.normalise].load(),
-            **settings.arguments(NORMALISERS),
-        )
+        self.statistics = normalised_views(settings, store, self.feature_sets, self.fold)
         self.gather = Gather(
             store,
             self.feature_sets,
             self.statistics,
             frame_step=settings.frame_step,
             clip=settings.clip,
+            missing=settings.missing,
             device=device,
         )
         self.train = self._steps(self.fold.train)

@@ -2,15 +2,16 @@
 
 Conventions: rows come back on the training's device in the store's own type (float16 stays float16
 until a batch is normalised), one tensor [row, column] per feature set; columns lie modality after
-modality, within one in the order of the feature sets' names. On a CPU rows are read from the
+modality, within one in the order of the feature sets' names, of each set view after view. On a CPU rows are read from the
 store's mapped files, copied nowhere. On a GPU the whole feature sets are put into its memory when
 they fit in a `SHARE` of what is free, and stay for the next trial of this process that reads them;
 otherwise each batch's rows go over pinned memory. The values are equal.
 
-Features are normalised and clipped per frame, then averaged over the frames of a model step. Missing
-values (NaN) are then zero, and a feature set that has some gets one column more, behind its own: the
-share of its values that are there. Where
-a feature set is kept in float64 (a large offset, a tiny unit), they are normalised in float64."""
+Features are normalised and clipped per frame, then averaged over those frames of a model step that
+have the value. A step without any gets zero, or a value that stands in (data/stand_ins.py): that of
+its first frame, normalised and clipped like any other, zero where there is none. A feature set with
+missing values has one column more, behind its own: the share of its values that are there. Where a
+feature set is kept in float64 (a large offset, a tiny unit), it is normalised in float64."""
 
 from __future__ import annotations
 
@@ -24,16 +25,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from va_search.data.normalise import Normalisation
+from va_search.data.normalise import (
+    Normalisation,
+    input_columns,
+    normalisation,
+    side_by_side,
+)
 from va_search.data.segments import Ranges, padded
-from va_search.data.store import FeatureSet, Store
+from va_search.data.stand_ins import StandIns
+from va_search.data.store import FeatureSet, Fold, Store
+from va_search.models.menu import NORMALISERS
 from va_search.training.batches import Steps
+from va_search.trial_settings import TrialSettings
 
 LOG = logging.getLogger(__name__)
 
 SHARE = 0.25
 """Of the GPU's free memory, for features: four processes that begin together on one GPU leave a
 third of it."""
+
+Statistics = tuple[NDArray[np.floating], NDArray[np.floating]]
+"""Shift and scale (columns,) of the training recordings."""
 
 _resident: dict[tuple[str, str], Tensor] = {}
 """This process's feature sets in a GPU's memory, by content and device."""
@@ -44,13 +56,42 @@ def in_order(feature_sets: list[FeatureSet]) -> list[FeatureSet]:
     return sorted(feature_sets, key=lambda feature_set: (feature_set.modality, feature_set.name))
 
 
-def modality_dims(feature_sets: list[FeatureSet]) -> dict[str, int]:
+def modality_dims(feature_sets: list[FeatureSet], views: int = 1) -> dict[str, int]:
     """Columns of a model's input per modality, in the order of `in_order`."""
     dims: dict[str, int] = {}
     for feature_set in in_order(feature_sets):
-        columns = feature_set.dim + int(feature_set.missing)
+        columns = input_columns(feature_set, views)
         dims[feature_set.modality] = dims.get(feature_set.modality, 0) + columns
     return dims
+
+
+def normalised_views(
+    settings: TrialSettings,
+    store: Store,
+    feature_sets: list[FeatureSet],
+    fold: Fold,
+    *,
+    of_training: Statistics | None = None,
+) -> Normalisation:
+    """The statistics of a trial's views, side by side; columns in the order of `feature_sets`.
+
+    `of_training` are those of a model that was trained elsewhere, for the view that needs them."""
+    views: list[Normalisation] = []
+    for name in settings.views:
+        normaliser = NORMALISERS[name]
+        if normaliser.of_training and of_training is not None:
+            everyone = (*fold.train, *fold.validation, *fold.test)
+            views.append(Normalisation.same_for_all(*of_training, everyone))
+            continue
+        statistics = normalisation(
+            store,
+            [feature_set.name for feature_set in feature_sets],
+            fold,
+            grouped=normaliser.load(),
+            normalise_by=settings.normalise_by,
+        )
+        views.append(statistics)
+    return side_by_side(views, [feature_set.dim for feature_set in feature_sets])
 
 
 class Mapped:
@@ -156,6 +197,25 @@ class BatchInputs:
     recording: Tensor
 
 
+class Lookup:
+    """A table of values that stand in, on the device, asked for columns of a model's input."""
+
+    def __init__(
+        self, table: StandIns, frames: int, dims: Sequence[int], views: int, device: torch.device
+    ) -> None:
+        self._frames = frames
+        self._place = torch.from_numpy(table.place).to(device)
+        self._value = torch.from_numpy(table.value).to(device)
+        # all views of a column look up the same
+        columns = torch.arange(sum(dims)).split(list(dims))
+        self._source = torch.cat([own.repeat(views) for own in columns]).to(device)
+
+    def at(self, column: Tensor, frame: Tensor) -> Tensor:
+        """(cells,) float64 of columns of the input at frames of the store that are missing there."""
+        place = self._source[column] * self._frames + frame
+        return self._value[torch.searchsorted(self._place, place, right=True) - 1]
+
+
 class Gather:
     """Makes model inputs of one store and trial; shares the store's pages with every other
     process."""
@@ -169,14 +229,22 @@ class Gather:
         frame_step: int,
         clip: float | None,
         device: torch.device,
+        missing: str = "zero",
         features: Mapped | None = None,
     ) -> None:
-        self.features = features or place(store, in_order(feature_sets), device, most=None)
+        feature_sets = in_order(feature_sets)
+        self.features = features or place(store, feature_sets, device, most=None)
         self.shift = torch.from_numpy(statistics.shift).to(device)
         self.scale = torch.from_numpy(statistics.scale).to(device)
         self.frame_step, self.clip, self.device = frame_step, clip, device
-        self._dims = [feature_set.dim for feature_set in in_order(feature_sets)]
-        self._missing = [feature_set.missing for feature_set in in_order(feature_sets)]
+        self._dims = [feature_set.dim for feature_set in feature_sets]
+        self._views = statistics.shift.shape[1] // sum(self._dims)
+        self._missing = [feature_set.missing for feature_set in feature_sets]
+        self._stand_ins: Lookup | None = None
+        if missing != "zero" and any(self._missing):
+            recordings = [each for each in store.recordings if each.name in statistics.group]
+            table = StandIns.of(missing, store, feature_sets, recordings)
+            self._stand_ins = Lookup(table, store.frames, self._dims, self._views, device)
         self._memory = torch.empty(0)
 
     def inputs(self, steps: Steps, segments: Ranges) -> BatchInputs:
@@ -210,11 +278,16 @@ class Gather:
         x = self._normalised(frame.reshape(-1), row)  # [row, step * frame, feature]
         if self.clip is not None:
             x.clamp_(-self.clip, self.clip)
-        if any(self._missing):
-            x = self._with_missing(x)
+        shares = self._shares(x)
         if self.frame_step > 1:
-            x = _block_mean(x.view(*position.shape, self.frame_step, -1), count)
-        return x
+            step_mean = _block_mean if shares is None else _block_mean_of_present
+            x = step_mean(x.view(*position.shape, self.frame_step, -1), count)
+        if shares is None:
+            return x
+        if self.frame_step > 1:
+            shares = _block_mean(shares.view(*position.shape, self.frame_step, -1), count)
+        self._fill(x, steps.frame[position], row)
+        return self._with_shares(x, shares)
 
     def _normalised(self, frame: Tensor, row: Tensor) -> Tensor:
         """[row, step * frame, feature] of frames of the store, `row` that of the normalisation."""
@@ -222,33 +295,58 @@ class Gather:
         in_float64 = self.shift.dtype == torch.float64
         start = 0
         for values in self.features.rows(frame):
-            columns = slice(start, start + values.shape[1])
-            start = columns.stop
-            if not in_float64:
-                x[:, columns] = values
-                continue
-            # float32 would round the offset
-            shift, scale = self.shift[row, columns][:, None], self.scale[row, columns][:, None]
-            wide = (values.double().view(len(row), -1, values.shape[1]) - shift) * scale
-            x[:, columns] = wide.view(-1, values.shape[1])
+            for _ in range(self._views):
+                columns = slice(start, start + values.shape[1])
+                start = columns.stop
+                if not in_float64:
+                    x[:, columns] = values
+                    continue
+                # float32 would round the offset
+                shift, scale = self.shift[row, columns][:, None], self.scale[row, columns][:, None]
+                wide = (values.double().view(len(row), -1, values.shape[1]) - shift) * scale
+                x[:, columns] = wide.view(-1, values.shape[1])
         x = x.view(len(row), -1, start)
         if not in_float64:
             x.sub_(self.shift[row][:, None]).mul_(self.scale[row][:, None])
         return x
 
-    def _with_missing(self, x: Tensor) -> Tensor:
-        """[row, step, feature] with zero for NaN, which is the mean of what was normalised, and
-        behind each feature set with missing values the share of them that are there."""
+    def _shares(self, x: Tensor) -> Tensor | None:
+        """[row, frame, feature set]: of each that may lack values the share that is there; None
+        where none lacks any."""
+        shares: list[Tensor] = []
+        for values, has_missing in zip(self._blocks(x), self._missing, strict=True):
+            if has_missing:
+                shares.append(1.0 - values.isnan().float().mean(dim=-1))
+        return torch.stack(shares, dim=-1) if shares else None
+
+    def _fill(self, x: Tensor, frame: NDArray[np.int64], row: Tensor) -> None:
+        """Put something into each NaN of x [row, step, feature]: zero, which is the mean of what
+        was normalised, or a value that stands in. `frame` [row, step] is each step's first."""
+        lacking = x.isnan()
+        if self._stand_ins is None:
+            x.masked_fill_(lacking, 0.0)
+            return
+        segment, step, column = lacking.nonzero(as_tuple=True)
+        frames = to_device(torch.from_numpy(frame), self.device)[segment, step]
+        shift, scale = self.shift[row[segment], column], self.scale[row[segment], column]
+        values = (self._stand_ins.at(column, frames).to(shift.dtype) - shift) * scale
+        if self.clip is not None:
+            values.clamp_(-self.clip, self.clip)
+        x[lacking] = values.nan_to_num(nan=0.0).to(x.dtype)
+
+    def _with_shares(self, x: Tensor, shares: Tensor) -> Tensor:
+        """[row, step, feature] with the share of each feature set behind its values."""
         parts: list[Tensor] = []
-        blocks = torch.split(x, self._dims, dim=-1)
-        for values, has_missing in zip(blocks, self._missing, strict=True):
-            if not has_missing:
-                parts.append(values)
-                continue
-            lacking = values.isnan()
-            share = 1.0 - lacking.float().mean(dim=-1, keepdim=True)
-            parts += [values.masked_fill(lacking, 0.0), share]
+        columns = iter(shares.split(1, dim=-1))
+        for values, has_missing in zip(self._blocks(x), self._missing, strict=True):
+            parts.append(values)
+            if has_missing:
+                parts.append(next(columns))
         return torch.cat(parts, dim=-1)
+
+    def _blocks(self, x: Tensor) -> Sequence[Tensor]:
+        """The columns of each feature set, all its views."""
+        return torch.split(x, [self._views * dim for dim in self._dims], dim=-1)
 
     def _room(self, rows: int, columns: int) -> Tensor:
         """[row, column], with anything in it.
@@ -272,3 +370,11 @@ def _block_mean(x: Tensor, count: Tensor) -> Tensor:
     frames = to_device(count, x.device)
     real = torch.arange(x.shape[2], device=x.device) < frames[..., None]
     return (x * real[..., None]).sum(dim=2) / frames[..., None]
+
+
+def _block_mean_of_present(x: Tensor, count: Tensor) -> Tensor:
+    """As `_block_mean`, of each feature over the frames that have it; NaN where none has."""
+    frames = to_device(count, x.device)
+    real = torch.arange(x.shape[2], device=x.device) < frames[..., None]
+    present = real[..., None] & ~x.isnan()
+    return x.masked_fill(~present, 0.0).sum(dim=2) / present.sum(dim=2)

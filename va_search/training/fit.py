@@ -62,7 +62,7 @@ from va_search.training.predict import (
 from va_search.training.schedules import Schedule
 from va_search.training.weights import save_model
 from va_search.trial import Best, Epoch
-from va_search.trial_settings import MEANING, TrialSettings, settings_as_before
+from va_search.trial_settings import TrialSettings, meaning_on, settings_as_before
 
 LOG = logging.getLogger(__name__)
 
@@ -430,7 +430,11 @@ class Fit:
         """Settings, data and meaning that a checkpoint of this training has in its document."""
         data = self.store.data_hash(self.settings.features, self.settings.fold)
         settings = settings_as_before(self.settings)
-        return {"settings": settings, "data": data, "meaning": MEANING}
+        return {
+            "settings": settings,
+            "data": data,
+            "meaning": meaning_on(self.settings, self.store),
+        }
 
     def _check_trained(self) -> None:
         if not self._kept.states and not (self._mean and self._mean.epochs):

@@ -41,7 +41,7 @@ def build_model(
     fusion = FUSIONS[settings.fusion].load()
     # a fusion decides how many encoders there are
     new_encoder = partial(encoder, settings.width, **settings.arguments(ENCODERS))
-    dims = list(modality_dims(feature_sets).values())
+    dims = list(modality_dims(feature_sets, len(settings.views)).values())
     context = fusion(dims, settings.width, new_encoder, **settings.arguments(FUSIONS))
     summary = SUMMARIES.get(settings.context)
     size = context.size if summary is None else 2 * context.size

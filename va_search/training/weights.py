@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from va_search.data.normalise import Normalisation, normalisation
+from va_search.data.normalise import Normalisation, columns_of_view
 from va_search.data.store import FeatureSet, Fold, Recording, Store
 from va_search.errors import InputError
 from va_search.files import whole_file
@@ -35,7 +35,7 @@ from va_search.models.menu import NORMALISERS
 from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.training.batches import Steps
 from va_search.training.epochs import mean_of
-from va_search.training.features import Gather, in_order
+from va_search.training.features import Gather, Statistics, in_order, normalised_views
 from va_search.training.own_models import own_sources
 from va_search.training.predict import build_model, predict
 from va_search.trial_settings import TrialSettings
@@ -57,7 +57,7 @@ class TrainedModel:
     feature_sets: list[FeatureSet]
     targets: tuple[Target, ...]
     models: tuple[Estimator, ...]
-    statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    statistics: Statistics | None
 
     def predict(
         self, store: Store, recordings: tuple[Recording, ...], *, device: str = "cpu"
@@ -69,7 +69,10 @@ class TrainedModel:
         if problems:
             raise InputError(*problems)
         settings = self.settings
-        statistics = self._statistics(store, recordings)
+        fold = Fold("official", (), (), recordings)
+        statistics = normalised_views(
+            settings, store, in_order(self.feature_sets), fold, of_training=self.statistics
+        )
         steps = Steps.of(
             store, recordings, settings.frame_step, statistics.group, settings.label_delay
         )
@@ -79,22 +82,12 @@ class TrainedModel:
             statistics,
             frame_step=settings.frame_step,
             clip=settings.clip,
+            missing=settings.missing,
             device=torch.device(device),
         )
         return mean_of(
             predict(model.to(device), settings, gather, steps, self.targets)
             for model in self.models
-        )
-
-    def _statistics(self, store: Store, recordings: tuple[Recording, ...]) -> Normalisation:
-        if self.statistics is not None:
-            return Normalisation.same_for_all(*self.statistics, recordings)
-        return normalisation(
-            store,
-            [feature_set.name for feature_set in in_order(self.feature_sets)],
-            Fold("official", (), (), recordings),
-            grouped=NORMALISERS[self.settings.normalise].load(),
-            **self.settings.arguments(NORMALISERS),
         )
 
 
@@ -154,9 +147,15 @@ def save_model(
         prefix = MODEL if len(states) == 1 else f"{EPOCH}{epoch}."
         tensors |= {f"{prefix}{name}": tensor.contiguous() for name, tensor in weights.items()}
     # statistics of training recordings can't be measured where the model will be used
-    if NORMALISERS[settings.normalise].of_training:
-        tensors[SHIFT] = torch.from_numpy(statistics.shift[0])
-        tensors[SCALE] = torch.from_numpy(statistics.scale[0])
+    dims = [
+        feature_set.dim
+        for feature_set in in_order([store.feature_sets[name] for name in settings.features])
+    ]
+    for number, view in enumerate(settings.views):
+        if NORMALISERS[view].of_training:
+            columns = columns_of_view(dims, len(settings.views), number)
+            tensors[SHIFT] = torch.from_numpy(statistics.shift[0, columns])
+            tensors[SCALE] = torch.from_numpy(statistics.scale[0, columns])
     document = {
         "format": FORMAT,
         "settings": settings.model_dump(mode="json"),
