@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 CLASS = '''
 
-class Tcn(nn.Module):
+class Convolution(nn.Module):
     """Convolutions over the steps before, each twice as far back as the last one."""
 
     def __init__(self, width: int, *, layers: int, encoder_dropout: float) -> None:
@@ -35,7 +35,13 @@ class Tcn(nn.Module):
 '''
 
 LINE = """\
-    Encoder("tcn", "TCN", "va_search.models.encoders:Tcn", ("layers", "encoder_dropout"), causal=True),
+    Encoder(
+        "convolution",
+        "Convolution",
+        "va_search.models.encoders:Convolution",
+        ("layers", "encoder_dropout"),
+        causal=True,
+    ),
 """
 
 SPACE = """\
@@ -43,9 +49,9 @@ sampler: grid
 seeds: [0]
 settings:
   features: all
-  encoder: {choice: [gru, tcn]}
+  encoder: {choice: [gru, convolution]}
   encoder_dropout: 0.1
-  layers: {choice: [2, 3], when: {encoder: tcn}}
+  layers: {choice: [2, 3], when: {encoder: convolution}}
   width: 16
   hidden_size: {value: 16, when: {encoder: gru}}
   head_sizes: [16]
@@ -91,9 +97,9 @@ def test_a_class_and_a_line_are_enough(tmp_path: Path) -> None:
     journey = Journey(shell, "tcn", *LINES.splitlines())
 
     settings = journey.train(3)
-    assert sorted(each["encoder"] for each in settings) == ["gru", "tcn", "tcn"]
+    assert sorted(each["encoder"] for each in settings) == ["convolution", "convolution", "gru"]
     # two depths are two trials; the other encoder takes no part in this setting
-    depths = sorted(each["layers"] for each in settings if each["encoder"] == "tcn")
+    depths = sorted(each["layers"] for each in settings if each["encoder"] == "convolution")
     assert depths == [2, 3]
-    journey.tell("TCN")
+    journey.tell("Convolution")
     journey.serve()

@@ -18,7 +18,9 @@ SMALL: dict[str, Any] = {
     "width": 8, "layers": 2, "attention_heads": 2, "feed_forward": 16, "hidden_size": 6,
     "recurrent_layers": 2, "encoder_dropout": 0.3, "head_sizes": (5,),
 }  # fmt: skip
-RECURRENT = [("lstm", "early"), ("gru", "early"), ("lstm", "late"), ("gru", "late")]
+RECURRENT = [
+    (encoder, fusion) for encoder in ("lstm", "gru", "ssm") for fusion in ("early", "late")
+]
 
 
 def sets(*dims: int) -> list[FeatureSet]:
@@ -118,7 +120,7 @@ def test_carried_state_has_no_gradient_into_the_past() -> None:
 
 def test_causal_encoders_look_back_only() -> None:
     causal = [encoder for encoder in ENCODERS if ENCODERS[encoder].causal]
-    assert causal == ["lstm", "gru"]
+    assert causal == ["lstm", "gru", "ssm"]
     for encoder in causal:
         model = small(encoder)
         x, mask = torch.randn(1, 8, 5), torch.ones(1, 8, dtype=torch.bool)

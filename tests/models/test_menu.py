@@ -21,11 +21,11 @@ from va_search.trial_settings import TrialSettings, trial_id, unstackable, unuse
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 
 
-class TcnOptions(EntryOptions):
+class ConvolutionOptions(EntryOptions):
     kernel: int = Field(3, ge=2)
 
 
-class Tcn(nn.Module):
+class Convolution(nn.Module):
     """A convolution over the steps before, as a developer would add it to models/encoders.py."""
 
     def __init__(self, width: int, *, layers: int, encoder_dropout: float, kernel: int) -> None:
@@ -43,16 +43,21 @@ class Tcn(nn.Module):
 
 
 @pytest.fixture
-def tcn(monkeypatch: pytest.MonkeyPatch) -> None:
+def convolution(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one line in the menu."""
     line = Encoder(
-        "tcn", "TCN", f"{__name__}:Tcn", ("layers", "encoder_dropout"), TcnOptions, causal=True
+        "convolution",
+        "convolution",
+        f"{__name__}:Convolution",
+        ("layers", "encoder_dropout"),
+        ConvolutionOptions,
+        causal=True,
     )
-    monkeypatch.setitem(ENCODERS.entries, "tcn", line)
+    monkeypatch.setitem(ENCODERS.entries, "convolution", line)
 
 
 def make(**changes: Any) -> TrialSettings:
-    return TrialSettings(**{"features": ("face",), "encoder": "tcn", **changes})
+    return TrialSettings(**{"features": ("face",), "encoder": "convolution", **changes})
 
 
 @pytest.mark.parametrize(
@@ -83,7 +88,7 @@ def test_the_docs_name_every_entry() -> None:
             assert f"| `{name}` |" in text, f"{menu.setting}: {name} is missing in docs/models.md"
 
 
-def test_an_option_makes_another_trial_only_where_it_has_an_effect(tcn: None) -> None:
+def test_an_option_makes_another_trial_only_where_it_has_an_effect(convolution: None) -> None:
     ids = {trial_id(make(**{"encoder.kernel": kernel}), "data") for kernel in (2, 3, 5)}
     assert len(ids) == 3
     assert trial_id(make(), "data") in ids  # the default, whether it is written or not
@@ -93,7 +98,7 @@ def test_an_option_makes_another_trial_only_where_it_has_an_effect(tcn: None) ->
     assert "encoder.kernel" in unused({**make().model_dump(), "encoder": "gru"})
 
 
-def test_settings_with_options_are_read_back_as_written(tcn: None) -> None:
+def test_settings_with_options_are_read_back_as_written(convolution: None) -> None:
     settings = make(**{"encoder.kernel": 5})
     written = settings.model_dump(mode="json")
     assert written["encoder.kernel"] == 5
@@ -105,15 +110,19 @@ def test_settings_with_options_are_read_back_as_written(tcn: None) -> None:
     [
         ({"encoder.kernel": 1}, "encoder.kernel: Input should be greater than or equal to 2"),
         ({"encoder.kernl": 3}, "unknown setting 'encoder.kernl'"),
-        ({"encoder": "tcnn"}, "unknown encoder 'tcnn'; did you mean 'tcn'?"),
+        ({"encoder": "convolutoin"}, "unknown encoder 'convolutoin'; did you mean 'convolution'?"),
     ],
 )
-def test_wrong_options_are_refused(tcn: None, changes: dict[str, Any], message: str) -> None:
+def test_wrong_options_are_refused(
+    convolution: None, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         make(**changes)
 
 
-def test_the_line_is_enough_for_training_reports_and_fused_seeds(tcn: None, tmp_path: Path) -> None:
+def test_the_line_is_enough_for_training_reports_and_fused_seeds(
+    convolution: None, tmp_path: Path
+) -> None:
     store = write_store(tmp_path / "tiny")
     small = {"width": 8, "layers": 2, "head_sizes": (4,), "epochs": 1, "segment_length": 40}
     several = [make(**small, **{"encoder.kernel": kernel}) for kernel in (2, 4)]
@@ -123,7 +132,8 @@ def test_the_line_is_enough_for_training_reports_and_fused_seeds(tcn: None, tmp_
     fit.save_weights(tmp_path)
     predicted = load_model(tmp_path, "valence").predict(store, store.split("test"))
     assert torch.from_numpy(predicted).isfinite().all()
-    assert model_name(several[0]) == "TCN"
+    assert model_name(several[0]) == "convolution"
     assert varying(several) == ["encoder.kernel"]
     assert other_settings(several[0], ["encoder.kernel"]) == "encoder.kernel 2"
-    assert "encoder tcn can't be fused (allowed: transformer)" in unstackable(several)[0]
+    refusal = unstackable(several)[0]
+    assert "encoder convolution can't be fused (allowed: transformer, tcn, mlp)" in refusal

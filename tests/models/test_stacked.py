@@ -10,7 +10,7 @@ from torch import Tensor
 
 from va_search.data.store import FeatureSet
 from va_search.models.estimator import Estimator
-from va_search.models.menu import FUSIONS, HEADS
+from va_search.models.menu import ENCODERS, FUSIONS, HEADS
 from va_search.models.stacked import AtOnce, EachItsOwn, Stack
 from va_search.training.predict import build_model
 from va_search.trial_settings import TrialSettings
@@ -22,6 +22,7 @@ SIZES = {
 SETS = [FeatureSet("a", "audio", 3, "float32", ""), FeatureSet("b", "visual", 2, "float32", "")]
 LENGTHS = ([7, 5, 7], [4, 6, 2], [6, 6, 6])  # real steps of each row, by model
 STEPS = 7
+STACKABLE = [name for name, entry in ENCODERS.items() if entry.stackable]
 
 
 def models(
@@ -60,10 +61,11 @@ def alone(each: list[Estimator], x: Tensor, mask: Tensor) -> Iterator[tuple[int,
         yield row, model(x[row, :, :steps], mask[row, :, :steps])[0]
 
 
+@pytest.mark.parametrize("encoder", STACKABLE)
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("heads", HEADS)
-def test_evaluation_is_each_models_own(fusion: str, heads: str) -> None:
-    each = [model.eval() for model in models(fusion, heads)]
+def test_evaluation_is_each_models_own(encoder: str, fusion: str, heads: str) -> None:
+    each = [model.eval() for model in models(fusion, heads, encoder)]
     x, mask = inputs()
     with torch.no_grad():
         together = stack_of(each)[0](x, mask)
@@ -74,12 +76,13 @@ def test_evaluation_is_each_models_own(fusion: str, heads: str) -> None:
             )
 
 
+@pytest.mark.parametrize("encoder", STACKABLE)
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("heads", HEADS)
 def test_training_drops_the_units_and_has_the_gradients_of_each_alone(
-    fusion: str, heads: str
+    encoder: str, fusion: str, heads: str
 ) -> None:
-    each = [model.train() for model in models(fusion, heads)]
+    each = [model.train() for model in models(fusion, heads, encoder)]
     x, mask = inputs()
     stack, stacked = stack_of(each)
     generators = [torch.Generator().manual_seed(100 + row) for row in range(3)]
@@ -122,8 +125,8 @@ def test_dropout_at_once_drops_the_share() -> None:
     assert all(one.grad is not None and one.grad.isfinite().all() for one in stacked.values())
 
 
-@pytest.mark.parametrize("encoder", ["lstm", "gru", "transformer_lstm"])
+@pytest.mark.parametrize("encoder", [name for name in ENCODERS if name not in STACKABLE])
 def test_recurrent_encoders_are_refused_by_name(encoder: str) -> None:
     x, mask = inputs()
-    with pytest.raises(TypeError, match="only transformer can be stacked"):
+    with pytest.raises(TypeError, match="only transformer, tcn and mlp can be stacked"):
         stack_of(models(encoder=encoder))[0](x, mask)

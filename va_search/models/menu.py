@@ -20,7 +20,7 @@ from importlib import import_module
 from inspect import Parameter
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, PydanticUserError, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
 from va_search.errors import InputError, unknown_name
 from va_search.models import sources
@@ -68,13 +68,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Encoder(Entry):
-    """`gates` is the number of matrices in a recurrent cell, 0 without one: for sizes of models."""
+    """`gates` is the number of matrices in a recurrent cell, 0 without one, and `directions` the
+    number of cells in a layer: for sizes of models."""
 
     # the encoder's state goes on from a recording's segment to its next
     carries_state: bool = False
     # a step's output depends on no later step
     causal: bool = False
     gates: int = 0
+    directions: int = 1
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,19 @@ LSTM = "va_search.models.encoders:Lstm"
 GRU = "va_search.models.encoders:Gru"
 TRANSFORMER = "va_search.models.encoders:Transformer"
 TRANSFORMER_LSTM = "va_search.models.encoders:TransformerLstm"
+BILSTM = "va_search.models.encoders:BiLstm"
+BIGRU = "va_search.models.encoders:BiGru"
+TCN = "va_search.models.encoders:Tcn"
+SSM = "va_search.models.encoders:Ssm"
+MLP = "va_search.models.encoders:Mlp"
+
+
+class TcnOptions(EntryOptions):
+    """`kernel` steps are read on each level; `causal`: none of them later."""
+
+    kernel: int = Field(5, ge=2)
+    causal: bool = False
+
 
 ENCODERS = Menu(
     "encoder",
@@ -247,6 +262,18 @@ ENCODERS = Menu(
     Encoder(
         "transformer_lstm", "Transformer-LSTM", TRANSFORMER_LSTM, BOTH, carries_state=True, gates=4
     ),
+    Encoder("bilstm", "BiLSTM", BILSTM, RECURRENCE, gates=4, directions=2),
+    Encoder("bigru", "BiGRU", BIGRU, RECURRENCE, gates=3, directions=2),
+    Encoder("tcn", "TCN", TCN, ("layers", "encoder_dropout"), TcnOptions, stackable=True),
+    Encoder(
+        "ssm",
+        "state space",
+        SSM,
+        ("layers", "hidden_size", "encoder_dropout"),
+        carries_state=True,
+        causal=True,
+    ),
+    Encoder("mlp", "MLP", MLP, ("layers", "encoder_dropout"), stackable=True),
     given=("width",),
 )
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from va_search.models.encoders import Transformer, sinusoids
+from va_search.models.encoders import Mlp, Tcn, Transformer, sinusoids
 from va_search.models.estimator import Early, Estimator, Separate
 
 
@@ -131,13 +131,13 @@ class Stack:
         context: Any = self._like.context
         if isinstance(context, Early):
             y = self._linear("context.affine", x)
-            return self._transformer("context.encoder", context.encoder, y, mask, dropout)
+            return self._encoder("context.encoder", context.encoder, y, mask, dropout)
         # late fusion: an encoder for each modality
         outputs: list[Tensor] = []
         for index, part in enumerate(torch.split(x, context.dims, dim=-1)):
             y = self._linear(f"context.affines.{index}", part)
             name, encoder = f"context.encoders.{index}", context.encoders[index]
-            outputs.append(self._transformer(name, encoder, y, mask, dropout))
+            outputs.append(self._encoder(name, encoder, y, mask, dropout))
         return torch.cat(outputs, dim=-1)
 
     def _heads(self, x: Tensor, dropout: Dropout) -> Tensor:
@@ -160,11 +160,32 @@ class Stack:
                 x = layer(x)  # ReLU, Tanh
         return x
 
-    def _transformer(
+    def _encoder(
         self, name: str, encoder: nn.Module, x: Tensor, mask: Tensor | None, dropout: Dropout
     ) -> Tensor:
-        if not isinstance(encoder, Transformer):
-            raise TypeError(f"only transformer can be stacked, not {type(encoder).__name__}")
+        if isinstance(encoder, Transformer):
+            return self._transformer(name, encoder, x, mask, dropout)
+        if isinstance(encoder, Tcn):
+            return self._tcn(name, encoder, x, mask, dropout)
+        if isinstance(encoder, Mlp):
+            return self._sequence(f"{name}.layers", encoder.layers, x, dropout)
+        raise TypeError(
+            f"only transformer, tcn and mlp can be stacked, not {type(encoder).__name__}"
+        )
+
+    def _tcn(
+        self, name: str, encoder: Tcn, x: Tensor, mask: Tensor | None, dropout: Dropout
+    ) -> Tensor:
+        norms: Any = encoder.norms
+        for level, norm in enumerate(norms):
+            y = self._linear(f"{name}.linears.{level}", encoder.taps(x, mask, level))
+            y = dropout.units(functional.relu(y), encoder.dropout.p)
+            x = self._norm(f"{name}.norms.{level}", x + y, norm.eps)
+        return x
+
+    def _transformer(
+        self, name: str, encoder: Transformer, x: Tensor, mask: Tensor | None, dropout: Dropout
+    ) -> Tensor:
         if len(self._positions) < x.shape[2]:
             self._positions = sinusoids(x.shape[2], x.shape[3]).to(x.device)
         x = x + self._positions[: x.shape[2]]

@@ -98,22 +98,13 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     """Weights of a trial's model, biases included: what models/estimator.py builds."""
     dims = _columns(settings, store)
     branches = list(dims.values()) if settings.fusion == "late" else [sum(dims.values())]
-    width, hidden, ff = settings.width, settings.hidden_size, settings.feed_forward
-
-    # One encoder per branch: transformer layers, then a recurrence, as far as it has them.
-    encoder = 0
-    if settings.uses_attention:
-        attention = 4 * width * (width + 1)
-        encoder += settings.layers * (attention + 2 * width * ff + width + ff + 4 * width)
-    gates = ENCODERS[settings.encoder].gates
-    if gates:
-        encoder += gates * hidden * (width + hidden + 2)
-        encoder += (settings.recurrent_layers - 1) * gates * hidden * (2 * hidden + 2)
+    width = settings.width
+    encoder, output = encoder_size(settings)
 
     # A head per target, or one with an output for each.
     targets = len(store.targets)
     heads, outputs = (targets, 1) if settings.heads == "separate" else (1, targets)
-    size = (hidden if gates else width) * len(branches)
+    size = output * len(branches)
     if settings.context != "none":
         size *= 2  # a summary beside each step
     head = 0
@@ -122,6 +113,33 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
         size = wide
     head += (size + 1) * outputs
     return sum((dim + 1) * width + encoder for dim in branches) + heads * head
+
+
+def encoder_size(settings: TrialSettings) -> tuple[int, int]:
+    """Weights of one encoder, and the width of its output; 0 and `width` for a user's own."""
+    entry = ENCODERS[settings.encoder]
+    width, hidden, ff = settings.width, settings.hidden_size, settings.feed_forward
+    layer = 0
+    if settings.uses_attention:
+        attention = 4 * width * (width + 1)
+        layer = attention + 2 * width * ff + width + ff + 4 * width
+    elif entry.name == "tcn":
+        kernel = (settings.model_extra or {})["encoder.kernel"]
+        layer = width * (kernel * width + 1) + 2 * width
+    elif entry.name == "ssm":
+        space = 2 * hidden + 4 * hidden * width + width
+        layer = 2 * width + space + 2 * width * (width + 1)
+    elif entry.name == "mlp":
+        layer = width * (width + 1)
+    weights, output = settings.layers * layer, width
+
+    # Cells, alone or behind a Transformer: in a layer one for each direction.
+    if entry.gates:
+        output = entry.directions * hidden
+        cells = entry.directions * entry.gates * hidden
+        weights += cells * (width + hidden + 2)
+        weights += (settings.recurrent_layers - 1) * cells * (output + hidden + 2)
+    return weights, output
 
 
 # -- room
