@@ -175,9 +175,9 @@ def export(store: Store, settings: TrialSettings, to: Path) -> Path:
         about[split] = [recording.name for recording in recordings]
         for recording in recordings:
             steps = Steps.of(store, (recording,), settings.frame_step, data.statistics.group)
-            x, _, label = data.gather.inputs(steps, np.array([[0, len(steps)]]))
-            np.save(to / "labels" / f"{recording.name}.npy", label[0].numpy())
-            parts = np.split(x[0].numpy(), borders, axis=1)
+            inputs = data.gather.inputs(steps, np.array([[0, len(steps)]]))
+            np.save(to / "labels" / f"{recording.name}.npy", inputs.label[0].numpy())
+            parts = np.split(inputs.x[0].numpy(), borders, axis=1)
             for one, part in zip(data.feature_sets, parts, strict=True):
                 np.save(to / one.name / f"{recording.name}.npy", np.ascontiguousarray(part))
     (to / "about.json").write_text(json.dumps(about))

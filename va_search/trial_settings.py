@@ -51,6 +51,10 @@ Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 WEIGHT: TypeAdapter[float] = TypeAdapter(Weight)
 
+ADDED = "added after the first version"
+"""Marks a setting, in its annotation, that trials made before it did not have: a trial that leaves
+it at its default has the id that it had then."""
+
 WEIGHTS = "loss_weights"
 """The setting that weighs targets other than valence and arousal in the loss, by name."""
 
@@ -93,7 +97,7 @@ class TrialSettings(BaseModel):
     head_dropout: Share = 0.1
 
     # loss and optimiser
-    loss: Annotated[str, BeforeValidator(LOSSES.checked)] = "ccc"
+    loss: Annotated[str, BeforeValidator(LOSSES.checked), ADDED] = "ccc"
     # alpha of the paper's formula 10
     loss_valence: Annotated[float, Field(ge=0)] = 1.0
     loss_arousal: Annotated[float, Field(ge=0)] = 1.0  # beta
@@ -367,14 +371,21 @@ def configuration_id(settings: TrialSettings, *, but: tuple[str, ...]) -> str:
     return digest({"settings": compared, "but": sorted(but)})[:16]
 
 
+def settings_as_before(settings: TrialSettings) -> dict[str, Any]:
+    """Settings as JSON without those that are `ADDED` and have their default."""
+    written = settings.model_dump(mode="json")
+    for name, field in TrialSettings.model_fields.items():
+        if ADDED in field.metadata and getattr(settings, name) == field.default:
+            del written[name]
+    return written
+
+
 def document(settings: TrialSettings) -> dict[str, Any]:
     """Settings as JSON, those added after the first version left out while they have no effect: ids
     stay."""
-    written = settings.model_dump(mode="json")
+    written = settings_as_before(settings)
     if written["averaged_epochs"] is None:
         del written["averaged_epochs"]
-    if written["loss"] == "ccc":
-        del written["loss"]
     for target, weight in settings.loss_weights.items():
         if weight == 1:
             del written[f"{WEIGHTS}.{target}"]

@@ -132,4 +132,4 @@ def inputs_of(store: Store, normalise: str, frame_step: int) -> torch.Tensor:
     )
     steps = Steps.of(store, store.recordings, frame_step, statistics.group)
     segments, _ = steps.segments(20, 20)
-    return gather.inputs(steps, segments)[0].clone()
+    return gather.inputs(steps, segments).x.clone()

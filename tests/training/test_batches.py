@@ -30,8 +30,8 @@ def gathered(
     )
     steps = Steps.of(store, (recording,), frame_step, statistics.group)
     gather = Gather(store, sets, statistics, frame_step=frame_step, clip=clip, device=CPU)
-    x, mask, label = gather.inputs(steps, steps.segments(8, 8)[0])
-    return steps, x.numpy(), mask.numpy(), label.numpy()
+    inputs = gather.inputs(steps, steps.segments(8, 8)[0])
+    return steps, inputs.x.numpy(), inputs.mask.numpy(), inputs.label.numpy()
 
 
 def expected(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from va_search.metrics import ccc
-from va_search.training.loss import ccc_loss
+from va_search.training.loss import CccLoss, TrialLoss, ccc_loss
 
 NAN = float("nan")
 
@@ -86,3 +86,20 @@ def test_half_precision_predictions_are_summed_in_float32() -> None:
     assert ccc_loss(p.bfloat16(), y).item() == pytest.approx(exact, abs=0.01)
     assert ccc_loss(p.bfloat16(), y).dtype == torch.float32
     assert np.isfinite(exact)
+
+
+class BatchMeans:
+    """A loss that takes a fact of the batch: the mean prediction of each recording's real steps."""
+
+    def __call__(
+        self, prediction: torch.Tensor, label: torch.Tensor, *, recording: torch.Tensor
+    ) -> torch.Tensor:
+        first = prediction[recording == 0].mean()
+        return first + 10 * prediction[recording == 1].mean()
+
+
+def test_a_loss_gets_the_facts_of_the_batch_that_it_takes() -> None:
+    prediction = torch.tensor([[[1.0]], [[2.0]], [[3.0]]])  # [row, step, target]
+    facts = {"mask": torch.ones(3, 1, dtype=torch.bool), "recording": torch.tensor([0, 1, 0])}
+    assert TrialLoss(BatchMeans())(prediction, prediction, **facts) == 2 + 10 * 2
+    assert TrialLoss(CccLoss((1.0,)))(prediction, prediction, **facts) == 0

@@ -73,7 +73,7 @@ def test_inputs_are_zero_where_a_value_is_missing_and_say_so(
     assert modality_dims(data.feature_sets) == {"audio": 2, "visual": 4}
     recording = store.recordings[0]
     steps = Steps.of(store, (recording,), frame_step, data.statistics.group)
-    x, _, _ = data.gather.inputs(steps, np.array([[0, len(steps)]]))
+    x = data.gather.inputs(steps, np.array([[0, len(steps)]])).x
     row = data.statistics.group[recording.name]
     shift, scale = data.statistics.shift[row], data.statistics.scale[row]
     for step, (frame, count) in enumerate(zip(steps.frame, steps.count, strict=True)):

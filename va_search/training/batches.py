@@ -28,14 +28,16 @@ class Steps:
     """The model steps of some recordings, in their order.
 
     `frame` (steps,) is a step's first frame in the store, `count` (steps,) its frames, `label`
-    (steps, targets) float32, `row` (steps,) the normalisation's row, `stretches` (stretches, 2) ranges of
-    steps between gaps."""
+    (steps, targets) float32, `row` (steps,) the normalisation's row, `recording` (steps,) the
+    place of its recording among `recordings`, `stretches` (stretches, 2) ranges of steps between
+    gaps."""
 
     recordings: tuple[Recording, ...]
     frame: Indexes
     count: Indexes
     label: NDArray[np.float32]
     row: Indexes
+    recording: Indexes
     stretches: Ranges
 
     @classmethod
@@ -47,20 +49,22 @@ class Steps:
         starts: list[Indexes] = []
         counts: list[Indexes] = []
         rows: list[Indexes] = []
+        owners: list[Indexes] = []
         ranges: list[tuple[int, int]] = []
         total = 0
-        for recording in recordings:
+        for owner, recording in enumerate(recordings):
             for start, stop in stretches(recording):
                 frames = np.arange(start, stop, frame_step)
                 starts.append(frames)
                 counts.append(np.minimum(frame_step, stop - frames))
                 rows.append(np.full(len(frames), group[recording.name]))
+                owners.append(np.full(len(frames), owner))
                 ranges.append((total, total + len(frames)))
                 total += len(frames)
         count = _joined(counts)
         label = _labels(store.to_unit(store.annotations[positions(recordings)]), count)
         table = np.array(ranges, dtype=np.int64).reshape(-1, 2)
-        return cls(recordings, _joined(starts), count, label, _joined(rows), table)
+        return cls(recordings, _joined(starts), count, label, _joined(rows), _joined(owners), table)
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -143,6 +144,18 @@ def shared_tensor(values: NDArray[np.floating]) -> Tensor:
         return torch.from_numpy(values)
 
 
+@dataclass(frozen=True)
+class BatchInputs:
+    """Segments as a model takes them, on the device: x [row, step, feature], mask [row, step] True
+    where a step is real, label [row, step, target] (NaN: none), recording [row], the place of a
+    segment's recording among those of its steps."""
+
+    x: Tensor
+    mask: Tensor
+    label: Tensor
+    recording: Tensor
+
+
 class Gather:
     """Makes model inputs of one store and trial; shares the store's pages with every other
     process."""
@@ -166,9 +179,8 @@ class Gather:
         self._missing = [feature_set.missing for feature_set in in_order(feature_sets)]
         self._memory = torch.empty(0)
 
-    def inputs(self, steps: Steps, segments: Ranges) -> tuple[Tensor, Tensor, Tensor]:
-        """x [row, step, feature], mask [row, step], label [row, step, target] (NaN: none) of some
-        segments, on the device.
+    def inputs(self, steps: Steps, segments: Ranges) -> BatchInputs:
+        """Return some segments of the steps as inputs of a model.
 
         Padded steps are zero, masked and unlabelled. In main memory the next call overwrites x.
         """
@@ -178,7 +190,13 @@ class Gather:
         if not mask.all():
             x.masked_fill_(~real[:, :, None], 0.0)
         label = np.where(mask[:, :, None], steps.label[position], np.float32(np.nan))
-        return x, real, to_device(torch.from_numpy(label), self.device)
+        recording = steps.recording[position[:, 0]]
+        return BatchInputs(
+            x,
+            real,
+            to_device(torch.from_numpy(label), self.device),
+            to_device(torch.from_numpy(recording), self.device),
+        )
 
     def _features(self, steps: Steps, position: NDArray[np.int64]) -> Tensor:
         """[row, step, feature] of the steps at `position` [row, step]."""

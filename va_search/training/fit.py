@@ -33,6 +33,7 @@ from va_search.training.batches import Batch, Steps
 from va_search.training.checkpoint import Checkpoint, flat_state, load_state
 from va_search.training.epochs import Diverged, MeanOfEpochs, Sums, epoch_seed, seeded
 from va_search.training.examples import Examples, seen_people
+from va_search.training.features import BatchInputs
 from va_search.training.predict import (
     build_loss,
     build_model,
@@ -45,7 +46,7 @@ from va_search.training.predict import (
 from va_search.training.schedules import Schedule
 from va_search.training.weights import save_model
 from va_search.trial import Best, Epoch
-from va_search.trial_settings import MEANING, TrialSettings
+from va_search.trial_settings import MEANING, TrialSettings, settings_as_before
 
 LOG = logging.getLogger(__name__)
 
@@ -93,9 +94,7 @@ class Fit:
             fused=True,
         )
         self.schedule = Schedule(self.optimiser, settings, self.data.batches_in_epoch())
-        self.loss: Any = build_loss(settings, store.target_names)
-        if isinstance(self.loss, nn.Module):
-            self.loss = self.loss.to(self.device)
+        self.loss = build_loss(settings, store.target_names).to(self.device)
         self._began = perf_counter()
         self.seconds_before = 0.0
         # of the process's time that is this trial's: less where several are trained as one
@@ -199,12 +198,12 @@ class Fit:
         self.model.train()
         for batch in self.data.order(generator):
             segments = self.data.segments[batch.segments]
-            x, mask, label = self.data.gather.inputs(self.data.train, segments)
+            inputs = self.data.gather.inputs(self.data.train, segments)
             states = next_states(states, batch)
             began = perf_counter()
-            loss, states = self._step(x, mask, label, states, learn=self.data.can_learn_from(batch))
+            loss, states = self._step(inputs, states, learn=self.data.can_learn_from(batch))
             sums.inside += perf_counter() - began
-            del x  # before the next is gathered
+            del inputs  # before the next is gathered
             if loss is not None:
                 sums.loss = sums.loss + loss
                 sums.batches += 1
@@ -215,14 +214,16 @@ class Fit:
             clock = perf_counter()
 
     def _step(
-        self, x: Tensor, mask: Tensor, label: Tensor, states: States | None, *, learn: bool
+        self, inputs: BatchInputs, states: States | None, *, learn: bool
     ) -> tuple[Tensor | None, States]:
         """One optimiser step; without labels only the states are moved on."""
         with torch.set_grad_enabled(learn), mixed_precision(self.settings, self.device):
-            prediction, states = self.model(x, mask, states)
+            prediction, states = self.model(inputs.x, inputs.mask, states)
         if not learn:
             return None, states
-        loss: Tensor = self.loss(prediction, label)
+        loss: Tensor = self.loss(
+            prediction, inputs.label, mask=inputs.mask, recording=inputs.recording
+        )
         # backward, with the gradient's norm bounded where the trial asks for it
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -354,9 +355,7 @@ class Fit:
     def _identity(self) -> dict[str, Any]:
         """Settings, data and meaning that a checkpoint of this training has in its document."""
         data = self.store.data_hash(self.settings.features, self.settings.fold)
-        settings = self.settings.model_dump(mode="json")
-        if settings["loss"] == "ccc":  # checkpoints were written before there was a choice
-            del settings["loss"]
+        settings = settings_as_before(self.settings)
         return {"settings": settings, "data": data, "meaning": MEANING}
 
     def _check_trained(self) -> None:

@@ -183,13 +183,14 @@ class Fused:
     def _inputs(self, segments: NDArray[np.int64]) -> Inputs:
         """The batches of `segments` [model, batch, 2]."""
         data = self._stacked[0].data
-        x, mask, label = data.gather.inputs(data.train, segments.reshape(-1, 2))
+        inputs = data.gather.inputs(data.train, segments.reshape(-1, 2))
         models, batch = segments.shape[:2]
-        x, label = x.view(models, batch, *x.shape[1:]), label.view(models, batch, *label.shape[1:])
+        x = inputs.x.view(models, batch, *inputs.x.shape[1:])
+        label = inputs.label.view(models, batch, *inputs.label.shape[1:])
         lengths = segments[..., 1] - segments[..., 0]
         if np.ptp(lengths) == 0:  # without a mask attention is faster
             return Inputs(x, None, label)
-        return Inputs(x, mask.view(models, batch, -1), label)
+        return Inputs(x, inputs.mask.view(models, batch, -1), label)
 
     def _dropout(
         self, generators: Sequence[torch.Generator], segments: NDArray[np.int64]

@@ -7,14 +7,38 @@ variances only, a perfect prediction would have a CCC of .9375 at n = 16."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 LEAST = 2
 """Labelled frames below which a target of a batch contributes nothing."""
+
+
+FACTS = ("mask", "recording")
+"""Facts of a batch that a loss gets by keyword where its call has such a parameter: see
+`features.BatchInputs`."""
+
+
+class TrialLoss(nn.Module):
+    """The loss that a trial chose: `code` is called with predictions [batch, step, target], labels
+    (NaN: unlabelled) and those `FACTS` that it takes."""
+
+    def __init__(self, code: Any) -> None:
+        super().__init__()
+        self.code = code
+        call = code.forward if isinstance(code, nn.Module) else code
+        taken = inspect.signature(call).parameters
+        self.facts = tuple(name for name in FACTS if name in taken)
+
+    def forward(self, prediction: Tensor, label: Tensor, **facts: Tensor) -> Tensor:
+        """Scalar loss; `facts` may hold more than the code takes."""
+        loss: Tensor = self.code(prediction, label, **{name: facts[name] for name in self.facts})
+        return loss
 
 
 @dataclass(frozen=True)

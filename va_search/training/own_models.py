@@ -41,7 +41,8 @@ PROTOCOLS = {
     "heads": "__init__(self, size, *, option=default, …); "
     "forward(self, x) -> y [batch, step, {targets}] in [-1, 1]",
     "loss": "__init__(self, *, option=default, …); "
-    "__call__(self, prediction [batch, step, {targets}], label, NaN where unlabelled) -> a number",
+    "__call__(self, prediction [batch, step, {targets}], label, NaN where unlabelled) -> a number; "
+    "it may take `mask` [batch, step] and `recording` [batch] as well",
 }
 
 
@@ -281,7 +282,9 @@ def _loss_problems(loss: Any, targets: int) -> Iterator[str]:
     prediction = torch.rand(2, STEPS, targets, requires_grad=True)
     label = torch.rand(2, STEPS, targets)
     label[1, SHORTER:] = torch.nan
-    value = loss(prediction, label)
+    mask = torch.ones(2, STEPS, dtype=torch.bool)
+    mask[1, SHORTER:] = False
+    value = loss(prediction, label, mask=mask, recording=torch.arange(2))
     if not isinstance(value, torch.Tensor) or value.shape != ():
         yield f"it returns {value!r}, not a tensor of one number"
     elif not value.isfinite():

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from va_search.models.menu import ENCODERS, FUSIONS, HEADS, LOSSES
 from va_search.targets import AFFECT, Target
 from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
 from va_search.training.features import Gather, modality_dims
+from va_search.training.loss import TrialLoss
 from va_search.trial_settings import TrialSettings
 
 VALUES = 8_000_000
@@ -46,12 +46,13 @@ def build_model(
     return Estimator(context, heads)
 
 
-def build_loss(settings: TrialSettings, target_names: Sequence[str]) -> Any:
+def build_loss(settings: TrialSettings, target_names: Sequence[str]) -> TrialLoss:
     """The trial's loss for these targets: a function of predictions and labels [..., target]."""
     weights = tuple(settings.loss_weight(name) for name in target_names)
-    return LOSSES[settings.loss].build(
+    code = LOSSES[settings.loss].build(
         **settings.arguments(LOSSES), target_names=tuple(target_names), target_weights=weights
     )
+    return TrialLoss(code)
 
 
 def segments_of(settings: TrialSettings, steps: Steps) -> tuple[Ranges, Chains]:
@@ -118,10 +119,10 @@ def in_batches(
     model.eval()
     for batch in order:
         with torch.no_grad(), mixed_precision(settings, gather.device):
-            x, mask, _ = gather.inputs(steps, segments[batch.segments])
+            inputs = gather.inputs(steps, segments[batch.segments])
             states = next_states(states, batch)
-            prediction, states = model(x, mask, states)
-        del x  # before the next is gathered
+            prediction, states = model(inputs.x, inputs.mask, states)
+        del inputs  # before the next is gathered
         yield batch, prediction.float().cpu().numpy()
 
 
