@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from va_search.data.store import MIX, OFFICIAL
+from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.errors import unknown_name
 from va_search.files import digest
 from va_search.models.menu import (
@@ -101,6 +101,8 @@ class TrialSettings(BaseModel):
     # alpha of the paper's formula 10
     loss_valence: Annotated[float, Field(ge=0)] = 1.0
     loss_arousal: Annotated[float, Field(ge=0)] = 1.0  # beta
+    # frames on which several raters agree weigh more (training/frame_weights.py)
+    weight_by_agreement: Annotated[bool, ADDED] = False
     optimiser: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
@@ -182,6 +184,10 @@ class TrialSettings(BaseModel):
                 "`loss_valence` and `loss_arousal` can't both be 0: there would be nothing to learn"
             )
         return self
+
+    def data_hash(self, store: Store) -> str:
+        """Return the hash of all that this trial reads of a store."""
+        return store.data_hash(self.features, self.fold, spread=self.weight_by_agreement)
 
     def arguments(self, menu: Menu[Any]) -> dict[str, Any]:
         """Keyword arguments for the code of the entry that is chosen from a menu."""

@@ -253,7 +253,7 @@ def _proposed(space: Space, store: Store, number: int) -> Weighted:
     """Trials of the configurations that the sampler proposes before it has learnt anything."""
 
     def id_of(settings: TrialSettings) -> str:
-        return trial_id(settings, store.data_hash(settings.features, settings.fold))
+        return trial_id(settings, settings.data_hash(store))
 
     proposals = Proposals(space, id_of)
     drawn = [proposals.next() for _ in range(number * space.trials_each)]

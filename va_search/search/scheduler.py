@@ -413,7 +413,7 @@ class Scheduler:
 
     def trial_id(self, settings: TrialSettings) -> str:
         """Return the id of the trial with these settings on this store."""
-        return trial_id(settings, self.store.data_hash(settings.features, settings.fold))
+        return trial_id(settings, settings.data_hash(self.store))
 
 
 def need_of(space: Space) -> Need:

@@ -30,7 +30,8 @@ class Steps:
     `frame` (steps,) is a step's first frame in the store, `count` (steps,) its frames, `label`
     (steps, targets) float32, `row` (steps,) the normalisation's row, `recording` (steps,) the
     place of its recording among `recordings`, `stretches` (stretches, 2) ranges of steps between
-    gaps."""
+    gaps, `weight` (steps, targets) float32 of labelled steps in the loss, None where all weigh
+    alike."""
 
     recordings: tuple[Recording, ...]
     frame: Indexes
@@ -39,6 +40,7 @@ class Steps:
     row: Indexes
     recording: Indexes
     stretches: Ranges
+    weight: NDArray[np.float32] | None = None
 
     @classmethod
     def of(
@@ -62,7 +64,7 @@ class Steps:
                 ranges.append((total, total + len(frames)))
                 total += len(frames)
         count = _joined(counts)
-        label = _labels(store.to_unit(store.annotations[positions(recordings)]), count)
+        label = step_means(store.to_unit(store.annotations[positions(recordings)]), count)
         table = np.array(ranges, dtype=np.int64).reshape(-1, 2)
         return cls(recordings, _joined(starts), count, label, _joined(rows), _joined(owners), table)
 
@@ -106,7 +108,7 @@ def _joined(parts: list[Indexes]) -> Indexes:
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
-def _labels(unit: NDArray[np.float32], count: Indexes) -> NDArray[np.float32]:
+def step_means(unit: NDArray[np.float32], count: Indexes) -> NDArray[np.float32]:
     """(frames, targets) to (steps, targets): mean of the labelled frames of each step, NaN where there is
     none."""
     if len(count) == 0 or (count == 1).all():
