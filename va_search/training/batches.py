@@ -11,7 +11,7 @@ encoder's state can be carried by position."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,9 +64,14 @@ class Steps:
                 ranges.append((total, total + len(frames)))
                 total += len(frames)
         count = _joined(counts)
-        label = step_means(store.to_unit(store.annotations[positions(recordings)]), count)
+        label = _labels(store.to_unit(store.annotations[positions(recordings)]), count)
         table = np.array(ranges, dtype=np.int64).reshape(-1, 2)
         return cls(recordings, _joined(starts), count, label, _joined(rows), _joined(owners), table)
+
+    def weighted(self, weights: NDArray[np.float32]) -> Steps:
+        """Return these steps with the (frames, targets) weights of labels, NaN where there is none:
+        a step has the mean of its labelled frames, as its label is."""
+        return replace(self, weight=_labels(weights, self.count))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -108,7 +113,7 @@ def _joined(parts: list[Indexes]) -> Indexes:
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
-def step_means(unit: NDArray[np.float32], count: Indexes) -> NDArray[np.float32]:
+def _labels(unit: NDArray[np.float32], count: Indexes) -> NDArray[np.float32]:
     """(frames, targets) to (steps, targets): mean of the labelled frames of each step, NaN where there is
     none."""
     if len(count) == 0 or (count == 1).all():

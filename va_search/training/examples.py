@@ -8,7 +8,6 @@ those behind the last label don't."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +18,7 @@ from va_search.data.normalise import normalisation
 from va_search.data.store import MIX, Fold, Recording, Store, positions
 from va_search.errors import InputError, counted, unknown_name
 from va_search.models.menu import NORMALISERS
-from va_search.training.batches import Batch, Steps, independent, side_by_side, step_means
+from va_search.training.batches import Batch, Steps, independent, side_by_side
 from va_search.training.features import Gather, in_order
 from va_search.training.frame_weights import agreement_weights, spread_problem
 from va_search.training.loss import LEAST
@@ -52,8 +51,7 @@ class Examples:
         )
         self.train = self._steps(self.fold.train)
         if settings.weight_by_agreement:
-            weights = agreement_weights(store, self.fold.train)
-            self.train = replace(self.train, weight=step_means(weights, self.train.count))
+            self.train = self.train.weighted(agreement_weights(store, self.fold.train))
         self.validation = self._steps(self.fold.validation)
         self.truth: NDArray[np.float32] = store.annotations[positions(self.fold.validation)]
         # what is learnt: segments with a label, or chains of them up to their last label
