@@ -17,13 +17,17 @@ FRAMES = [97, 120, 83, 131, 64, 110, 90, 71, 113, 55, 101]
 
 
 def write_store(
-    folder: Path, *, dtype: str = "float32", change: Callable[[int, Part], Part] | None = None
+    folder: Path,
+    *,
+    dtype: str = "float32",
+    change: Callable[[int, Part], Part] | None = None,
+    rated: bool = False,
 ) -> Store:
     """Eleven recordings of uneven length; `face` (visual) follows valence, `voice` (audio) arousal,
     with noise.
 
     The first and last tenth of every recording is unlabelled, the fourth recording has a gap, test
-    has no labels."""
+    has no labels. `rated`: the store keeps the `ratings` that `change` gives its parts."""
     sets = {"face": ("visual", ("f0", "f1", "f2")), "voice": ("audio", ("v0", "v1"))}
     sources = [
         Source(
@@ -37,7 +41,8 @@ def write_store(
         )
         for i, split in enumerate(SPLITS)
     ]
-    draft = Draft(folder, Description("tiny", affect(*LABEL_RANGE), sets, dtype=dtype), sources)
+    description = Description("tiny", affect(*LABEL_RANGE), sets, dtype=dtype, rated=rated)
+    draft = Draft(folder, description, sources)
     for index, frames in enumerate(FRAMES):
         part = _part(index, frames, labelled=SPLITS[index] != "test")
         draft.add(index, change(index, part) if change else part)

@@ -328,7 +328,8 @@ class Trial:
         names = settings.get("features") or []
         known = all(name in store.feature_sets for name in names)
         fold = settings.get("fold", OFFICIAL)
-        return known and self.data_hash == store.data_hash(names, fold)
+        weighted = settings.get("weight_by_agreement") is True
+        return known and self.data_hash == store.data_hash(names, fold, spread=weighted)
 
     def compact(self) -> Trial:
         """Return what ranks and names the trial: a few hundred bytes, where settings and history

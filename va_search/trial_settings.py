@@ -139,6 +139,8 @@ class TrialSettings(BaseModel):
     # alpha of the paper's formula 10
     loss_valence: Annotated[float, Field(ge=0)] = 1.0
     loss_arousal: Annotated[float, Field(ge=0)] = 1.0  # beta
+    # frames on which several raters agree weigh more (training/frame_weights.py)
+    weight_by_agreement: Annotated[bool, ADDED] = False
     optimiser: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
@@ -227,6 +229,10 @@ class TrialSettings(BaseModel):
                 "`loss_valence` and `loss_arousal` can't both be 0: there would be nothing to learn"
             )
         return self
+
+    def data_hash(self, store: Store) -> str:
+        """Return the hash of all that this trial reads of a store."""
+        return store.data_hash(self.features, self.fold, spread=self.weight_by_agreement)
 
     def arguments(self, menu: Menu[Any]) -> dict[str, Any]:
         """Keyword arguments for the code of the entry that is chosen from a menu."""
@@ -426,8 +432,7 @@ def trial_id(settings: TrialSettings, data_hash: str, meaning: int = MEANING) ->
 
 def trial_id_on(settings: TrialSettings, store: Store) -> str:
     """Return the `trial_id` of a trial on this store."""
-    data_hash = store.data_hash(settings.features, settings.fold)
-    return trial_id(settings, data_hash, meaning_on(settings, store))
+    return trial_id(settings, settings.data_hash(store), meaning_on(settings, store))
 
 
 def meaning_on(settings: TrialSettings, store: Store) -> int:

@@ -71,7 +71,7 @@ def test_an_entrys_code_takes_what_the_entry_says(menu: Menu[Any], name: str) ->
         assert set(entry.settings) <= {"normalise_by"}
     elif menu.setting == "loss":
         # the weights that trials have as settings come as one sequence, in the targets' order
-        assert set(entry.settings) == {"loss_valence", "loss_arousal"}
+        assert set(entry.settings) == {"loss_valence", "loss_arousal", "weight_by_agreement"}
         names = {parameter.name for parameter in parameters}
         assert names - set(menu.offered) == set(entry.options.model_fields)
     else:

@@ -131,6 +131,16 @@ def test_a_target_without_weight_needs_no_labels_to_train_on(ready: Ready, tmp_p
     assert problems(lambda: ready(store, header="objective: valence\n"))
 
 
+def test_frames_are_weighted_by_raters_only_where_the_store_keeps_them(
+    ready: Ready, tmp_path: Path
+) -> None:
+    store = make_store(tmp_path / "rated")
+    ready(store, settings="  weight_by_agreement: false\n")
+    choice = "  weight_by_agreement: {choice: [false, true]}\n"
+    [problem] = problems(lambda: ready(store, settings=choice))
+    assert "this store keeps none" in problem
+
+
 def test_steps_longer_than_every_recording_are_refused_and_some_are_said(
     ready: Ready, tmp_path: Path
 ) -> None:

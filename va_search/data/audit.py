@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.agreement import agreements_of, rater_remarks
 from va_search.data.columns import audit_columns
 from va_search.data.copies import FrameHashes, copied_recordings
 from va_search.data.problems import exact
+from va_search.data.raters import Agreement, hash_of_ratings
 from va_search.data.store import SPLITS, Recording, Store
 from va_search.errors import counted
 from va_search.files import digest, read_json
@@ -81,7 +83,8 @@ class LabelCounts:
 @dataclass(frozen=True)
 class AuditReport:
     """Counts and findings of `check`; `frame_rates` maps frames per second to recordings, `folds` a
-    fold to its labelled recordings."""
+    fold to its labelled recordings; `raters` are agreements by recording and target, where several
+    raters were fused."""
 
     store: str
     name: str
@@ -92,6 +95,7 @@ class AuditReport:
     feature_sets: tuple[dict[str, object], ...]
     folds: dict[int, int]
     findings: tuple[AuditFinding, ...]
+    raters: Mapping[str, Mapping[str, Agreement]]
 
     def count(self, level: Level) -> int:
         """Findings of one level."""
@@ -99,9 +103,11 @@ class AuditReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `--json` has it: `label_range` for valence and arousal on one range,
-        else `targets`."""
+        else `targets`; `raters` only where there are several."""
         document: dict[str, Any] = {}
         for name, value in asdict(self).items():
+            if name == "raters" and not value:
+                continue
             document |= targets_to_json(self.targets) if name == "targets" else {name: value}
         return document
 
@@ -119,6 +125,9 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     findings += _label_findings(store)
     findings += target_findings(store)
     findings += _recording_findings(store)
+    agreements = agreements_of(manifest)
+    for level, where, text in rater_remarks(store, agreements):
+        findings.append(AuditFinding(level, where, text))
     videos = {}
     for name, note in manifest.get("notes", {}).items():
         if "streams" not in note:  # of an import of streams, which has a report of its own
@@ -150,6 +159,7 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
         feature_sets=tuple(entry.summary() for entry in store.feature_sets.values()),
         folds={fold: folds[fold] for fold in store.fold_numbers},
         findings=tuple(findings),
+        raters=agreements,
     )
 
 
@@ -219,6 +229,11 @@ def _changes(store: Store) -> Iterator[AuditFinding]:
     pair = np.nan_to_num(store.annotations, nan=1e30)
     if hashlib.sha256(pair.tobytes()).hexdigest() != store.hashes["annotations"]:
         yield _changed("annotations")
+    spread, raters = store.spread, store.raters
+    if spread is not None and raters is not None:
+        spans = [recording.span for recording in store.recordings]
+        if hash_of_ratings((spread[span], raters[span]) for span in spans) != store.raters_hash:
+            yield _changed("raters")
 
 
 def _changed(where: str) -> AuditFinding:

@@ -17,7 +17,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from va_search.data import precision
 from va_search.data.arrays import Flags, Floats, Indexes, Values
+from va_search.data.raters import Ratings, write_ratings
 from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Store
 from va_search.errors import InputError
 from va_search.files import digest, read_json, remove_folder, whole_file, write_json
@@ -81,7 +82,7 @@ class Part:
     None.
 
     `notes` are JSON-able facts for the audit; `kinds` are remarks that many files share, reported
-    once with their number."""
+    once with their number. `ratings` tell of several raters; None where there is one."""
 
     features: dict[str, Values]
     annotations: Values | None = None
@@ -91,6 +92,7 @@ class Part:
     warnings: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
+    ratings: Ratings | None = None
 
     @property
     def frames(self) -> int:
@@ -103,7 +105,7 @@ class Description:
 
     `definitions` are hashes of how feature sets were extracted, kept in the manifest; empty for
     imported ones. They are no part of the draft's signature: `source` has them where they
-    matter."""
+    matter, as it has `rated`: some target has several raters, whose spread the store keeps."""
 
     name: str
     targets: tuple[Target, ...]
@@ -112,6 +114,7 @@ class Description:
     time_column: str | None = None
     source: str = ""
     definitions: dict[str, str] = field(default_factory=dict, repr=False)
+    rated: bool = field(default=False, repr=False)
 
     def signed(self) -> str:
         """Return the text that a draft's signature is made of: for valence and arousal on one range
@@ -179,7 +182,11 @@ class Draft:
         return manifest.is_file() and read_json(manifest).get("signature") == self.signature
 
     def _file(self, index: int) -> Path:
-        key = digest([self._kind, self.recordings[index].name, self._fingerprints[index]])[:24]
+        content = [self._kind, self.recordings[index].name, self._fingerprints[index]]
+        # A part that an earlier version read lacks the raters' spread: it is read again.
+        if self.description.rated:
+            content.append("rated")
+        key = digest(content)[:24]
         return self.folder / "parts" / f"{key}.npz"
 
     def has(self, index: int) -> bool:
@@ -223,6 +230,12 @@ class Draft:
         arrays["kinds"] = np.asarray(part.kinds, dtype=np.str_)
         arrays["coarse"] = np.asarray(coarse, dtype=np.str_)
         arrays["notes"] = np.asarray(json.dumps(part.notes, allow_nan=False))
+        if self.description.rated:
+            ratings = part.ratings or Ratings.of_one(arrays["annotations"])
+            agreements = {target: asdict(entry) for target, entry in ratings.agreements.items()}
+            arrays["spread"] = np.asarray(ratings.spread, dtype=np.float32)
+            arrays["raters"] = np.asarray(ratings.raters, dtype=np.int16)
+            arrays["agreements"] = np.asarray(json.dumps(agreements, allow_nan=False))
         with whole_file(self._file(index)) as beside, open(beside, "wb") as handle:
             np.savez(handle, **arrays)
 
@@ -330,7 +343,10 @@ class Draft:
             feature_sets.append(self._write_feature_set(build, name, len(pair)))
         annotations_hash = hashlib.sha256(np.nan_to_num(pair, nan=1e30).tobytes()).hexdigest()
         hashes = {"recordings": digest(rows), "annotations": annotations_hash}
-        self._write_manifest(build, feature_sets, hashes)
+        raters: dict[str, Any] = {}
+        if self.description.rated:
+            raters = {"raters": self._write_ratings(build)}
+        self._write_manifest(build, feature_sets, hashes, raters)
         # The manifest is in it: from here on the store is whole.
         os.replace(build, self.to)
         remove_folder(self.folder)
@@ -380,8 +396,23 @@ class Draft:
         missing = any(True for _ in self._parts(f"missing.{name}"))
         return FeatureSet(name, modality, dim, str(dtype), sha.hexdigest(), columns, missing)
 
+    def _write_ratings(self, build: Path) -> dict[str, Any]:
+        """Write raters.arrow, a recording at a time; the manifest's entry: the hash, and agreements
+        by recording and target, None where no two raters share enough frames."""
+        targets = names(self.description.targets)
+        parts = zip(self._parts("spread"), self._parts("raters"), strict=True)
+        content = write_ratings(build / "raters.arrow", targets, parts)
+        agreements = {}
+        for source, part in zip(self.recordings, self._parts("agreements"), strict=True):
+            agreements[source.name] = json.loads(str(part))
+        return {"hash": content, "agreements": agreements}
+
     def _write_manifest(
-        self, build: Path, feature_sets: list[FeatureSet], hashes: dict[str, str]
+        self,
+        build: Path,
+        feature_sets: list[FeatureSet],
+        hashes: dict[str, str],
+        raters: dict[str, Any],
     ) -> None:
         files = sorted(build.rglob("*.arrow"))
         entries = [entry.to_json() for entry in feature_sets]
@@ -396,6 +427,7 @@ class Draft:
             "hashes": hashes,
             "bytes": {str(path.relative_to(build)): path.stat().st_size for path in files},
             "warnings": self.warnings(),
+            **raters,
         }
         if self.description.definitions:
             manifest["definitions"] = self.description.definitions

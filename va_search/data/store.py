@@ -4,6 +4,7 @@
       features/<set>.arrow   one column, FixedSizeList<float16|float32|float64>[dim], one row per frame
       frames.arrow           one column a target (float32, NaN unlabelled), time (float64), valid (bool)
       recordings.arrow       one row per recording
+      raters.arrow           only where several raters were fused: their spread (raters.py)
       manifest.json          written last: names, dims, modalities, targets, content hashes
       folds.json             only where `data folds` made them: fold of each labelled recording, written once
 
@@ -27,6 +28,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from va_search.data.arrays import Flags, Floats, Indexes, Values
+from va_search.data.raters import read_ratings
 from va_search.errors import InputError, unknown_name
 from va_search.files import digest, read_json
 from va_search.storage.places import is_url
@@ -130,6 +132,8 @@ class Store:
     none."""
     url: str | None = None
     """Where the store lies when `path` is this machine's copy of it."""
+    raters_hash: str | None = None
+    """Of the raters' spread; None where the store keeps none."""
 
     @classmethod
     def open(cls, place: Path | str) -> Store:
@@ -166,6 +170,7 @@ class Store:
             hashes=manifest["hashes"],
             folds_hash=folds_hash,
             url=url,
+            raters_hash=manifest.get("raters", {}).get("hash"),
         )
 
     @property
@@ -213,6 +218,24 @@ class Store:
         """(frames, targets) on the targets' own scales; NaN where a frame has no label for a target."""
         columns = [np.from_dlpack(self._frame_column(name)) for name in self.target_names]
         return np.stack(columns, axis=1)
+
+    @cached_property
+    def spread(self) -> NDArray[np.float32] | None:
+        """(frames, targets) standard deviation of the raters who make a frame's label, on the
+        targets' own scales, NaN for fewer than two; None where the store keeps none."""
+        return self._ratings("spread")
+
+    @cached_property
+    def raters(self) -> NDArray[np.int16] | None:
+        """(frames, targets) number of the raters who make a frame's label, 0 where it has none;
+        None where the store keeps none."""
+        return self._ratings("raters")
+
+    def _ratings(self, kind: str) -> NDArray[Any] | None:
+        if self.raters_hash is None:
+            return None
+        columns = [f"{name}.{kind}" for name in self.target_names]
+        return read_ratings(self.path / "raters.arrow", columns)
 
     @cached_property
     def times(self) -> Floats:
@@ -282,13 +305,17 @@ class Store:
         return OFFICIAL if key == self.official_fold else key
 
     def data_hash(
-        self, feature_names: tuple[str, ...] | list[str], fold: str | int = OFFICIAL
+        self,
+        feature_names: tuple[str, ...] | list[str],
+        fold: str | int = OFFICIAL,
+        *,
+        spread: bool = False,
     ) -> str:
         """Hash of everything a trial on these feature sets reads (values, modalities, annotations,
         recordings).
 
         Folds that `data folds` made count only for the trials on them: those of the official split
-        stay what they were."""
+        stay what they were. So does the raters' `spread`, for trials that weight frames by it."""
         sets = {}
         for name in feature_names:
             feature_set = self.feature_sets[name]
@@ -297,6 +324,8 @@ class Store:
         # Trials on the official split keep their ids when folds are made.
         if self.folds_hash is not None and fold not in (OFFICIAL, MIX):
             content["folds"] = self.folds_hash
+        if spread:
+            content["raters"] = self.raters_hash
         return digest(content)
 
     def to_unit(self, annotation: Values) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from va_search.data.arrays import Floats
 from va_search.data.draft import Description, Part
 from va_search.data.importing import Progress, drafting, quiet, read_all
 from va_search.data.problems import and_more, exact, refuse
-from va_search.data.raters import Agreement, agreement, fuse
+from va_search.data.raters import Ratings, agreement, fuse, spread_of
 from va_search.data.store import Store
 from va_search.data.stream_frames import (
     Frames,
@@ -79,6 +79,7 @@ def import_streams(
         dtype=dtype,
         time_column=origin.frame_clock.column or "time",
         source=f"streams {source.resolve()} {settings}",
+        rated=any(target.has_raters for target in document.targets.values()),
     )
     with drafting(to, description, origin.sources) as draft:
         draft.remarks = origin.remarks
@@ -152,8 +153,8 @@ def _part(
     frames = replace(frames, gaps=find_stream_gaps(frames, streams, named))
     facts = RecordingFacts(frames=len(frames), seconds=_seconds(frames))
     pooled = _pool(document, features, frames, named, facts)
-    annotations, agreements = _annotations(source, labels, frames, named)
-    facts.raters.update(agreements)
+    annotations, ratings = _annotations(source, labels, frames, named)
+    facts.raters.update(ratings.agreements)
     for column, target in enumerate(document.targets):
         facts.labelled[target] = int(np.isfinite(annotations[:, column]).sum())
     for name, stream in document.features.items():
@@ -168,6 +169,7 @@ def _part(
         gaps=frames.gaps,
         warnings=tuple(facts.warnings(recording, document)),
         notes={"streams": facts.to_json()},
+        ratings=ratings,
     )
 
 
@@ -243,11 +245,13 @@ def _no_overlap(name: str, samples: Samples, frames: Frames) -> str:
 
 def _annotations(
     source: StreamSource, labels: dict[str, dict[str, Samples]], frames: Frames, named: bool
-) -> tuple[Floats, dict[str, Agreement]]:
-    """(frames, targets) labels, NaN where a frame has none, and how far raters agree by target.
+) -> tuple[Floats, Ratings]:
+    """(frames, targets) labels, NaN where a frame has none, and the spread of those who gave them.
     InputError for labels outside their range."""
     document = source.document
     annotations = np.full((len(frames), len(document.targets)), np.nan)
+    spread = annotations.copy()
+    raters = np.zeros(annotations.shape, dtype=np.int64)
     agreements = {}
     problems: list[str] = []
     for column, (target, stream) in enumerate(document.targets.items()):
@@ -269,11 +273,13 @@ def _annotations(
         matrix = np.column_stack(traces)
         problems += _outside(matrix, Target(target, *stream.range))
         annotations[:, column] = matrix[:, 0]
+        raters[:, column] = np.isfinite(matrix[:, 0])
         if stream.has_raters:
             annotations[:, column], weights = fuse(matrix, stream.fuse)
+            spread[:, column], raters[:, column] = spread_of(matrix, weights)
             agreements[target] = agreement(matrix, weights, list(labels[target]))
     refuse(problems)
-    return annotations, agreements
+    return annotations, Ratings(spread, raters, agreements)
 
 
 def _outside(matrix: Floats, target: Target) -> list[str]:

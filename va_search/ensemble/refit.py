@@ -44,7 +44,7 @@ from va_search.home import Home
 from va_search.models.menu import SCHEDULES
 from va_search.predictions.bank import Bank
 from va_search.trial import Trial
-from va_search.trial_settings import TrialSettings, trial_id
+from va_search.trial_settings import TrialSettings, trial_id_on
 
 AVERAGED = 5
 """So many last epochs are averaged. On CASE the mean of five gave .016 ± .004 more than the best
@@ -166,7 +166,7 @@ def _complete(bank: Bank, study: str, plan: RefitPlan, store: Store) -> dict[Mem
     trials: dict[Member, Trial] = {}
     missing: list[str] = []
     for member, settings in plan.trials.items():
-        name = trial_id(settings, store.data_hash(settings.features, settings.fold))
+        name = trial_id_on(settings, store)
         if bank.is_complete(study, name):
             trials[member] = bank.trial(study, name)
         else:

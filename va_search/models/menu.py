@@ -301,7 +301,7 @@ LOSSES = Menu(
         "ccc",
         "CCC",
         "va_search.training.loss:CccLoss",
-        ("loss_valence", "loss_arousal"),
+        ("loss_valence", "loss_arousal", "weight_by_agreement"),
         stackable=True,
     ),
     given=(),

@@ -37,6 +37,7 @@ from va_search.search.machine import (
 from va_search.search.sizes import Findings, fit_disk, fit_memory, nearest
 from va_search.targets import AFFECT
 from va_search.tracking.shown import shown
+from va_search.training.frame_weights import spread_problem
 from va_search.training.own_models import own_model_problems
 from va_search.trial import FoldKind
 from va_search.trial_settings import WEIGHTS
@@ -124,6 +125,10 @@ def store_problems(space: Space, store: Store) -> Iterator[str]:
         sides = {"training": fold.train}
         if scored:
             sides["validation"] = fold.validation
+        if True in space.declared("weight_by_agreement"):
+            problem = spread_problem(store, fold.train)
+            if problem is not None:
+                yield problem
         for side, recordings in sides.items():
             if not recordings:
                 continue  # without training or validation recordings the space itself is refused

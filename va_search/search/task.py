@@ -151,7 +151,7 @@ class TaskMaker:
             home=self.study.home.place,
             store=self.store.place,
             store_name=self.store.name,
-            data_hash=self.store.data_hash(settings.features, settings.fold),
+            data_hash=settings.data_hash(self.store),
             objective=self.space.objective,
             targets=self.store.target_names,
             device=self.device,
@@ -188,7 +188,7 @@ def store_of(task: Task, settings: TrialSettings) -> Store:
     not what the driver saw."""
     try:
         store = Store.open(task.store)
-        data_hash = store.data_hash(settings.features, settings.fold)
+        data_hash = settings.data_hash(store)
     except (InputError, OSError, pa.ArrowException) as error:
         raise StoreGone(f"{task.store} can't be opened any more ({error})") from error
     if data_hash != task.data_hash:

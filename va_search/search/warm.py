@@ -97,6 +97,6 @@ def _warm_of(study: str, trials: Iterable[Trial], space: Space, store: Store) ->
             warm.unscored += 1
         else:
             warm.used.append((settings, trial.compact()))
-            data_hash = store.data_hash(settings.features, settings.fold)
+            data_hash = settings.data_hash(store)
             warm.other_data += trial.data_hash != data_hash
     return warm

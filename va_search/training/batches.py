@@ -34,7 +34,8 @@ class Steps:
     `frame` (steps,) is a step's first frame in the store, `count` (steps,) its frames, `label`
     (steps, targets) float32, `row` (steps,) the normalisation's row, `recording` (steps,) the
     place of its recording among `recordings`, `stretches` (stretches, 2) ranges of steps between
-    gaps, `delay` (stretches,) the frames by which annotations follow."""
+    gaps, `delay` (stretches,) the frames by which annotations follow, `weight` (steps, targets)
+    float32 of labelled steps in the loss, None where all weigh alike."""
 
     recordings: tuple[Recording, ...]
     frame: Indexes
@@ -44,6 +45,7 @@ class Steps:
     recording: Indexes
     stretches: Ranges
     delay: Indexes
+    weight: NDArray[np.float32] | None = None
 
     @classmethod
     def of(
@@ -87,6 +89,11 @@ class Steps:
             delay=np.array(delays, dtype=np.int64),
         )
         return replace(steps, label=_labels(steps.moved(unit, earlier=True), count))
+
+    def weighted(self, weights: NDArray[np.float32]) -> Steps:
+        """Return these steps with the (frames, targets) weights of labels, NaN where there is none:
+        a step has the mean of its labelled frames, as its label is."""
+        return replace(self, weight=_labels(weights, self.count))
 
     def __len__(self) -> int:
         return len(self.frame)

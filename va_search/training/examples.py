@@ -18,6 +18,7 @@ from va_search.data.store import MIX, Fold, Recording, Store, positions
 from va_search.errors import InputError, counted, unknown_name
 from va_search.training.batches import Batch, Steps, independent, side_by_side
 from va_search.training.features import Gather, in_order, normalised_views
+from va_search.training.frame_weights import agreement_weights, spread_problem
 from va_search.training.loss import LEAST
 from va_search.training.predict import segments_of
 from va_search.trial_settings import TrialSettings
@@ -42,6 +43,8 @@ class Examples:
             device=device,
         )
         self.train = self._steps(self.fold.train)
+        if settings.weight_by_agreement:
+            self.train = self.train.weighted(agreement_weights(store, self.fold.train))
         self.validation = self._steps(self.fold.validation)
         self.truth: NDArray[np.float32] = store.annotations[positions(self.fold.validation)]
         # what is learnt: segments with a label, or chains of them up to their last label
@@ -130,6 +133,10 @@ def checked_fold(settings: TrialSettings, store: Store) -> Fold:
         problems.append(
             f"{store.path}: fold {MIX} predicts test recordings alone, and this store has none"
         )
+    if settings.weight_by_agreement:
+        problem = spread_problem(store, fold.train)
+        if problem is not None:
+            problems.append(problem)
     # a side needs labels of each target that the loss or the score looks at
     sides = {"training": fold.train}
     if fold.key != MIX:

@@ -189,12 +189,14 @@ def shared_tensor(values: NDArray[np.floating]) -> Tensor:
 class BatchInputs:
     """Segments as a model takes them, on the device: x [row, step, feature], mask [row, step] True
     where a step is real, label [row, step, target] (NaN: none), recording [row], the place of a
-    segment's recording among those of its steps."""
+    segment's recording among those of its steps, weight [row, step, target] of a label in the loss
+    (None: all weigh alike)."""
 
     x: Tensor
     mask: Tensor
     label: Tensor
     recording: Tensor
+    weight: Tensor | None = None
 
 
 class Lookup:
@@ -259,11 +261,15 @@ class Gather:
             x.masked_fill_(~real[:, :, None], 0.0)
         label = np.where(mask[:, :, None], steps.label[position], np.float32(np.nan))
         recording = steps.recording[position[:, 0]]
+        weight = None
+        if steps.weight is not None:
+            weight = to_device(torch.from_numpy(steps.weight[position]), self.device)
         return BatchInputs(
             x,
             real,
             to_device(torch.from_numpy(label), self.device),
             to_device(torch.from_numpy(recording), self.device),
+            weight,
         )
 
     def _features(self, steps: Steps, position: NDArray[np.int64]) -> Tensor:

@@ -288,7 +288,11 @@ class Fit:
         if not learn:
             return None, states
         loss: Tensor = self.loss(
-            prediction, inputs.label, mask=inputs.mask, recording=inputs.recording
+            prediction,
+            inputs.label,
+            mask=inputs.mask,
+            recording=inputs.recording,
+            weight=inputs.weight,
         )
         # backward, with the gradient's norm bounded where the trial asks for it
         self.optimiser.zero_grad()
@@ -428,7 +432,7 @@ class Fit:
 
     def _identity(self) -> dict[str, Any]:
         """Settings, data and meaning that a checkpoint of this training has in its document."""
-        data = self.store.data_hash(self.settings.features, self.settings.fold)
+        data = self.settings.data_hash(self.store)
         settings = settings_as_before(self.settings)
         return {
             "settings": settings,

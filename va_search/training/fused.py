@@ -69,11 +69,13 @@ def fits_of(settings: Sequence[TrialSettings], store: Store, *, device: str = "c
 @dataclass(frozen=True)
 class Inputs:
     """One batch of each model: x [model, batch, step, feature], mask [model, batch, step] (None:
-    nothing is padded), label [model, batch, step, target]; padded to the longest of all."""
+    nothing is padded), label [model, batch, step, target], weight [model, batch, step, target]
+    (None: all labels weigh alike); padded to the longest of all."""
 
     x: Tensor
     mask: Tensor | None
     label: Tensor
+    weight: Tensor | None
 
 
 class Fused:
@@ -192,6 +194,9 @@ class Fused:
         label = inputs.label.view(models, batch, *inputs.label.shape[1:])
         mask = inputs.mask.view(models, batch, -1)
         recording = inputs.recording.view(models, batch)
+        weight = inputs.weight
+        if weight is not None:
+            weight = weight.view(label.shape)
         lengths = segments[..., 1] - segments[..., 0]
         for row, augmentation in enumerate(augmentations):
             # without the others' padding, as when it is trained alone
@@ -205,8 +210,8 @@ class Fused:
             )
             augmentation.change(own, fresh=True)
         if np.ptp(lengths) == 0:  # without a mask attention is faster
-            return Inputs(x, None, label)
-        return Inputs(x, mask, label)
+            return Inputs(x, None, label, weight)
+        return Inputs(x, mask, label, weight)
 
     def _dropout(
         self, generators: Sequence[torch.Generator], segments: NDArray[np.int64]
@@ -225,7 +230,7 @@ class Fused:
         with torch.set_grad_enabled(any(learn)), mixed_precision(settings, fits[0].device):
             prediction = self._model(inputs.x, inputs.mask, dropout)
         if any(learn):
-            losses = torch.vmap(fits[0].loss)(prediction, inputs.label)  # [model]
+            losses = self._losses(prediction, inputs)
             self._gradient.zero_()
             # a loss reaches its own model's parameters only, so one backward serves all
             losses.sum().backward()  # type: ignore[no-untyped-call]
@@ -239,6 +244,21 @@ class Fused:
                 sums[row].loss = sums[row].loss + losses[row]
                 sums[row].batches += 1
             fit.schedule.after_batch(learned=learn[row])
+
+    def _losses(self, prediction: Tensor, inputs: Inputs) -> Tensor:
+        """[model] losses of [model, batch, step, target] predictions."""
+        loss = self._stacked[0].loss
+        losses: Tensor
+        if inputs.weight is None:
+            losses = torch.vmap(loss)(prediction, inputs.label)
+            return losses
+
+        def weighted(prediction: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+            losses: Tensor = loss(prediction, label, weight=weight)
+            return losses
+
+        losses = torch.vmap(weighted)(prediction, inputs.label, inputs.weight)
+        return losses
 
     def _predictions(self) -> list[NDArray[np.float32] | None]:
         """Each model's (frames, targets) of what is measured after this epoch, from one pass where that

@@ -42,7 +42,8 @@ PROTOCOLS = {
     "forward(self, x) -> y [batch, step, {targets}] in [-1, 1]",
     "loss": "__init__(self, *, option=default, …); "
     "__call__(self, prediction [batch, step, {targets}], label, NaN where unlabelled) -> a number; "
-    "it may take `mask` [batch, step] and `recording` [batch] as well",
+    "it may take `mask` [batch, step], `recording` [batch] and `weight` [batch, step, {targets}] "
+    "as well",
 }
 
 

@@ -1,0 +1,250 @@
+"""Several raters' spread: computed, kept with the store, audited."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streams_world import write_csv, write_source
+
+from va_search.data.audit import check
+from va_search.data.importing import add_feature_sets
+from va_search.data.raters import fuse, spread_of
+from va_search.data.store import Store
+from va_search.data.streams import import_streams
+from va_search.errors import InputError
+
+NAN = float("nan")
+TRACES = {
+    "ann": [0.0, 0.2, 0.4, 0.6, 0.2, NAN],
+    "bob": [0.1, 0.3, 0.3, 0.7, NAN, NAN],
+    "cy": [0.5, 0.1, NAN, 0.0, NAN, NAN],
+}
+"""Three raters; the fourth frame has all of them, the fifth one, the last none."""
+SPREADS = [
+    np.std([0.0, 0.1, 0.5], ddof=1),
+    np.std([0.2, 0.3, 0.1], ddof=1),
+    0.1 / np.sqrt(2),
+    np.std([0.6, 0.7, 0.0], ddof=1),
+    NAN,
+    NAN,
+]
+SUBJECTS = [("a", "s1", "train"), ("b", "s2", "validation"), ("c", "s3", "test")]
+
+
+def make(folder: Path, traces: dict[str, dict[str, list[float]]], **target: Any) -> Path:
+    """A source of recordings a, b and c, 2 frames per second: `traces` of the raters by recording;
+    arousal has one rater."""
+    document: dict[str, Any] = {
+        "name": "rated",
+        "targets": {
+            "valence": {
+                "range": [-1, 1],
+                "files": "valence/{recording}.csv",
+                "raters": ["ann", "b*", "cy"],
+                **target,
+            },
+            "arousal": {"range": [0, 10], "files": "arousal/{recording}.csv"},
+        },
+        "features": {"sound": {"modality": "audio", "files": "sound/{recording}.csv"}},
+    }
+    write_source(folder, document, SUBJECTS)
+    for recording, _, _ in SUBJECTS:
+        own = traces.get(recording, {name: [NAN] * 6 for name in TRACES})
+        frames = len(own["ann"])
+        rows = [(i / 2, *values) for i, values in enumerate(zip(*own.values(), strict=True))]
+        write_csv(folder / f"valence/{recording}.csv", ["time_s", *own], rows)
+        labels = [(i / 2, 5 + i if recording != "c" else None) for i in range(frames)]
+        write_csv(folder / f"arousal/{recording}.csv", ["time_s", "arousal"], labels)
+        sound = [(i / 2, i) for i in range(frames)]
+        write_csv(folder / f"sound/{recording}.csv", ["time_s", "loudness"], sound)
+    return folder
+
+
+def rated_store(folder: Path, **target: Any) -> Store:
+    source = make(folder / "source", {"a": TRACES, "b": TRACES}, **target)
+    return import_streams(source, folder / "store")[0]
+
+
+def slow_spread(labels: list[float], weights: list[float]) -> float:
+    """The spread of one frame by its formula, NaN for fewer than two raters."""
+    pairs = list(zip(labels, weights, strict=True))
+    pairs = [(x, w) for x, w in pairs if not np.isnan(x) and w > 0]
+    if len(pairs) < 2:
+        return NAN
+    total = sum(w for _, w in pairs)
+    mean = sum(w * x for x, w in pairs) / total
+    squares = sum(w * (x - mean) ** 2 for x, w in pairs)
+    return float(np.sqrt(squares / (total - sum(w * w for _, w in pairs) / total)))
+
+
+def test_a_store_keeps_the_raters_spread_and_number_of_each_frame(tmp_path: Path) -> None:
+    store = rated_store(tmp_path)
+    assert store.spread is not None
+    assert store.raters is not None
+    for recording in store.recordings[:2]:
+        spread, raters = store.spread[recording.span], store.raters[recording.span]
+        assert spread[:, 0] == pytest.approx(SPREADS, rel=1e-6, nan_ok=True)
+        assert raters[:, 0].tolist() == [3, 3, 2, 3, 1, 0]
+        # One rater tells no spread.
+        assert np.isnan(spread[:, 1]).all()
+        assert raters[:, 1].tolist() == [1] * 6
+    test = store.recordings[2].span
+    assert np.isnan(store.spread[test]).all()
+    assert not store.raters[test].any()
+    assert store.spread.dtype == np.float32
+
+
+def test_raters_of_other_clocks_are_brought_to_the_frames_as_the_labels_are(tmp_path: Path) -> None:
+    source = make(tmp_path / "source", {"a": TRACES, "b": TRACES}, rater_column="rater", raters=[])
+    document = (source / "streams.yaml").read_text()
+    (source / "streams.yaml").write_text("frames_per_second: 2\n" + document)
+    for recording, _, _ in SUBJECTS:
+        # Ann at 10 Hz, Bob at 2 Hz and late: a frame takes the mean of its interval.
+        rows = [("ann", i / 10, i / 100) for i in range(30)]
+        rows += [("bob", i / 2 + 0.1, 0.5) for i in range(6)]
+        write_csv(source / f"valence/{recording}.csv", ["rater", "time_s", "valence"], rows)
+    store, _ = import_streams(source, tmp_path / "store")
+    assert store.spread is not None
+    ann = np.arange(30).reshape(6, 5).mean(axis=1) / 100
+    frames = store.recordings[0].span
+    assert store.annotations[frames, 0] == pytest.approx((ann + 0.5) / 2, rel=1e-5)
+    assert store.spread[frames, 0] == pytest.approx(np.abs(ann - 0.5) / np.sqrt(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("how", ["mean", "ewe"])
+def test_spreads_are_those_of_a_slow_reference(how: str) -> None:
+    rng = np.random.default_rng(0)
+    for raters in range(1, 6):
+        matrix = np.cumsum(rng.normal(size=(40, 1)), axis=0) + rng.normal(size=(40, raters))
+        matrix[rng.random(matrix.shape) < 0.3] = np.nan
+        annotation, weights = fuse(matrix, how)
+        spread, counts = spread_of(matrix, weights)
+        expected = [slow_spread(row, weights.tolist()) for row in matrix.tolist()]
+        assert spread == pytest.approx(expected, nan_ok=True)
+        counted = np.isfinite(matrix) & (weights > 0)
+        assert counts.tolist() == counted.sum(axis=1).tolist()
+        # A frame has raters exactly where it has a label.
+        assert ((counts > 0) == np.isfinite(annotation)).all()
+
+
+def test_the_spread_of_equal_raters_is_the_samples_whatever_their_number() -> None:
+    matrix = np.array([[0.0, 1.0, NAN], [0.0, 1.0, 0.5], [2.0, 2.0, 2.0]])
+    spread, counts = spread_of(matrix, np.full(3, 1 / 3))
+    assert spread == pytest.approx([np.sqrt(0.5), 0.5, 0.0])
+    assert counts.tolist() == [2, 3, 3]
+
+
+def test_raters_without_weight_have_no_part_in_the_spread() -> None:
+    matrix = np.array([[0.0, 0.1, 9.0], [0.2, 0.2, 9.0], [0.4, NAN, 9.0]])
+    spread, counts = spread_of(matrix, np.array([0.75, 0.25, 0.0]))
+    assert spread == pytest.approx([slow_spread([0.0, 0.1], [0.75, 0.25]), 0.0, NAN], nan_ok=True)
+    assert counts.tolist() == [2, 2, 1]
+
+
+def test_a_store_of_one_rater_keeps_none_and_is_what_it_was(tmp_path: Path) -> None:
+    store = rated_store(tmp_path, raters=[], column="ann")
+    assert store.spread is None
+    assert store.raters is None
+    assert not (store.path / "raters.arrow").exists()
+    manifest = json.loads((store.path / "manifest.json").read_text())
+    assert "raters" not in manifest
+    assert "raters" not in check(store).to_json()
+
+
+def test_only_trials_that_use_the_spread_depend_on_it(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    store = rated_store(tmp_path / "one")
+    mirrored = {
+        recording: {"ann": TRACES["bob"], "bob": TRACES["ann"], "cy": TRACES["cy"]}
+        for recording in "ab"
+    }
+    for traces in mirrored.values():
+        # The mean of the last frame that has three raters stays, and their spread grows.
+        traces["ann"][3], traces["bob"][3] = 0.9, 0.4
+    other, _ = import_streams(make(tmp_path / "other/source", mirrored), tmp_path / "other/store")
+    made_before = replace(store, raters_hash=None)
+    assert made_before.data_hash(["sound"]) == store.data_hash(["sound"])
+    assert store.data_hash(["sound"], spread=True) != store.data_hash(["sound"])
+    assert other.raters_hash != store.raters_hash
+
+
+def test_a_store_without_raters_file_opens_as_before(tmp_path: Path) -> None:
+    store = rated_store(tmp_path)
+    hash_before = store.data_hash(["sound"])
+    # A store as an earlier version made it.
+    file = store.path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest["raters"], manifest["bytes"]["raters.arrow"]
+    (store.path / "raters.arrow").unlink()
+    file.write_text(json.dumps(manifest))
+    before = Store.open(store.path)
+    assert before.spread is None
+    assert before.data_hash(["sound"]) == hash_before
+    assert check(before).count("error") == 0
+    # The import that made it finds it.
+    again, _ = import_streams(tmp_path / "source", tmp_path / "store")
+    assert again.spread is None
+
+
+def test_feature_sets_that_are_added_leave_the_raters(tmp_path: Path) -> None:
+    store = rated_store(tmp_path)
+    text = (tmp_path / "source/streams.yaml").read_text().replace("sound:", "voice:")
+    (tmp_path / "source/streams.yaml").write_text(text)
+    addition, _ = import_streams(tmp_path / "source", tmp_path / "addition")
+    merged = add_feature_sets(store.path, addition.path)
+    assert set(merged.feature_sets) == {"sound", "voice"}
+    assert merged.raters_hash == store.raters_hash
+    assert merged.spread is not None
+    assert check(merged).raters["a"]["valence"].raters == 3
+
+
+def test_parts_of_an_earlier_version_are_read_again(tmp_path: Path) -> None:
+    source = make(tmp_path / "source", {"a": TRACES, "b": {**TRACES, "cy": [7.0] * 6}})
+    with pytest.raises(InputError):
+        import_streams(source, tmp_path / "store")
+    parts = list((tmp_path / "store.partial/parts").iterdir())
+    for part in parts:
+        with np.load(part) as arrays:
+            old = {name: arrays[name] for name in arrays if name not in ("spread", "raters")}
+        np.savez(part, **old)
+        # The name that a version without spreads gave it.
+        part.rename(part.with_stem("0" * 24))
+    make(tmp_path / "source", {"a": TRACES, "b": TRACES})
+    store, _ = import_streams(source, tmp_path / "store")
+    assert store.spread is not None
+    assert np.isfinite(store.spread[store.recordings[0].span, 0]).sum() == 4
+
+
+def test_the_audit_tells_how_far_raters_agree_and_their_usual_spread(tmp_path: Path) -> None:
+    report = check(rated_store(tmp_path))
+    texts = [finding.text for finding in report.findings if finding.where == "target valence"]
+    correlations = []
+    for one, other in combinations(TRACES, 2):
+        both = np.isfinite(TRACES[one]) & np.isfinite(TRACES[other])
+        pair = [np.array(TRACES[name])[both] for name in (one, other)]
+        correlations.append(np.corrcoef(*pair)[0, 1])
+    assert texts[0].startswith("3 raters; between two of them CCC ")
+    assert f"r {np.mean(correlations):.3f} on average over 2 recordings" in texts[0]
+    assert f"spread of the raters of a frame: {np.nanmedian(SPREADS):.3g} (median" in texts[1]
+    assert "2 of 10 labelled frames have one rater, and no spread" in texts[1]
+    assert report.to_json()["raters"]["a"]["valence"]["r"] == pytest.approx(np.mean(correlations))
+    warned = {finding.where for finding in report.findings if "do not agree" in finding.text}
+    assert warned == {"recording a", "recording b"}
+
+
+def test_the_audit_finds_spreads_that_were_changed(tmp_path: Path) -> None:
+    store = rated_store(tmp_path)
+    file = store.path / "raters.arrow"
+    content = bytearray(file.read_bytes())
+    position = content.find(np.float32(SPREADS[0]).tobytes())
+    content[position] ^= 1
+    file.write_bytes(content)
+    changed = [finding.where for finding in check(Store.open(store.path)).findings]
+    assert "raters" in changed
