@@ -45,7 +45,7 @@ class Augmentation:
         self.settings, self.device = settings, device
         # not the numbers that the order of batches and dropout are drawn from
         self._random = np.random.default_rng([*seeds, 1])
-        self._modality, self._measured = input_columns(feature_sets)
+        self._modality, self._measured = column_roles(feature_sets, len(settings.views))
         self._noise: torch.Generator | None = None
         if settings.feature_noise:
             seed = int(self._random.integers(2**63))
@@ -112,7 +112,10 @@ class Augmentation:
         partner = np.where(partner < rows, partner, np.arange(rows))
         index = to_device(torch.from_numpy(partner), self.device)
         share_of_partner = to_device(torch.from_numpy(self._share[:rows]), self.device)
-        for values in (inputs.x, inputs.label):
+        mixed = [inputs.x, inputs.label]
+        if inputs.weight is not None:
+            mixed.append(inputs.weight)
+        for values in mixed:
             values.copy_(values.lerp(values[index], share_of_partner[:, None, None]))
 
     def _hidden_steps(self, mask: Tensor) -> Tensor:
@@ -125,8 +128,8 @@ class Augmentation:
         return to_device(torch.from_numpy(hidden), self.device)
 
 
-def input_columns(
-    feature_sets: Sequence[FeatureSet],
+def column_roles(
+    feature_sets: Sequence[FeatureSet], views: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Of each column of a model's input the place of its modality, and True where it is measured,
     False where it tells the share of a feature set's values that are there."""
@@ -135,7 +138,7 @@ def input_columns(
     modality: list[int] = []
     measured: list[bool] = []
     for feature_set in ordered:
-        columns = [True] * feature_set.dim + [False] * feature_set.missing
+        columns = [True] * (feature_set.dim * views) + [False] * feature_set.missing
         measured += columns
         modality += [places[feature_set.modality]] * len(columns)
     return np.array(modality, np.int64), np.array(measured, np.bool_)

@@ -207,6 +207,7 @@ class Fused:
                 mask=mask[row, :, steps],
                 label=label[row, :, steps],
                 recording=recording[row],
+                weight=None if weight is None else weight[row, :, steps],
             )
             augmentation.change(own, fresh=True)
         if np.ptp(lengths) == 0:  # without a mask attention is faster
