@@ -32,6 +32,7 @@ from va_search.errors import unknown_name
 from va_search.files import digest
 from va_search.models.menu import (
     ENCODERS,
+    FAMILIES,
     FUSIONS,
     HEADS,
     LOSSES,
@@ -60,6 +61,12 @@ WEIGHT: TypeAdapter[float] = TypeAdapter(Weight)
 ADDED = "added after the first version"
 """Marks a setting, in its annotation, that trials made before it did not have: a trial that leaves
 it at its default has the id that it had then."""
+
+OF_ANY_FAMILY = (
+    "features", "normalise", "normalise_by", "clip", "missing", "frame_step", "segment_length",
+    "label_delay", "batch_size", "seed", "fold",
+)  # fmt: skip
+"""Settings of what a model reads."""
 
 WEIGHTS = "loss_weights"
 """The setting that weighs targets other than valence and arousal in the loss, by name."""
@@ -99,6 +106,8 @@ class TrialSettings(BaseModel):
     # model steps; None: the segment length, always so for carried-state encoders (3.3.1)
     stride: Positive | None = None
 
+    # network, or a model that is set by one solution: then only data, `family` and its options count
+    family: Annotated[str, BeforeValidator(FAMILIES.checked), ADDED] = "network"
     # model
     fusion: Annotated[str, BeforeValidator(FUSIONS.checked)] = "early"
     encoder: Annotated[str, BeforeValidator(ENCODERS.checked)] = "transformer"
@@ -192,6 +201,8 @@ class TrialSettings(BaseModel):
             data.pop(name, None)
         for menu in MENUS:
             data |= _options(menu, data)
+        if not _is_network(data):
+            data |= {"epochs": 1, "keep": "last"}
         epochs = data.get("epochs", 30)
         averages = _averages(data) and data.get("averaged_epochs") is None
         if averages and isinstance(epochs, int) and epochs > 0:
@@ -290,7 +301,7 @@ def unstackable(settings: Sequence[TrialSettings]) -> list[str]:
     """Reasons why trials of these settings can't be trained as one model; empty when they can."""
     chosen: dict[str, str] = {}
     for trial in settings:
-        for menu in (ENCODERS, FUSIONS, HEADS, LOSSES):
+        for menu in (FAMILIES, ENCODERS, FUSIONS, HEADS, LOSSES):
             name = getattr(trial, menu.setting)
             if not menu[name].stackable:
                 allowed = [entry.name for entry in menu.values() if entry.stackable]
@@ -336,7 +347,19 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
         names.append("averaged_epochs")
     if settings.get("keep") != "ema":
         names.append("ema_decay")
+    if not _is_network(settings):
+        names += [name for name in settings if not _is_of_any_family(name)]
     return names
+
+
+def _is_network(settings: Mapping[str, Any]) -> bool:
+    """False where the settings choose another family, or one that is on no menu."""
+    return bool(settings.get("family", "network") == "network")
+
+
+def _is_of_any_family(name: str) -> bool:
+    """True for settings that have an effect on models of other families than networks, too."""
+    return name in OF_ANY_FAMILY or name.partition(".")[0] == FAMILIES.setting
 
 
 def _averages(settings: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from training_world import write_store
 
-from va_search.models.menu import ENCODERS, MENUS, Encoder, EntryOptions, Menu
+from va_search.models.menu import ENCODERS, MENUS, Encoder, EntryOptions, Family, Menu
 from va_search.report.words import model_name, other_settings, varying
 from va_search.training.fit import Fit
 from va_search.training.weights import load_model
@@ -69,6 +70,12 @@ def test_an_entrys_code_takes_what_the_entry_says(menu: Menu[Any], name: str) ->
     expected = {*entry.settings, *entry.options.model_fields}
     if menu.setting == "normalise":  # its function takes the fold alone
         assert set(entry.settings) <= {"normalise_by"}
+    elif isinstance(entry, Family):  # its code trains what its model is made of
+        if entry.model is not None:
+            module, _, name_of_model = entry.model.partition(":")
+            model = getattr(import_module(module), name_of_model)
+            by_keyword = set(inspect.signature(model).parameters) - {"columns", "target_names"}
+            assert by_keyword == expected
     elif menu.setting == "loss":
         # the weights that trials have as settings come as one sequence, in the targets' order
         assert set(entry.settings) == {"loss_valence", "loss_arousal", "weight_by_agreement"}

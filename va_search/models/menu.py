@@ -13,12 +13,12 @@ or option that the chosen entry does not take is reset, so that it never makes a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from inspect import Parameter
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
@@ -77,6 +77,20 @@ class Encoder(Entry):
     causal: bool = False
     gates: int = 0
     directions: int = 1
+
+
+@dataclass(frozen=True)
+class Family(Entry):
+    """A kind of model with its way of training; `code` trains, `model` is built from the columns of
+    the input and the targets' names, None for networks, which other menus make up."""
+
+    model: str | None = None
+
+    def new_model(self, columns: int, target_names: Sequence[str], **arguments: Any) -> Any:
+        """Import the model's class and make one."""
+        assert self.model is not None
+        module, _, name = self.model.partition(":")
+        return getattr(import_module(module), name)(columns, target_names, **arguments)
 
 
 @dataclass(frozen=True)
@@ -346,4 +360,28 @@ NORMALISERS = Menu(
     _normaliser("subject", "normalise_by"),
 )
 
-MENUS: tuple[Menu[Any], ...] = (ENCODERS, FUSIONS, HEADS, LOSSES, SCHEDULES, NORMALISERS)
+
+class WindowOptions(EntryOptions):
+    """Options of family `ridge`: lengths of windows in model steps, and the shrinkage as a share of
+    the labelled steps; None: chosen on training people left out."""
+
+    windows: tuple[Annotated[int, Field(ge=2)], ...] = (5, 20, 60)
+    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+FAMILIES = Menu(
+    "family",
+    Family,
+    Family("network", "network", "va_search.training.fit:Fit", stackable=True),
+    Family(
+        "ridge",
+        "ridge on windows",
+        "va_search.training.closed_form:ClosedForm",
+        options=WindowOptions,
+        model="va_search.models.windows:WindowRidge",
+    ),
+)
+
+MENUS: tuple[Menu[Any], ...] = (
+    FAMILIES, ENCODERS, FUSIONS, HEADS, LOSSES, SCHEDULES, NORMALISERS,
+)  # fmt: skip

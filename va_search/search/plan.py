@@ -175,7 +175,7 @@ def _timed(space: Space, store: Store, device: str) -> tuple[float, str]:
     """Train some batches of a few configurations: seconds of a trial, and what they come from."""
     import torch
 
-    from va_search.training.fit import Fit
+    from va_search.training.fit import fit_of
 
     if device == "cpu":
         torch.set_num_threads(1)  # as a trial has it during a search
@@ -184,7 +184,7 @@ def _timed(space: Space, store: Store, device: str) -> tuple[float, str]:
     beside: list[float] = []
     for settings in _spread(likely, store):
         began = perf_counter()
-        fit = Fit(settings, store, device=device)
+        fit = fit_of(settings, store, device=device)
         beside.append(perf_counter() - began)
         per_epoch.append((settings, fit.seconds_per_epoch(SAMPLE_SECONDS)))
     number = counted(len(per_epoch), "configuration")

@@ -97,6 +97,8 @@ def _columns(settings: TrialSettings, store: Store) -> dict[str, int]:
 def number_of_weights(settings: TrialSettings, store: Store) -> int:
     """Weights of a trial's model, biases included: what models/estimator.py builds."""
     dims = _columns(settings, store)
+    if settings.family == "ridge":
+        return sum(dims.values()) * len(store.targets)  # for each window, of which there are few
     branches = list(dims.values()) if settings.fusion == "late" else [sum(dims.values())]
     width = settings.width
     encoder, output = encoder_size(settings)

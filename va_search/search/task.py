@@ -169,10 +169,10 @@ class TaskMaker:
 
 def open_fit(task: Task) -> Fit:
     """Return a new training for a task: its store opened, its device chosen."""
-    from va_search.training.fit import Fit
+    from va_search.training.fit import fit_of
 
     settings = task.settings()
-    return Fit(settings, store_of(task, settings), device=device_of(task))
+    return fit_of(settings, store_of(task, settings), device=device_of(task))
 
 
 def open_fits(task: Task) -> list[Fit]:

@@ -30,6 +30,7 @@ from va_search.data.store import MIX, Store, frames_hash
 from va_search.errors import InputError
 from va_search.metrics import ccc
 from va_search.models.estimator import Estimator, States
+from va_search.models.menu import FAMILIES
 from va_search.predictions.bank import Predictions
 from va_search.training.augmentation import Augmentation
 from va_search.training.batches import Batch, Steps
@@ -471,6 +472,12 @@ class Fit:
         if self._segment_sums(collect=False).two_passes:
             passes += int(data.train.frames_in(data.segments).sum()) / max(1, int(frames.sum()))
         return learning + passes * one_pass
+
+
+def fit_of(settings: TrialSettings, store: Store, *, device: str = "cpu") -> Fit:
+    """A trial in training, of the class that its family is trained by; errors as of `Fit`."""
+    fit: Fit = FAMILIES[settings.family].load()(settings, store, device=device)
+    return fit
 
 
 def _scaled_up(frames: Iterator[int], total: int, budget: float) -> float:

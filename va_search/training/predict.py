@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from va_search.data.segments import Ranges, stitch
 from va_search.data.store import FeatureSet
 from va_search.models.estimator import Estimator, States, carry
-from va_search.models.menu import ENCODERS, FUSIONS, HEADS, LOSSES
+from va_search.models.menu import ENCODERS, FAMILIES, FUSIONS, HEADS, LOSSES
 from va_search.models.summary import SUMMARIES
 from va_search.targets import AFFECT, Target
 from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
@@ -37,6 +37,12 @@ def build_model(
     settings: TrialSettings, feature_sets: list[FeatureSet], target_names: Sequence[str] = AFFECT
 ) -> Estimator:
     """A freshly initialised model of these targets; draws from torch's global generator."""
+    family = FAMILIES[settings.family]
+    if family.model is not None:
+        columns = sum(modality_dims(feature_sets, len(settings.views)).values())
+        arguments = settings.arguments(FAMILIES)
+        model: Estimator = family.new_model(columns, tuple(target_names), **arguments)
+        return model
     encoder = ENCODERS[settings.encoder].load()
     fusion = FUSIONS[settings.fusion].load()
     # a fusion decides how many encoders there are
