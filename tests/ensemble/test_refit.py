@@ -109,14 +109,14 @@ def test_configurations_over_folds_become_one_trial_each(world: FoldsWorld) -> N
     assert {settings.fold for settings in plan.trials.values()} == {MIX}
 
 
-def test_a_trial_is_trained_to_its_last_epoch_and_the_last_five_are_averaged() -> None:
+def test_a_trial_is_trained_to_its_last_epoch_and_no_epoch_is_chosen() -> None:
     settings = TrialSettings(features=("face",), epochs=20, patience=3, seed=4, fold=2)
     again, note = on_everything(settings)
     assert note is None
-    assert again.averaged_epochs == (16, 20)
+    assert (again.keep, again.averaged_epochs, again.trained_epochs) == ("mean_last_5", None, 20)
     assert (again.patience, again.fold, again.seed) == (None, MIX, 4)
-    short, _ = on_everything(settings.model_copy(update={"epochs": 3}))
-    assert short.averaged_epochs == (1, 3)
+    moving, _ = on_everything(settings.model_copy(update={"keep": "ema"}))
+    assert moving.keep == "ema"
     plateau, note = on_everything(settings.model_copy(update={"schedule": "plateau"}))
     assert plateau.schedule == "cosine"
     assert note is not None

@@ -62,7 +62,9 @@ def make(**changes: Any) -> TrialSettings:
 
 
 @pytest.mark.parametrize(
-    ("menu", "name"), [(menu, name) for menu in MENUS for name in menu], ids=lambda value: getattr(value, "setting", value)
+    ("menu", "name"),
+    [(menu, name) for menu in MENUS for name in menu],
+    ids=lambda value: getattr(value, "setting", value),
 )
 def test_an_entrys_code_takes_what_the_entry_says(menu: Menu[Any], name: str) -> None:
     entry = menu[name]

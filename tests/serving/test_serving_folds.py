@@ -102,7 +102,7 @@ def test_members_without_weights_are_named(folded: Served, tmp_path: Path) -> No
     submit(built, folded.store, folded.bank, format="recordings", out=tmp_path / "bank")
     with pytest.raises(
         InputError,
-        match=r"members of fold train_val_mix, whose .* keep no weights: mix/m0 \(weight in",
+        match=r"members of fold train_val_mix with keep: best, whose .* keep no weights: mix/m0 \(weight in",
     ):
         write_predictions(built, folded.bank, folded.store, "test", tmp_path / "out")
     assert not (tmp_path / "out").exists()

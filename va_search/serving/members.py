@@ -1,8 +1,8 @@
 """An ensemble's member models, rebuilt from their weights, and their predictions together.
 
 A configuration over folds is predicted by its folds' trials, each with an equal part of its weight;
-a blend by all members of its parts. Trials of fold train_val_mix keep no weights, so an ensemble
-with such members can't predict anew.
+a blend by all members of its parts. Trials of fold train_val_mix with `keep: best` have no weights,
+so an ensemble with such members can't predict anew.
 
 Conventions: a trial with weight in a target gives the model of its best epoch for it,
 `<target>.safetensors`; where files of several targets hold equal weights one model serves them.
@@ -25,7 +25,7 @@ from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.predictions.bank import Bank
 from va_search.targets import names, ranges_of
-from va_search.training.weights import TrainedModel, load_model, read_header
+from va_search.training.weights import TrainedModel, load_model, read_header, weights_file
 from va_search.trial import FoldKind
 
 PART = 100_000
@@ -90,10 +90,10 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
     """The feature sets that the members read, by name, from the headers of their weights in the
     bank.
 
-    InputError with every reason why the ensemble can't predict: members from elsewhere and members
-    of fold train_val_mix, which have no weights; files missing, cut short or of another version;
+    InputError with every reason why the ensemble can't predict: members from elsewhere, and those
+    of fold train_val_mix that kept no weights; files missing, cut short or of another version;
     members trained on other ranges of a target, or other columns of one feature set."""
-    without = _without_weights(ensemble)
+    without = _without_weights(ensemble, bank)
     problems = []
     for reason, members in without.items():
         build = "build one without them"
@@ -110,7 +110,7 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
         if any(member.label in members for members in without.values()):
             continue  # told already
         for target in member.by_target:
-            path = bank.folder(member.study, member.trial) / f"{target}.safetensors"
+            path = weights_file(bank.folder(member.study, member.trial), target)
             try:
                 header = read_header(path)
             except InputError as error:
@@ -137,14 +137,15 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
     return [sets[name] for name in sorted(sets)]
 
 
-def _without_weights(ensemble: Ensemble) -> dict[str, dict[str, str]]:
+def _without_weights(ensemble: Ensemble, bank: Bank) -> dict[str, dict[str, str]]:
     """Members without weights to predict with, by the reason: label -> words on one of them."""
     by_reason: dict[str, dict[str, str]] = {}
     for _, piece, target, member in _each_member(ensemble):
+        mixed = not FoldKind(piece.measured_on.fold).has_validation
         if member.source == "outside":
             reason = "from elsewhere, whose predictions are in the bank but not their weights"
-        elif not FoldKind(piece.measured_on.fold).has_validation:
-            reason = "of fold train_val_mix, whose predictions are means over epochs that keep no weights"
+        elif mixed and not weights_file(bank.folder(member.study, member.trial), target).is_file():
+            reason = "of fold train_val_mix with keep: best, whose predictions are means over epochs that keep no weights"
         else:
             continue
         label = f"{member.study}/{member.trial}"

@@ -61,7 +61,7 @@ from va_search.training.predict import (
     through,
 )
 from va_search.training.schedules import Schedule
-from va_search.training.weights import save_model
+from va_search.training.weights import save_model, weights_file
 from va_search.trial import Best, Epoch
 from va_search.trial_settings import TrialSettings, meaning_on, settings_as_before
 
@@ -375,7 +375,7 @@ class Fit:
                 "store": self.store.name,
             }
             save_model(
-                folder / f"{target}.safetensors",
+                weights_file(folder, target),
                 {epoch: self._kept.states[epoch] for epoch in epochs},
                 settings=self.settings,
                 store=self.store,

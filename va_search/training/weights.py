@@ -172,6 +172,11 @@ def save_model(
         beside.write_bytes(content)
 
 
+def weights_file(folder: Path, target: str) -> Path:
+    """Return the file that a trial's folder has for a target, where it keeps weights."""
+    return folder / f"{target}.safetensors"
+
+
 def read_header(path: Path) -> Header:
     """The metadata of the weights file at `path`; InputError when it is missing, cut short, or not
     one of ours."""
@@ -183,7 +188,7 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
 
     InputError when the file is missing, cut short, or not one of ours.
     """
-    path = folder / f"{dimension}.safetensors"
+    path = weights_file(folder, dimension)
     document, tensors = _read(path)
     header = _header(path, document)
     statistics = None
