@@ -227,8 +227,8 @@ def test_the_audit_tells_how_far_raters_agree_and_their_usual_spread(tmp_path: P
     correlations = []
     for one, other in combinations(TRACES, 2):
         both = np.isfinite(TRACES[one]) & np.isfinite(TRACES[other])
-        pair = [np.array(TRACES[name])[both] for name in (one, other)]
-        correlations.append(np.corrcoef(*pair)[0, 1])
+        a, b = np.array(TRACES[one])[both], np.array(TRACES[other])[both]
+        correlations.append(np.corrcoef(a, b)[0, 1])
     assert texts[0].startswith("3 raters; between two of them CCC ")
     assert f"r {np.mean(correlations):.3f} on average over 2 recordings" in texts[0]
     assert f"spread of the raters of a frame: {np.nanmedian(SPREADS):.3g} (median" in texts[1]

@@ -102,7 +102,7 @@ def test_the_weighted_loss_is_that_of_a_slow_reference() -> None:
         prediction = torch.tensor(p, requires_grad=True)
         loss = ccc_loss(prediction, torch.tensor(y), (1.0, 1.0), torch.tensor(w))
         assert loss.item() == pytest.approx(expected, abs=1e-5)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         assert prediction.grad is not None
         assert torch.isfinite(prediction.grad).all()
 
