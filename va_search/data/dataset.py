@@ -265,6 +265,7 @@ class Dataset(StrictModel):
                     unknown = unknown_column(pattern, header)
                     problems.append(f"targets: {name}: raters: {unknown}")
                 raters += [column for column in columns if column not in raters]
+            taken.update(raters)
             targets[name] = entry.model_copy(update={"raters": raters})
         if problems:
             raise InputError(*problems)
