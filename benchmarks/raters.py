@@ -1,7 +1,7 @@
 """Several raters of simulated people whose true signal is known: the mean of the raters against EWE,
 and training with and without `weight_by_agreement`, judged by the truth on people nobody has seen.
 
-    python benchmarks/raters.py --seeds 12        # about ten minutes on two cores
+    python benchmarks/raters.py --seeds 12        # about ten minutes on two free cores
 
 Each seed makes a world, imports it twice (fused by mean and by EWE) and trains each store twice, with
 and without weights; differences are paired over the seeds. A rater follows the truth with a gain and

@@ -17,6 +17,7 @@ from va_search.data.importing import add_feature_sets
 from va_search.data.raters import fuse, spread_of
 from va_search.data.store import Store
 from va_search.data.streams import import_streams
+from va_search.data.table import import_table
 from va_search.errors import InputError
 
 NAN = float("nan")
@@ -161,18 +162,16 @@ def test_only_trials_that_use_the_spread_depend_on_it(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
     store = rated_store(tmp_path / "one")
-    mirrored = {
-        recording: {"ann": TRACES["bob"], "bob": TRACES["ann"], "cy": TRACES["cy"]}
-        for recording in "ab"
-    }
-    for traces in mirrored.values():
-        # The mean of the last frame that has three raters stays, and their spread grows.
-        traces["ann"][3], traces["bob"][3] = 0.9, 0.4
-    other, _ = import_streams(make(tmp_path / "other/source", mirrored), tmp_path / "other/store")
+    traces = {name: list(trace) for name, trace in TRACES.items()}
+    # The mean of the fourth frame stays, and the spread of its raters grows.
+    traces["ann"][3], traces["bob"][3] = 0.9, 0.4
+    changed = {"a": traces, "b": traces}
+    other, _ = import_streams(make(tmp_path / "other/source", changed), tmp_path / "other/store")
     made_before = replace(store, raters_hash=None)
     assert made_before.data_hash(["sound"]) == store.data_hash(["sound"])
     assert store.data_hash(["sound"], spread=True) != store.data_hash(["sound"])
-    assert other.raters_hash != store.raters_hash
+    assert other.data_hash(["sound"]) == store.data_hash(["sound"])
+    assert other.data_hash(["sound"], spread=True) != store.data_hash(["sound"], spread=True)
 
 
 def test_a_store_without_raters_file_opens_as_before(tmp_path: Path) -> None:
@@ -228,8 +227,8 @@ def test_the_audit_tells_how_far_raters_agree_and_their_usual_spread(tmp_path: P
     correlations = []
     for one, other in combinations(TRACES, 2):
         both = np.isfinite(TRACES[one]) & np.isfinite(TRACES[other])
-        pair = [np.array(TRACES[name])[both] for name in (one, other)]
-        correlations.append(np.corrcoef(*pair)[0, 1])
+        a, b = np.array(TRACES[one])[both], np.array(TRACES[other])[both]
+        correlations.append(np.corrcoef(a, b)[0, 1])
     assert texts[0].startswith("3 raters; between two of them CCC ")
     assert f"r {np.mean(correlations):.3f} on average over 2 recordings" in texts[0]
     assert f"spread of the raters of a frame: {np.nanmedian(SPREADS):.3g} (median" in texts[1]
@@ -248,3 +247,93 @@ def test_the_audit_finds_spreads_that_were_changed(tmp_path: Path) -> None:
     file.write_bytes(content)
     changed = [finding.where for finding in check(Store.open(store.path)).findings]
     assert "raters" in changed
+
+
+# Tables.
+
+
+def write_table(folder: Path, targets: str, headers: dict[str, str] | None = None) -> Path:
+    """A source of recordings a (train) and b (validation) with the raters of `TRACES`, and t (test)
+    without labels; `headers` replace those of a file."""
+    (folder / "recordings").mkdir(parents=True)
+    text = (
+        f"name: rated\ntargets: {targets}\nframes_per_second: 2\n"
+        "features: {sound: {modality: audio, columns: [all others]}}\n"
+    )
+    (folder / "dataset.yaml").write_text(text)
+    rows = ["recording,subject,split", "t,t,test", "a,a,train", "b,b,validation"]
+    (folder / "recordings.csv").write_text("\n".join(rows))
+    for name in "abt":
+        header = (headers or {}).get(name, "ann,bob,cy,loudness,arousal")
+        lines = [header]
+        for frame, traces in enumerate(zip(*TRACES.values(), strict=True)):
+            cells = ["" if np.isnan(value) else str(value) for value in traces]
+            lines.append(",".join([*cells, str(frame), str(frame / 10)]))
+        if name == "t":
+            lines = ["loudness", *map(str, range(6))]
+        (folder / f"recordings/{name}.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("fuse", ["mean", "ewe"])
+@pytest.mark.parametrize("raters", ["[ann, bob, cy]", "['?*nn', 'b*', cy]"])
+def test_a_table_with_a_column_for_each_rater_is_as_one_of_streams(
+    tmp_path: Path, fuse: str, raters: str
+) -> None:
+    targets = f"{{valence: {{range: [-1, 1], raters: {raters}, fuse: {fuse}}}, arousal: [0, 10]}}"
+    table = import_table(write_table(tmp_path / "table", targets), tmp_path / "store")
+    streams = rated_store(tmp_path / "streams", fuse=fuse)
+    for name in "ab":
+        span = next(entry.span for entry in table.recordings if entry.name == name)
+        other = next(entry.span for entry in streams.recordings if entry.name == name)
+        for values in ("annotations", "spread", "raters"):
+            column = getattr(table, values)[span, 0]
+            np.testing.assert_array_equal(column, getattr(streams, values)[other, 0])
+    assert table.feature_sets["sound"].columns == ("loudness",)
+    test = table.split("test")[0].span
+    assert table.raters is not None
+    assert not table.raters[test].any()
+    assert check(table).count("error") == 0
+
+
+def test_recordings_of_a_table_may_have_raters_of_their_own(tmp_path: Path) -> None:
+    targets = "{valence: {range: [-1, 1], raters: ['r_*']}, arousal: [0, 10]}"
+    headers = {"a": "r_1,r_2,r_3,loudness,arousal", "b": "r_4,r_5,r_1,loudness,arousal"}
+    source = write_table(tmp_path / "table", targets, headers)
+    store = import_table(source, tmp_path / "store")
+    assert store.spread is not None
+    for recording in store.recordings[1:]:
+        spread = store.spread[recording.span, 0]
+        assert spread == pytest.approx(SPREADS, rel=1e-6, nan_ok=True)
+    weights = check(store).raters["b"]["valence"].weights
+    assert set(weights) == {"r_1", "r_4", "r_5"}
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("{range: [-1, 1], fuse: ewe}", "`fuse` goes with several raters"),
+        ("{range: [-1, 1], raters: [ann], column: bob}", "give one of them"),
+        ("{range: [-1, 1], raters: ['x*']}", "targets: valence: raters: unknown column 'x*'"),
+        (
+            "{range: [0, 0.5], raters: [ann, bob, cy]}",
+            "valence 0.6 is outside the label range [0, 0.5]",
+        ),
+    ],
+)
+def test_wrong_raters_of_a_table_are_refused(tmp_path: Path, target: str, text: str) -> None:
+    source = write_table(tmp_path / "table", f"{{valence: {target}, arousal: [0, 10]}}")
+    with pytest.raises(InputError) as error:
+        import_table(source, tmp_path / "store")
+    assert text in str(error.value)
+
+
+def test_another_fusion_of_a_table_is_another_store(tmp_path: Path) -> None:
+    targets = "{valence: {range: [-1, 1], raters: [ann, bob, cy]}, arousal: [0, 10]}"
+    source = write_table(tmp_path / "table", targets)
+    import_table(source, tmp_path / "store")
+    import_table(source, tmp_path / "store")
+    text = (source / "dataset.yaml").read_text().replace("cy]", "cy], fuse: ewe")
+    (source / "dataset.yaml").write_text(text)
+    with pytest.raises(InputError, match="was made from other sources or options"):
+        import_table(source, tmp_path / "store")

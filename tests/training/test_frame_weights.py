@@ -102,7 +102,7 @@ def test_the_weighted_loss_is_that_of_a_slow_reference() -> None:
         prediction = torch.tensor(p, requires_grad=True)
         loss = ccc_loss(prediction, torch.tensor(y), (1.0, 1.0), torch.tensor(w))
         assert loss.item() == pytest.approx(expected, abs=1e-5)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         assert prediction.grad is not None
         assert torch.isfinite(prediction.grad).all()
 
@@ -127,8 +127,7 @@ def test_weights_of_frames_are_computed_by_hand() -> None:
         spread=np.array(spread), raters=np.array(raters), annotations=annotations
     )
     weights = agreement_weights(store, (recording,))  # type: ignore[arg-type]
-    # Three raters with .3 have the error .3 / sqrt(3), and two with .2 sqrt(1.5) have .3 / sqrt(3)
-    # times 2/3 * 1.5 / sqrt(2) ..., that is .2 sqrt(.75); the median is that of errors above 0.
+    # Spreads by the roots of the raters' numbers; the median is that of errors above 0.
     errors = np.array([0.3 / np.sqrt(3), 0.1 / np.sqrt(3), 0.2 * np.sqrt(0.75)])
     usual = np.median(errors)
     assert weights[:, 0] == pytest.approx(

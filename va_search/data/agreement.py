@@ -69,11 +69,16 @@ def _agreement_words(agreements: Mapping[str, Agreement]) -> str:
     lowest = min(concordances, key=concordances.__getitem__)
     highest = max(concordances, key=concordances.__getitem__)
     mean_ccc, mean_r = np.mean([*concordances.values()]), np.mean(correlations)
-    return (
-        f"{words}; between two of them CCC {mean_ccc:.3f} and r {mean_r:.3f} on average over "
-        f"{counted(len(concordances), 'recording')} (CCC {concordances[lowest]:.3f} in {lowest} to "
-        f"{concordances[highest]:.3f} in {highest})"
+    words += (
+        f"; between two of them CCC {mean_ccc:.3f} and r {mean_r:.3f} on average over "
+        f"{counted(len(concordances), 'recording')}"
     )
+    if lowest != highest:
+        words += (
+            f" (CCC {concordances[lowest]:.3f} in recording {lowest} to "
+            f"{concordances[highest]:.3f} in recording {highest})"
+        )
+    return words
 
 
 def _spread_words(spread: Values, raters: NDArray[np.integer]) -> str:

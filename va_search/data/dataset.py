@@ -1,12 +1,12 @@
 """Descriptions of a `table` source: dataset.yaml and recordings.csv, checked whole before any
 recording is read.
 
-dataset.yaml: name, targets (name -> [low, high], or {range: [low, high], column: name}) or
-label_range alone for valence and arousal on one range, frames_per_second, time_column, time_unit,
-features (name -> {modality, columns}) and ignored_columns. Columns may be patterns
-(column_names.select_columns). recordings.csv: recording, subject, split; and if wanted
-fold, rows, frames_per_second, video (recordings of one video) and stimulus (ignored: people who
-watched one clip are not in one video)."""
+dataset.yaml: name, targets (name -> [low, high], or {range: [low, high], column: name}, or with
+`raters`, a column each, and `fuse`) or label_range alone for valence and arousal on one range,
+frames_per_second, time_column, time_unit, features (name -> {modality, columns}) and
+ignored_columns. Columns may be patterns (column_names.select_columns). recordings.csv: recording,
+subject, split; and if wanted fold, rows, frames_per_second, video (recordings of one video) and
+stimulus (ignored: people who watched one clip are not in one video)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -78,15 +78,29 @@ Range = Annotated[tuple[float, float], Field(strict=False)]
 
 class TargetColumn(StrictModel):
     """One target of dataset.yaml: its range, and the column that has its labels, by default the one
-    of its name."""
+    of its name; or `raters`, names or patterns of a column for each of several raters, whom `fuse`
+    makes one annotation of."""
 
     range: Range
     column: str | None = Field(default=None, min_length=1)
+    raters: list[str] = Field(default_factory=list)
+    fuse: Literal["mean", "ewe"] = "mean"
 
     @field_validator("range")
     @classmethod
     def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
         return _checked_range(value)
+
+    @model_validator(mode="after")
+    def _raters_once(self) -> TargetColumn:
+        if "fuse" in self.model_fields_set and not self.raters:
+            raise ValueError("`fuse` goes with several raters: name their columns with `raters`")
+        if self.raters and self.column is not None:
+            raise ValueError(
+                "labels are in one column (column) or in one of each rater (raters): give one of "
+                "them"
+            )
+        return self
 
 
 def _long_form(value: Any) -> Any:
@@ -205,10 +219,57 @@ class Dataset(StrictModel):
 
     @property
     def label_columns(self) -> list[str]:
-        """The column of each target's labels, in the targets' order."""
+        """The columns of labels, in the targets' order; several of a target with raters."""
+        columns: list[str] = []
+        for target_columns in self.columns_by_target.values():
+            columns += target_columns
+        return columns
+
+    @property
+    def columns_by_target(self) -> dict[str, list[str]]:
+        """The columns of each target's labels."""
         if self.targets is None:
-            return list(AFFECT)
-        return [entry.column or name for name, entry in self.targets.items()]
+            return {name: [name] for name in AFFECT}
+        return {
+            name: entry.raters or [entry.column or name] for name, entry in self.targets.items()
+        }
+
+    @property
+    def fused(self) -> dict[str, str]:
+        """How raters are fused, of the targets that have several."""
+        targets = self.targets or {}
+        return {name: entry.fuse for name, entry in targets.items() if entry.raters}
+
+    @property
+    def has_rater_patterns(self) -> bool:
+        """True where some entry of a target's `raters` may stand for several columns."""
+        return any(is_pattern(name) for name in self.label_columns)
+
+    def with_raters_of(self, header: Sequence[str]) -> Dataset:
+        """Return this description with the columns of `header` in the place of patterns of raters;
+        InputError for patterns that mean none."""
+        taken = {*self.columns, *self.label_columns, *self.ignored_columns, self.time_column}
+        targets = dict(self.targets or {})
+        problems: list[str] = []
+        for name, entry in targets.items():
+            raters: list[str] = []
+            for pattern in entry.raters:
+                columns = [pattern]
+                if is_pattern(pattern) and pattern not in header:
+                    columns = [
+                        column
+                        for column in header
+                        if column not in taken and _matches(column, pattern)
+                    ]
+                if not columns:
+                    unknown = unknown_column(pattern, header)
+                    problems.append(f"targets: {name}: raters: {unknown}")
+                raters += [column for column in columns if column not in raters]
+            taken.update(raters)
+            targets[name] = entry.model_copy(update={"raters": raters})
+        if problems:
+            raise InputError(*problems)
+        return self.model_copy(update={"targets": targets})
 
     def with_target(self, name: str) -> Dataset:
         """Return this description with one of valence and arousal as the only target."""

@@ -23,7 +23,7 @@ batch per recording. A target without raters of its own has NaN and 1."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -69,6 +69,35 @@ class Ratings:
     def of_one(cls, annotations: Values) -> Ratings:
         """Return those of (frames, targets) labels which nobody else gave."""
         return cls(np.full(annotations.shape, np.nan), np.isfinite(annotations).astype(int), {})
+
+
+@dataclass(frozen=True)
+class Traces:
+    """The labels of one target in one recording: `matrix` (frames, raters), the raters' names (none
+    where the recording lacks the target), and how they are fused, None for a single annotation."""
+
+    matrix: Floats
+    names: list[str]
+    fuse: str | None
+
+
+def fuse_targets(targets: Mapping[str, Traces], frames: int) -> tuple[Floats, Ratings]:
+    """(frames, targets) annotations of a recording, NaN where it has none, and its ratings."""
+    annotations = np.full((frames, len(targets)), np.nan)
+    spread = annotations.copy()
+    raters = np.zeros(annotations.shape, dtype=np.int64)
+    agreements = {}
+    for column, (target, traces) in enumerate(targets.items()):
+        if not traces.names:
+            continue
+        matrix = traces.matrix
+        annotations[:, column] = matrix[:, 0]
+        raters[:, column] = np.isfinite(matrix[:, 0])
+        if traces.fuse is not None:
+            annotations[:, column], weights = fuse(matrix, traces.fuse)
+            spread[:, column], raters[:, column] = spread_of(matrix, weights)
+            agreements[target] = agreement(matrix, weights, traces.names)
+    return annotations, Ratings(spread, raters, agreements)
 
 
 def fuse(matrix: Floats, how: str) -> tuple[Floats, Floats]:

@@ -23,7 +23,7 @@ from va_search.data.arrays import Floats
 from va_search.data.draft import Description, Part
 from va_search.data.importing import Progress, drafting, quiet, read_all
 from va_search.data.problems import and_more, exact, refuse
-from va_search.data.raters import Ratings, agreement, fuse, spread_of
+from va_search.data.raters import Ratings, Traces, fuse_targets
 from va_search.data.store import Store
 from va_search.data.stream_frames import (
     Frames,
@@ -249,37 +249,28 @@ def _annotations(
     """(frames, targets) labels, NaN where a frame has none, and the spread of those who gave them.
     InputError for labels outside their range."""
     document = source.document
-    annotations = np.full((len(frames), len(document.targets)), np.nan)
-    spread = annotations.copy()
-    raters = np.zeros(annotations.shape, dtype=np.int64)
-    agreements = {}
+    targets: dict[str, Traces] = {}
     problems: list[str] = []
-    for column, (target, stream) in enumerate(document.targets.items()):
+    for target, stream in document.targets.items():
         # Raters are brought to the frames one by one and fused there: their clocks may differ.
-        traces = []
+        traces = [np.zeros((len(frames), 0))]
         for samples in labels[target].values():
             if document.frames_per_second is None:
-                traces.append(at_their_times(samples, frames, named))
+                traces.append(at_their_times(samples, frames, named)[:, None])
                 continue
             labelled = np.flatnonzero(np.isfinite(samples.values[:, 0]))
             whole = samples.only(labelled)
             if len(whole.times):
                 pooled = bring(whole, frames, how=stream.pool, shift=0.0, named=named, columns=1)
-                traces.append(pooled[:, 0])
+                traces.append(pooled)
             else:
-                traces.append(np.full(len(frames), np.nan))
-        if not traces:
-            continue
-        matrix = np.column_stack(traces)
+                traces.append(np.full((len(frames), 1), np.nan))
+        matrix = np.concatenate(traces, axis=1)
         problems += _outside(matrix, Target(target, *stream.range))
-        annotations[:, column] = matrix[:, 0]
-        raters[:, column] = np.isfinite(matrix[:, 0])
-        if stream.has_raters:
-            annotations[:, column], weights = fuse(matrix, stream.fuse)
-            spread[:, column], raters[:, column] = spread_of(matrix, weights)
-            agreements[target] = agreement(matrix, weights, list(labels[target]))
+        how = stream.fuse if stream.has_raters else None
+        targets[target] = Traces(matrix, list(labels[target]), how)
     refuse(problems)
-    return annotations, Ratings(spread, raters, agreements)
+    return fuse_targets(targets, len(frames))
 
 
 def _outside(matrix: Floats, target: Target) -> list[str]:

@@ -34,6 +34,7 @@ from va_search.data.problems import (
     refuse,
     unknown_column,
 )
+from va_search.data.raters import Ratings, Traces, fuse_targets
 from va_search.data.readers import (
     not_finite,
     read_header,
@@ -44,6 +45,7 @@ from va_search.data.readers import (
 from va_search.data.row_checks import refuse_ignored
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.files import digest
 from va_search.targets import AFFECT, Target
 
 
@@ -78,7 +80,8 @@ def import_table(
         feature_sets=feature_sets,
         dtype=dtype,
         time_column=dataset.time_column,
-        source=f"table {source.resolve()}",
+        source=f"table {source.resolve()}{_raters_signature(dataset)}",
+        rated=bool(dataset.fused),
     )
     with drafting(to, description, list(recordings)) as draft:
         draft.remarks = warnings
@@ -87,6 +90,11 @@ def import_table(
             return read_part(recordings[index], dataset, names, people)
 
         return read_all(draft, read, workers=workers, progress=progress)
+
+
+def _raters_signature(dataset: Dataset) -> str:
+    """Text that tells how raters are fused; none where there is one annotation a target."""
+    return f" raters {digest(dataset.fused)}" if dataset.fused else ""
 
 
 def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[str]]:
@@ -100,6 +108,11 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
         problems += error.problems
     listing = read_recordings(source, dataset)
     problems += listing.problems
+    if dataset is not None and dataset.has_rater_patterns and listing.recordings:
+        try:
+            dataset = dataset.with_raters_of(_all_columns(listing.recordings))
+        except InputError as error:
+            refuse([*problems, *(f"{source / 'dataset.yaml'}: {text}" for text in error.problems)])
     if dataset is not None and dataset.has_patterns and listing.recordings:
         # Patterns are of the first file's columns; the other files must have the same ones.
         try:
@@ -121,6 +134,17 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
     refuse(problems)
     assert dataset is not None
     return dataset, listing.recordings, [*listing.warnings, *_doubtful_columns(dataset)]
+
+
+def _all_columns(recordings: Sequence[TableSource]) -> list[str]:
+    """The columns of all files: recordings may have raters of their own."""
+    columns: dict[str, None] = {}
+    for recording in recordings:
+        try:
+            columns |= dict.fromkeys(read_header(recording.files[0]))
+        except InputError:
+            continue  # a damaged file is told by whoever reads it
+    return list(columns)
 
 
 def _without_absent_target(
@@ -206,9 +230,14 @@ def read_part(
         if lacking.any():
             remarks.append("feature values are empty or NaN, kept as missing,")
     annotations: Floats | None = None
+    ratings: Ratings | None = None
     if labels:
-        annotations = _annotations(dataset, labels, numbers[:, width : width + len(labels)])
-        outside = label_problems(file, annotations, dataset.target_list)
+        traces = _traces(dataset, labels, numbers[:, width : width + len(labels)])
+        outside = []
+        for target in dataset.target_list:
+            matrix = traces[target.name].matrix
+            outside += label_problems(file, matrix, [target] * matrix.shape[1])
+        annotations, ratings = fuse_targets(traces, len(numbers))
         if dataset.targets is None and len(outside) == 1:
             outside[0] += (
                 "; if valence and arousal differ in their ranges, declare each in `targets`"
@@ -241,17 +270,19 @@ def read_part(
         gaps=gaps,
         warnings=tuple(doubts),
         kinds=tuple(remarks),
+        ratings=ratings,
     )
 
 
-def _annotations(dataset: Dataset, columns: Sequence[str], labels: Floats) -> Floats:
-    """(frames, targets) labels in the targets' order, NaN for a target whose column the file lacks;
+def _traces(dataset: Dataset, columns: Sequence[str], labels: Floats) -> dict[str, Traces]:
+    """The labels by target, in the targets' order, without the columns that the file lacks;
     `labels` (frames, columns) are those that it has."""
-    annotations = np.full((len(labels), len(dataset.label_columns)), np.nan)
-    for index, column in enumerate(dataset.label_columns):
-        if column in columns:
-            annotations[:, index] = labels[:, columns.index(column)]
-    return annotations
+    traces: dict[str, Traces] = {}
+    for target, target_columns in dataset.columns_by_target.items():
+        present = [name for name in target_columns if name in columns]
+        indexes = [columns.index(name) for name in present]
+        traces[target] = Traces(labels[:, indexes], present, dataset.fused.get(target))
+    return traces
 
 
 def _ignored_problems(
