@@ -93,7 +93,8 @@ class Steps:
     def weighted(self, weights: NDArray[np.float32]) -> Steps:
         """Return these steps with the (frames, targets) weights of labels, NaN where there is none:
         a step has the mean of its labelled frames, as its label is."""
-        return replace(self, weight=_labels(weights, self.count))
+        moved = self.moved(weights, earlier=True)
+        return replace(self, weight=_labels(moved, self.count))
 
     def __len__(self) -> int:
         return len(self.frame)
