@@ -246,6 +246,31 @@ def test_a_gradient_goes_through_a_rows_own_part_only(context: str) -> None:
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
+def test_heads_of_ones_own_get_one_tensor_of_both(context: str) -> None:
+    dims = [FeatureSet("x", "m", 3, "float32", "")]
+    trial = settings(features=("x",), context=context, heads="shared")
+    model = build_model(trial, dims).eval()
+    layers: Any = model.heads.both
+    own = Estimator(model.context, layers, model.summary)
+    x, mask = torch.randn(2, 9, 3), torch.ones(2, 9, dtype=torch.bool)
+    assert torch.allclose(model(x, mask)[0], own(x, mask)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_sums_are_float32_where_the_model_computes_in_bf16(context: str) -> None:
+    dims = [FeatureSet("x", "m", 3, "float32", "")]
+    model = build_model(settings(features=("x",), context=context), dims).eval()
+    x, mask = torch.randn(2, 300, 3), torch.ones(2, 300, dtype=torch.bool)
+    exact, _ = model(x, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = model.context(x, mask, None)
+        prediction, states = model(x, mask)
+    assert states[-1][0].dtype == torch.float32
+    assert torch.allclose(states[-1][0][0], y.float().sum(dim=1), rtol=1e-5)
+    assert torch.allclose(prediction.float(), exact, atol=0.03)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("changes", CUTS[:3], ids=str)
 def test_a_training_goes_on_from_its_checkpoint_bit_for_bit(
     tiny: Store, tmp_path: Path, context: str, changes: dict[str, object]

@@ -162,20 +162,20 @@ class Estimator(nn.Module):
         x: Tensor,
         mask: Tensor,
         states: States | None = None,
-        others: OtherSegments | None = None,
+        other_segments: OtherSegments | None = None,
     ) -> tuple[Tensor, States]:
         """[batch, step, feature] to [batch, step, target], and the states to carry on with.
 
-        `others` are the recordings' other segments; None: each row is a whole recording. The
+        `other_segments` are the recordings' other segments; None: each row is a whole recording. The
         gradient goes through the row's own part of a summary.
         """
         if self.summary is None:
             y, states = self.context(x, mask, states)
             return self.heads(y), states
         y, states = self.context(x, mask, None if states is None else states[:-1])
-        part = own_sum(y.detach(), counted(mask, others))
-        beside = self.summary(y, mask, others)
-        if isinstance(self.heads, Separate | Shared):
+        part = own_sum(y.detach(), counted(mask, other_segments))
+        beside = self.summary(y, mask, other_segments)
+        if isinstance(self.heads, (Separate, Shared)):
             prediction = self.heads(y, beside)
         else:  # a class of a user's own
             prediction = self.heads(torch.cat([y, beside.expand_as(y).to(y.dtype)], dim=-1))

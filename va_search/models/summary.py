@@ -29,36 +29,37 @@ class OtherSegments(NamedTuple):
 Summary = Callable[[Tensor, Tensor, OtherSegments | None], Tensor]
 
 
-def recording_mean(y: Tensor, mask: Tensor, others: OtherSegments | None) -> Tensor:
-    """Return the mean over all steps of the recording; `others` are all its other segments."""
-    counts = counted(mask, others)
+def recording_mean(y: Tensor, mask: Tensor, other_segments: OtherSegments | None) -> Tensor:
+    """Return the mean over all steps of the recording; the other segments are all it has."""
+    counts = counted(mask, other_segments)
     total, steps = own_sum(y, counts), counts.sum(dim=1)
-    if others is not None:
-        total, steps = total + others.sum, steps + others.steps
+    if other_segments is not None:
+        total, steps = total + other_segments.sum, steps + other_segments.steps
     return (total / steps[:, None])[:, None]
 
 
-def running_mean(y: Tensor, mask: Tensor, others: OtherSegments | None) -> Tensor:
-    """Return at each step the mean over the recording's steps up to and with that one; `others` are
-    the segments before."""
+def running_mean(y: Tensor, mask: Tensor, other_segments: OtherSegments | None) -> Tensor:
+    """Return at each step the mean over the recording's steps up to and with that one; the other
+    segments are those before."""
     total = y.float().cumsum(dim=1)
     steps = torch.arange(1, y.shape[1] + 1, device=y.device)[:, None]
-    if others is None:
+    if other_segments is None:
         return total / steps
-    return (total + others.sum[:, None]) / (steps + others.steps[:, None, None])
+    return (total + other_segments.sum[:, None]) / (steps + other_segments.steps[:, None, None])
 
 
-def counted(mask: Tensor, others: OtherSegments | None) -> Tensor:
+def counted(mask: Tensor, other_segments: OtherSegments | None) -> Tensor:
     """Return [row, step], True at the steps that count for their row."""
-    if others is None:
+    if other_segments is None:
         return mask
-    return mask & (torch.arange(mask.shape[1], device=mask.device) < others.counted[:, None])
+    return mask & (
+        torch.arange(mask.shape[1], device=mask.device) < other_segments.counted[:, None]
+    )
 
 
 def own_sum(y: Tensor, counts: Tensor) -> Tensor:
     """Return [row, size], the sum of y over the steps of each row that count."""
-    # a product, since its backward copies y no further time
-    return torch.bmm(counts.float()[:, None], y.float())[:, 0]
+    return (y.float() * counts[..., None]).sum(dim=1)
 
 
 SUMMARIES: dict[str, Summary] = {"recording": recording_mean, "running": running_mean}

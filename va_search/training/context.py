@@ -42,54 +42,44 @@ class SegmentSums:
         segments: Ranges,
         device: torch.device,
     ) -> None:
-        start, length = segments[:, 0], segments[:, 1] - segments[:, 0]
+        self._device = device
+        running = settings.context == "running"
+        recording = steps.recording[segments[:, 0]]
         # a step counts for the last segment that begins at or before it
-        self._counted = np.minimum(length, settings.stride or settings.segment_length)
-        recording = steps.recording[start]
-        self._running = settings.context == "running"
-        # [segment] the segments [from, to) of its recording, and the steps that lie before it in all
+        stride = settings.stride or settings.segment_length
+        self._counted = np.minimum(segments[:, 1] - segments[:, 0], stride)
+        # the segments [from, until) of which a segment's summary is, its own among them, and the
+        # steps that count for the others of these
         self._from = np.searchsorted(recording, recording, side="left")
-        self._to = np.searchsorted(recording, recording, side="right")
-        self._before = np.cumsum(self._counted) - self._counted
-        several = bool((self._to - self._from > 1).any())
+        self._until = np.searchsorted(recording, recording, side="right")
+        several = bool((self._until - self._from > 1).any())
+        if running:
+            self._until = np.arange(1, len(segments) + 1)
+        until_now = np.concatenate([[0], np.cumsum(self._counted)])
+        self._steps = until_now[self._until] - until_now[self._from] - self._counted
+
         self.needed = settings.context != "none" and several
         # segments of a stretch follow one another: a recording with a gap has several stretches
         gaps = bool((np.diff(steps.recording[steps.stretches[:, 0]]) == 0).any())
-        travel = self._running and settings.carries_state and not gaps
+        travel = running and settings.carries_state and not gaps
         self.two_passes = self.needed and not travel
-        self._device = device
         self._sums = torch.empty(0)
         if self.needed:
             fusion: Any = model.context
             self._sums = torch.zeros(len(segments), fusion.size, device=device)
 
-    def others(self, batch: Batch) -> OtherSegments | None:
+    def other_segments(self, batch: Batch) -> OtherSegments | None:
         """The other segments of the recordings of a batch's rows, or those before; None where each
         row is a whole recording."""
         if not self.needed:
             return None
         rows = batch.segments
-        until = rows + 1 if self._running else self._to[rows]
-        indexes: list[Indexes] = []
-        for row, start, stop in zip(rows, self._from[rows], until, strict=True):
-            segment = np.arange(start, stop)
-            indexes.append(segment[segment != row])
-        row = np.repeat(np.arange(len(rows)), [len(part) for part in indexes])
-        other = self._sums[self._tensor(np.concatenate(indexes))]
-        total = self._sums.new_zeros(len(rows), self._sums.shape[1])
-        total.index_add_(0, self._tensor(row), other)
-        return OtherSegments(
-            total, self._tensor(self._steps(rows)), self._tensor(self._counted[rows])
-        )
-
-    def _steps(self, rows: Indexes) -> Indexes:
-        """(rows,) steps of the other segments, each once."""
-        before = self._before[rows] - self._before[self._from[rows]]
-        if self._running:
-            return before
-        last = self._to[rows] - 1
-        steps = self._before[last] + self._counted[last] - self._before[self._from[rows]]
-        return steps - self._counted[rows]
+        sums: list[Tensor] = []
+        for segment, start, stop in zip(rows, self._from[rows], self._until[rows], strict=True):
+            earlier = self._sums[start:segment].sum(dim=0)
+            sums.append(earlier + self._sums[segment + 1 : stop].sum(dim=0))
+        steps, counted = self._tensor(self._steps[rows]), self._tensor(self._counted[rows])
+        return OtherSegments(torch.stack(sums), steps, counted)
 
     def renew(self, batch: Batch, states: States) -> None:
         """Take the sums of a batch's segments from the states behind it."""

@@ -209,7 +209,7 @@ class Lookup:
         self._place = torch.from_numpy(table.place).to(device)
         self._value = torch.from_numpy(table.value).to(device)
         # all views of a column look up the same
-        columns = torch.arange(sum(dims)).split(list(dims))
+        columns = torch.split(torch.arange(sum(dims)), list(dims))
         self._source = torch.cat([own.repeat(views) for own in columns]).to(device)
 
     def at(self, column: Tensor, frame: Tensor) -> Tensor:
@@ -343,7 +343,7 @@ class Gather:
     def _with_shares(self, x: Tensor, shares: Tensor) -> Tensor:
         """[row, step, feature] with the share of each feature set behind its values."""
         parts: list[Tensor] = []
-        columns = iter(shares.split(1, dim=-1))
+        columns = iter(torch.split(shares, 1, dim=-1))
         for values, has_missing in zip(self._blocks(x), self._missing, strict=True):
             parts.append(values)
             if has_missing:

@@ -299,7 +299,7 @@ class _OnTheSame(nn.Module):
         self._stack, self._models = stack, models
 
     def forward(
-        self, x: Tensor, mask: Tensor, states: States | None, others: None
+        self, x: Tensor, mask: Tensor, states: States | None, other_segments: None
     ) -> tuple[Tensor, States]:
         shared = None if bool(mask.all()) else mask.expand(self._models, *mask.shape)
         return self._stack(x.expand(self._models, *x.shape), shared, EVALUATION), ()

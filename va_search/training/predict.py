@@ -165,7 +165,7 @@ def forward(
 ) -> tuple[Tensor, States]:
     """Put a batch through the model with the sums of its recordings' other segments, and renew
     those of its own."""
-    prediction, states = model(inputs.x, inputs.mask, states, sums.others(batch))
+    prediction, states = model(inputs.x, inputs.mask, states, sums.other_segments(batch))
     sums.renew(batch, states)
     return prediction, states
 
