@@ -104,7 +104,8 @@ class ExistingStore:
         notes = self._manifest.get("notes", {})
         problems = []
         for job in jobs:
-            for file, key in ((job.video, "video_bytes"), (job.sound, "sound_bytes")):
+            other = job.sound or job.beside
+            for file, key in ((job.video, "video_bytes"), (other, "sound_bytes")):
                 expected = notes.get(job.name, {}).get(key)
                 if file is None or expected in (None, file.stat().st_size):
                     continue

@@ -23,7 +23,7 @@ from va_search.errors import InputError
 from va_search.extract.annotations import Annotations
 from va_search.extract.recipe import FeatureRecipe
 from va_search.extract.sources import Job
-from va_search.extract.timeline import BEYOND, Timeline
+from va_search.extract.timeline import BEYOND, FEW, Timeline, other_rate
 
 
 @dataclass
@@ -34,7 +34,7 @@ class AnnotatedFrames:
     where frame i is picture i.
 
     Their features so far, and which of them are `valid`: they have a face, where faces are looked
-    at."""
+    at. `warnings` are remarks on the labels."""
 
     seconds: Floats
     written: Floats
@@ -44,6 +44,7 @@ class AnnotatedFrames:
     pictures: Floats
     by_clock: bool
     valid: NDArray[np.bool_]
+    warnings: tuple[str, ...] = ()
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -119,16 +120,27 @@ def _made_frames(annotations: Annotations, job: Job, timeline: Timeline) -> Anno
     bounds = np.array([0.0, end])
     span = Samples(bounds, bounds, np.zeros((2, 0)), np.zeros(2, dtype=np.int64))
     labels: Floats | None = None
+    warnings: list[str] = []
     if annotations.streams is None:
         frames = frames_at_rate([span], rate, False, StreamClock(None, "seconds"))
     else:
         raters = _labels(annotations.streams, job.name)
         frames, labels = _frames_of_streams(annotations.streams, job.name, raters, [span])
         _check_within(frames, job, timeline)
+        if annotations.streams.frame_clock.column is None and job.labels is not None:
+            warnings = _check_rate(len(frames), rate, job.labels, timeline)
     seconds = timeline.begin + frames.times
     valid = np.ones(len(frames), dtype=bool)
     return AnnotatedFrames(
-        seconds, frames.written, frames.gaps, frames.step, labels, timeline.frames, True, valid
+        seconds,
+        frames.written,
+        frames.gaps,
+        frames.step,
+        labels,
+        timeline.frames,
+        True,
+        valid,
+        tuple(warnings),
     )
 
 
@@ -167,14 +179,30 @@ def _frames_of_streams(
 def _check_within(frames: Frames, job: Job, timeline: Timeline) -> None:
     """InputError where frames lie more than a second outside of the file."""
     first, last = float(frames.times.min()), float(frames.times.max())
-    if first >= -BEYOND and last + frames.step <= timeline.seconds + BEYOND + frames.step:
+    if first >= -BEYOND and last <= timeline.seconds + BEYOND:
         return
     labels = job.labels or job.video
     raise InputError(
-        f"{labels}: its times run from {first:.5g} to {last:.5g} s, {job.video} from 0 to "
-        f"{timeline.seconds:.5g} s; they may lie {BEYOND:g} s outside. Second 0 is the file's "
+        f"{labels}: its times run from {first:.4g} to {last:.4g} s, {job.video} from 0 to "
+        f"{timeline.seconds:.4g} s; they may lie {BEYOND:g} s outside. Second 0 is the file's "
         "beginning: are its clock's unit and start right, and is it of this recording?"
     )
+
+
+def _check_rate(rows: int, rate: float, labels: Path, timeline: Timeline) -> list[str]:
+    """A remark where rows at a named rate end early and another usual rate would fit; InputError
+    where they end late and one would."""
+    surplus = rows - timeline.seconds * rate
+    fitting = other_rate(rows, timeline.seconds, rate)
+    if abs(surplus) <= FEW or fitting is None:
+        return []
+    text = (
+        f"{labels}: {rows} rows at {rate:g} a second are {rows / rate:.2f} s of the "
+        f"{timeline.seconds:.2f} s of the recording; {fitting:.5g} rows a second would fit it"
+    )
+    if surplus > 0:
+        raise InputError(f"{text}: is the rate right?")
+    return [text]
 
 
 def picture_reach(timeline: Timeline) -> float:

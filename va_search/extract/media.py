@@ -101,9 +101,10 @@ def find_media(videos: Path, sound: Path | None) -> MediaFiles:
     _check_folder(sound, "files of sound")
     files = [path for path in sorted(sound.rglob("*")) if path.is_file()]
     # Sound may be kept in a video's container too.
-    separate = _by_stem(files, (*SOUNDS, *VIDEOS), "files of sound")
+    endings = (*SOUNDS, *VIDEOS)
     if sound.resolve() == videos.resolve():
-        separate = media.sounds
+        endings = SOUNDS
+    separate = _by_stem(files, endings, "files of sound")
     if not separate:
         names = ", ".join(sorted(path.name for path in sound.iterdir())[:8]) or "nothing"
         raise InputError(f"{sound}: found {names}, expected files of sound ({', '.join(SOUNDS)})")

@@ -132,7 +132,8 @@ def extract(
     with only_one(to.with_name(f".{to.name}.lock"), f"{to}: an extraction into it"):
         # Time stamps first: they tell the rates and gaps, and which videos are broken.
         timelines, unread = _read_timelines(jobs)
-        jobs = _take_sounds(jobs, timelines, warnings)
+        if any(feature_set.kind == "audio" for feature_set in lacking.feature_sets):
+            jobs = _take_sounds(jobs, timelines, warnings)
         readable = [job for job in jobs if job.video in timelines and job.sound_file in timelines]
         if not readable:
             refuse(_listed(_broken(jobs, unread, [])))

@@ -131,6 +131,7 @@ class Worker:
             frames.written,
             frames.valid,
             frames.gaps,
+            warnings=frames.warnings,
             notes=notes(timeline, heard, frames, job, number),
             kinds=tuple(dict.fromkeys(kinds)),
         )

@@ -111,14 +111,14 @@ def find_jobs(
                 problems.append(f"recording {name!r}: no folder of crops {sources.crops / name}")
                 continue
         sound, beside = None, None
-        if hears and media.separate is not None:
+        if media.separate is not None:
             stems = [stem for stem in recording.stems if stem in media.separate]
             if stems:
                 sound = media.separate[stems[0]]
-            elif not _may_lack(recipe, "audio"):
+            elif hears and not _may_lack(recipe, "audio"):
                 problems.append(f"recording {name!r}: {media.no_sound(recording.stems)}")
                 continue
-        elif hears:
+        else:
             beside = media.sound_beside(video)
         jobs.append(
             Job(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ USUAL_RATES = (
     40.0, 48.0, 50.0, 60000 / 1001, 60.0, 80.0, 90.0, 100.0, 120.0, 200.0, 240.0, 250.0, 500.0, 1000.0,
 )  # fmt: skip
 """Rates, in rows a second, that cameras and annotations have."""
+OPEN_WAVE = 0xFFFFFF00
+"""A WAV file that declares so many bytes or more does not know its length."""
 SHORT = 0.02
 """Share of its declared length that a file may lack."""
 BROKEN = 0.01
@@ -50,19 +52,19 @@ BACK = 0.5
 started again."""
 
 SOUNDS = (
-    ".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au", ".amr",
+    ".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".wma", ".aif", ".aiff", ".au", ".amr",
 )  # fmt: skip
 """Endings of files of sound."""
 ALONE = {
     "protocol_whitelist": "file",
     "format_whitelist": (
         "mov,mp4,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,"
-        "wav,w64,mp3,flac,ogg,aac,aiff,caf,au,amr"
+        "wav,w64,mp3,flac,ogg,aiff,caf,au,amr"
     ),
 }
 """What FFmpeg may open: a video's or sound's own file. Play lists and the like, whatever their
 name, would read other files."""
-ESTIMATED = ("mp3", "aac")
+ESTIMATED = ("mp3",)
 """Formats whose declared length may be an estimate, from which nothing follows."""
 
 
@@ -173,7 +175,10 @@ class Timeline:
         if fitting is None:
             fit = f"{count / self.seconds:.4g} rows a second would fit it, which is no usual rate"
         else:
-            fit = f"{fitting:.5g} rows a second would fit it"
+            fit = (
+                f"{fitting:.5g} rows a second would fit it (if that is their rate: "
+                f"--frames-per-second {fitting:.6g})"
+            )
         advice = f"bring the annotation to one row for each of the {frames} frames"
         if fitting is not None and self.gaps(frames) and abs(fitting / self.rate - 1) <= OTHER_RATE:
             advice = (
@@ -247,9 +252,13 @@ def read_timeline(video: Path) -> Timeline:
         declared = (container.duration or 0) / av.time_base
         if container.format.name in ESTIMATED:
             declared = 0.0
-        _check_length(video, declared, packets.seconds)
+        # Matroska declares the end, which is later where the clock begins late.
+        _check_length(video, declared, max(packets.seconds, packets.end))
         if chosen is None:
-            return Timeline(np.zeros(0), math.nan, tracks)
+            _refuse_cut_wave(video)
+            begins = [stream.start_time for stream in container.streams.audio]
+            bases = [stream.time_base for stream in container.streams.audio]
+            return Timeline(np.zeros(0), math.nan, _without_priming(tracks, begins, bases))
         picture, other_videos = chosen
         stream = picture.index
         nominal = float(picture.guessed_rate or math.nan)
@@ -270,6 +279,36 @@ def _check_length(video: Path, declared: float, seconds: float) -> None:
         raise InputError(
             f"{video}: {seconds:.1f} s in it, its header declares {declared:.1f} s; cut short: "
             "copy it again"
+        )
+
+
+def _without_priming(
+    tracks: Sequence[AudioTrack], begins: Sequence[Any], bases: Sequence[Any]
+) -> tuple[AudioTrack, ...]:
+    """The tracks from their first sound on: encoders of MP3, Vorbis and Opus put some silence in
+    front, which the file declares and a player skips."""
+    heard = []
+    for track in tracks:
+        index = track.number - 1
+        begin = track.begin
+        if begins[index] is not None:
+            begin = max(begin, float(begins[index] * bases[index]))
+        heard.append(replace(track, begin=begin))
+    return tuple(heard)
+
+
+def _refuse_cut_wave(file: Path) -> None:
+    """InputError for a WAV file that is shorter than its header says: FFmpeg reads what is left."""
+    with open(file, "rb") as handle:
+        header = handle.read(12)
+    if header[:4] != b"RIFF" or header[8:] != b"WAVE":
+        return
+    declared = 8 + int.from_bytes(header[4:8], "little")
+    size = file.stat().st_size
+    # Programs that write to a pipe leave the largest number there.
+    if size + 1 < declared < OPEN_WAVE:
+        raise InputError(
+            f"{file}: {size:,} bytes, its header declares {declared:,}; cut short: copy it again"
         )
 
 
@@ -296,6 +335,11 @@ class Packets:
         """Length from the begin of the first stream to the end of the last one."""
         begins, ends = zip(*self.spans.values(), strict=True)
         return float(max(ends) - min(begins))
+
+    @property
+    def end(self) -> float:
+        """The end of the last stream."""
+        return max(end for _, end in self.spans.values())
 
     def add(self, packet: Any) -> None:
         """Count one packet; InputError where the clock of a video starts again."""
