@@ -216,8 +216,8 @@ def test_frames_beyond_the_sound_of_another_file_are_missing(tmp_path: Path) -> 
     write_video(tmp_path / "videos" / "v0.mp4", FILM)
     write_sound(tmp_path / "videos" / "v0.wav", tone(2.0))
     mel = run(tmp_path, Sources(tmp_path / "videos")).store.features("mel")
-    assert np.isfinite(mel[:60]).all()
-    assert np.isnan(mel[62:]).all()
+    assert np.isfinite(mel[:67]).all(), "a quarter of a second is held"
+    assert np.isnan(mel[69:]).all()
 
 
 def test_sound_of_another_file_that_was_replaced_since_is_told(tmp_path: Path) -> None:

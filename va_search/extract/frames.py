@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.arrays import Flags, Floats
-from va_search.data.resampling import ROUNDING, Pooler, reach_of
+from va_search.data.resampling import ROUNDING, Pooler, longest_step
 from va_search.data.stream_clock import StreamClock
 from va_search.data.stream_frames import Frames, find_stream_gaps, frames_at_rate
 from va_search.data.stream_samples import Samples
@@ -206,9 +206,9 @@ def _check_rate(rows: int, rate: float, labels: Path, timeline: Timeline) -> lis
 
 
 def picture_reach(timeline: Timeline) -> float:
-    """Seconds from a picture within which frames have its value: half of the longest step that is
-    no gap."""
-    return reach_of(timeline.step)
+    """Seconds from a picture within which frames have its value: the longest step that is no
+    gap, so that the last picture lasts until the file's end."""
+    return longest_step(timeline.step)
 
 
 def lacking(file: Path, name: str, kind: str) -> str:

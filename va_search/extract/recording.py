@@ -33,6 +33,9 @@ from va_search.extract.tracks import find_track
 
 FACES = "faces:"
 """Key of the face finder among a worker's extractors; no name of a feature set has a colon."""
+HELD = 0.25
+"""Seconds before and after its sound for which a frame has the nearest features: tracks of one file
+are seldom equally long."""
 SILENT = 1e-4
 """A channel without a louder sample (-80 dB) is silent."""
 Result = TypeVar("Result")
@@ -187,8 +190,7 @@ class Worker:
         # Of the video's own sound the audit tells where it ends early, and its last features stay.
         if not frames.by_clock and job.sound is None:
             return np.asarray(pooled, dtype=np.float32)
-        slack = extractor.step / extractor.rate
-        covered = frames.within(sound.begin, sound.end, feature_set, slack)
+        covered = frames.within(sound.begin, sound.end, feature_set, HELD)
         if not covered.any():
             begin = sound.begin - float(frames.seconds[0])
             raise InputError(
