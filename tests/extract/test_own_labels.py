@@ -3,6 +3,7 @@ on the right frames."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +14,14 @@ pytest.importorskip("av", reason="needs va-search[extract]")
 pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
 
 from colour_world import use_mean_colour
-from extract_world import clicks, tone, write_labels, write_recipe, write_video
+from extract_world import clicks, tone, write_crops, write_labels, write_recipe, write_video
 from test_new_media import AT, expected, loud, warnings
 
 from va_search.data.audit import check
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.extract.annotations import read_annotations
+from va_search.extract.media import find_media
 from va_search.extract.pipeline import Extracted, extract
 from va_search.extract.recipe import load_recipe
 from va_search.extract.sources import Sources
@@ -354,3 +357,45 @@ def test_labels_changed_since_are_told_before_a_set_is_added(tmp_path: Path) -> 
     file.write_text(file.read_text().replace("0.07,", "0.071,"))
     assert "v0.txt: frame 71: another label than in the store" in refused(tmp_path, more)
     assert Store.open(tmp_path / "store").recordings[0].frames == 75
+
+
+def test_crops_lie_at_their_pictures_times_and_frames_without_a_face_are_not_valid(
+    tmp_path: Path,
+) -> None:
+    write_world(tmp_path, "time_s,valence,arousal", ramp(29, 0.1))
+    numbers = [
+        number for number in range(1, 91) if not 30 < number <= 45
+    ]  # no face from 1 to 1.5 s
+    for name in ("v0", "v1"):
+        write_crops(tmp_path / "crops" / name, numbers)
+    face = "feature_sets:\n- {name: face, extractor: colour}\n"
+    store = run(tmp_path, face, crops=tmp_path / "crops").store
+    values = store.features("face")[:29, 0]
+    # Label i stands at i / 10 s, on picture 3 i: crop 3 i + 1, of that brightness.
+    own = np.array([frame for frame in range(29) if not 10 < frame < 15])
+    np.testing.assert_allclose(values[own], 3 * own + 51, atol=1.5)
+    np.testing.assert_array_equal(np.flatnonzero(~store.valid[:29]), [11, 12, 13, 14])
+    assert np.isfinite(values).all()
+
+
+def test_annotations_with_clocks_go_to_other_processes(tmp_path: Path) -> None:
+    write_streams(tmp_path, STREAMS)
+    media = find_media(tmp_path / "videos", None)
+    annotations = read_annotations(tmp_path / "labels", media, [])
+    copied = pickle.loads(pickle.dumps(annotations))
+    assert copied.recordings == annotations.recordings
+    (labels,) = [copied.streams.read_labels("stress", "v0")]
+    assert list(labels) == ["x", "y"] and len(labels["x"].times) == 30
+
+
+def test_a_changed_file_of_any_rater_is_read_again(tmp_path: Path) -> None:
+    write_streams(tmp_path, STREAMS)
+    video = tmp_path / "videos" / "v2.mp4"
+    whole = video.read_bytes()
+    video.write_bytes(b"broken")
+    refused(tmp_path)
+    second = tmp_path / "labels" / "y" / "v0.csv"
+    second.write_text(second.read_text().replace(",3\n", ",9\n"))
+    video.write_bytes(whole)
+    store = run(tmp_path).store
+    assert store.annotations[0, 0] == pytest.approx(5.0), "the mean of 1 and 9"

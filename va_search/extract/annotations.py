@@ -45,6 +45,8 @@ DATASET_WORDS = {
     "streams.yaml": "dataset.yaml",
 }
 """Words of streams.yaml, and those by which dataset.yaml has the same."""
+FASTEST = 1000.0
+"""The highest rate of frames that can be named."""
 NO_FEATURES = "extract makes the feature sets; leave `features` out"
 
 
@@ -77,8 +79,9 @@ class AnnotationDataset(Dataset):
 
 @dataclass(frozen=True)
 class AnnotatedRecording:
-    """One recording. `labels` is its file of labels, or the sample, None without one; `rows` the
-    number of its frames where the sample tells it. Its media are looked for under `stems`."""
+    """One recording. `labels` is its file of labels, or the sample, None without one; `more_labels`
+    are the files of its other targets and raters; `rows` the number of its frames where the sample
+    tells it. Its media are looked for under `stems`."""
 
     name: str
     subject: str
@@ -88,6 +91,7 @@ class AnnotatedRecording:
     fold: int | None = None
     labels: Path | None = None
     rows: int | None = None
+    more_labels: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,8 @@ def read_annotations(
 ) -> Annotations:
     """The annotations in a folder, or none for None; InputError with everything wrong in names,
     headers and clocks. `rate` is the one that the command names; `warnings` is added to."""
+    if rate is not None and not 0 < rate <= FASTEST:
+        raise InputError(f"--frames-per-second {rate:g}, expected above 0 and at most {FASTEST:g}")
     if folder is None:
         return _without_labels(media, warnings, sample=sample, subjects=subjects, rate=rate)
     listed = folder / "recordings.csv"
@@ -268,6 +274,7 @@ def _listed(
 
 
 def _annotated(row: StreamedRecording, labels: Sequence[Path]) -> AnnotatedRecording:
+    files = list(dict.fromkeys(labels))
     return AnnotatedRecording(
         row.name,
         row.subject,
@@ -275,7 +282,8 @@ def _annotated(row: StreamedRecording, labels: Sequence[Path]) -> AnnotatedRecor
         row.video,
         tuple(dict.fromkeys([row.name, row.video])),
         row.fold,
-        labels[0] if labels else None,
+        files[0] if files else None,
+        more_labels=tuple(files[1:]),
     )
 
 

@@ -45,15 +45,21 @@ class MediaFiles:
                     return files[stem]
         return None
 
-    def sound_beside(self, video: Path) -> Path | None:
-        """The file of sound with a video's name in the same folder of videos."""
-        beside = self.sounds.get(video.stem)
-        return None if beside == video else beside
+    def sound_beside(self, stems: Sequence[str], video: Path) -> Path | None:
+        """The file of sound that lies in the folder of videos under a name of the recording whose
+        video this is; None without one."""
+        for stem in stems:
+            if stem in self.sounds and self.sounds[stem] != video:
+                return self.sounds[stem]
+        return None
 
     def no_file(self, stems: Sequence[str]) -> str:
         """Words for a recording without a file, and a file that may be meant."""
         either = " or ".join(dict.fromkeys(stems))
-        return f"no video {either} with {', '.join(VIDEOS)} in {self.folder}{self._similar_file(stems)}"
+        return (
+            f"no video {either} with {', '.join(VIDEOS)}, nor sound with {', '.join(SOUNDS)}, in "
+            f"{self.folder}{self._similar_file(stems)}"
+        )
 
     def _similar_file(self, stems: Sequence[str]) -> str:
         """Words on a file that may be a recording's: its name with another ending, or a name like
@@ -101,7 +107,7 @@ def find_media(videos: Path, sound: Path | None) -> MediaFiles:
     _check_folder(sound, "files of sound")
     files = [path for path in sorted(sound.rglob("*")) if path.is_file()]
     # Sound may be kept in a video's container too.
-    endings = (*SOUNDS, *VIDEOS)
+    endings: Sequence[str] = (*SOUNDS, *VIDEOS)
     if sound.resolve() == videos.resolve():
         endings = SOUNDS
     separate = _by_stem(files, endings, "files of sound")

@@ -39,7 +39,8 @@ class Sources:
 
 @dataclass(frozen=True)
 class Job:
-    """One recording to extract. `labels` is None where it has none; `rows` is the number of its
+    """One recording to extract. `labels` is None where it has none, `more_labels` are those of its
+    other targets and raters; `rows` is the number of its
     frames where the sample tells it, else None. `video` may be a file of sound alone; `sound` is
     the file that its sound is taken from, where it is another, `beside` one that may be.
     `finds_crops`: its folder of crops is made from the video. `source_video` and `fold` are for the
@@ -57,6 +58,7 @@ class Job:
     fold: int | None = None
     sound: Path | None = None
     beside: Path | None = None
+    more_labels: tuple[Path, ...] = ()
 
     @property
     def sound_file(self) -> Path:
@@ -65,7 +67,8 @@ class Job:
 
     def source(self, frames_per_second: float) -> Source:
         """The recording as the draft of a store knows it, with every file that counts."""
-        files = [self.video] if self.labels is None else [self.labels, self.video]
+        files = [] if self.labels is None else [self.labels]
+        files += [*self.more_labels, self.video]
         if self.crops is not None and not self.finds_crops:
             files.append(self.crops)
         if self.sound is not None:
@@ -119,7 +122,7 @@ def find_jobs(
                 problems.append(f"recording {name!r}: {media.no_sound(recording.stems)}")
                 continue
         else:
-            beside = media.sound_beside(video)
+            beside = media.sound_beside(recording.stems, video)
         jobs.append(
             Job(
                 name,
@@ -134,6 +137,7 @@ def find_jobs(
                 recording.fold,
                 None if sound == video else sound,
                 beside,
+                recording.more_labels,
             )
         )
     refuse([*problems, *_without_pictures(recipe, jobs)])
