@@ -22,6 +22,7 @@ from extract_world import (
     write_video,
 )
 
+from va_search.data.audit import check
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.extract.pipeline import Extracted, extract
@@ -215,7 +216,11 @@ def test_a_named_folder_must_have_the_sound_of_every_recording_unless_it_is_opti
 def test_frames_beyond_the_sound_of_another_file_are_missing(tmp_path: Path) -> None:
     write_video(tmp_path / "videos" / "v0.mp4", FILM)
     write_sound(tmp_path / "videos" / "v0.wav", tone(2.0))
-    mel = run(tmp_path, Sources(tmp_path / "videos")).store.features("mel")
+    store = run(tmp_path, Sources(tmp_path / "videos")).store
+    mel = store.features("mel")
+    assert "'mel' is missing in 22 of 90 frames: v0.wav has 2.00 s of sound" in warnings(store)
+    texts = [finding.text for finding in check(store).findings]
+    assert any("features of sound are missing after it" in text for text in texts)
     assert np.isfinite(mel[:67]).all(), "a quarter of a second is held"
     assert np.isnan(mel[69:]).all()
 

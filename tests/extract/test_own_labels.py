@@ -274,6 +274,10 @@ def test_jumps_of_the_labels_clock_are_gaps_and_holes_of_the_video_are_missing(
     (gap,) = recording.gaps
     assert (seconds[gap - 1], seconds[gap]) == (pytest.approx(0.4), pytest.approx(0.6))
     missing = np.isnan(store.features("scene")[: recording.frames, 0])
+    told = (
+        f"'scene' is missing in {missing.sum()} of 57 frames, at whose times v0.mkv has no picture"
+    )
+    assert told in warnings(store)
     np.testing.assert_array_equal(missing, (seconds > 1.02) & (seconds < 1.94))
 
 

@@ -34,7 +34,7 @@ class AnnotatedFrames:
     where frame i is picture i.
 
     Their features so far, and which of them are `valid`: they have a face, where faces are looked
-    at. `warnings` are remarks on the labels."""
+    at. `warnings` are remarks on labels, and on features that are missing."""
 
     seconds: Floats
     written: Floats
@@ -44,7 +44,7 @@ class AnnotatedFrames:
     pictures: Floats
     by_clock: bool
     valid: NDArray[np.bool_]
-    warnings: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ def _made_frames(annotations: Annotations, job: Job, timeline: Timeline) -> Anno
         timeline.frames,
         True,
         valid,
-        tuple(warnings),
+        warnings,
     )
 
 

@@ -134,7 +134,7 @@ class Worker:
             frames.written,
             frames.valid,
             frames.gaps,
-            warnings=frames.warnings,
+            warnings=tuple(frames.warnings),
             notes=notes(timeline, heard, frames, job, number),
             kinds=tuple(dict.fromkeys(kinds)),
         )
@@ -198,7 +198,13 @@ class Worker:
                 f"{len(frames)} frames: its sound lasts {sound.end - sound.begin:.3f} s and begins "
                 f"{begin:+.3f} s from the first frame"
             )
-        pooled[~covered] = np.nan
+        if not covered.all():
+            pooled[~covered] = np.nan
+            frames.warnings.append(
+                f"recording {job.name!r}: feature set {feature_set.name!r} is missing in "
+                f"{int((~covered).sum())} of {len(frames)} frames: {job.sound_file.name} has "
+                f"{sound.end - sound.begin:.2f} s of sound"
+            )
         return np.asarray(pooled, dtype=np.float32)
 
     def _leave_missing(
@@ -249,7 +255,15 @@ class Worker:
             annotated = ((index, image) for index, image in pictures if index < count)
             present = self._images(feature_sets, annotated, frames, timeline, job.video)
             for feature_set in feature_sets:
-                frames.features[feature_set.name][~present[feature_set.name]] = np.nan
+                lacking_pictures = ~present[feature_set.name]
+                if not lacking_pictures.any():
+                    continue
+                frames.features[feature_set.name][lacking_pictures] = np.nan
+                frames.warnings.append(
+                    f"recording {job.name!r}: feature set {feature_set.name!r} is missing in "
+                    f"{int(lacking_pictures.sum())} of {len(frames)} frames, at whose times "
+                    f"{job.video.name} has no picture"
+                )
 
     def _crops(
         self, job: Job, timeline: Timeline, frames: AnnotatedFrames, kinds: list[str]
@@ -399,6 +413,8 @@ def notes(
         "variable_rate": timeline.variable,
         "video_bytes": job.video.stat().st_size,
     }
+    if frames.by_clock or job.sound is not None:
+        facts["missing_without_sound"] = True
     if job.sound is not None:
         facts["sound_bytes"] = job.sound.stat().st_size
     return facts
