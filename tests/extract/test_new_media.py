@@ -290,9 +290,12 @@ def test_videos_without_labels_are_test_recordings_at_their_own_frames(tmp_path:
 def test_a_broken_new_video_can_be_left_out(tmp_path: Path) -> None:
     write_video(tmp_path / "videos" / "v0.mp4", FILM, tone(3.0))
     (tmp_path / "videos" / "v1.mp4").write_bytes(b"broken")
+    (tmp_path / "videos" / "v0.aac").write_bytes(b"raw sound")
     sources = Sources(tmp_path / "videos")
     assert "v1.mp4: 6 bytes that are no whole video" in refused(tmp_path, sources)
-    assert run(tmp_path, sources, leave_out_broken=True).left_out == ("v1",)
+    made = run(tmp_path, sources, leave_out_broken=True)
+    assert made.left_out == ("v1",)
+    assert "v0.aac: no videos or sound by their endings, and not used" in warnings(made.store)
 
 
 def test_a_sample_without_annotations_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from va_search.data.affwild2_sources import people_of, video_of
 from va_search.data.arrays import Floats
 from va_search.data.column_names import roles_of
 from va_search.data.dataset import Dataset, FeatureColumns
-from va_search.data.problems import not_used, refuse, unknown_column
+from va_search.data.problems import not_used, refuse, shortened, unknown_column
 from va_search.data.readers import TABLE_SUFFIXES, empty_lines, read_header, read_numbers, suffix_of
 from va_search.data.stream_clock import SIGNAL_RATES, ClockSample
 from va_search.data.stream_source import StreamSource, find_files, look_at_clocks
@@ -45,6 +45,7 @@ DATASET_WORDS = {
     "streams.yaml": "dataset.yaml",
 }
 """Words of streams.yaml, and those by which dataset.yaml has the same."""
+NAMES_SHOWN = 5
 FASTEST = 1000.0
 """The highest rate of frames that can be named."""
 NO_FEATURES = "extract makes the feature sets; leave `features` out"
@@ -216,6 +217,11 @@ def _without_labels(
         subject = people.get(name, name)
         recordings.append(AnnotatedRecording(name, subject, "test", name, (name,)))
     frames = "the videos' own" if rate is None else f"{rate:g} per second"
+    if media.strangers:
+        warnings.append(
+            f"{media.folder}: {shortened(media.strangers, NAMES_SHOWN)}: no videos or sound by their "
+            "endings, and not used"
+        )
     warnings.append(
         "no annotations (--annotations): all recordings are test recordings without labels, to be "
         "predicted. The targets that the store names, valence and arousal in [-1, 1], do not matter "

@@ -10,7 +10,7 @@ Conventions: a file belongs to the recording that is called like its stem. Nothi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from va_search.data.affwild2_sources import nearest_recording
@@ -24,12 +24,14 @@ VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wm
 @dataclass(frozen=True)
 class MediaFiles:
     """Media by stem: `videos`, `sounds` of the same folder, and `separate` sounds of a folder of
-    their own, None where none is named. `others` are all files of the folder of videos."""
+    their own, None where none is named. `others` are all files of the folder of videos,
+    `strangers` the names of those that are neither."""
 
     folder: Path
     videos: dict[str, Path]
     sounds: dict[str, Path]
     others: dict[str, Path]
+    strangers: tuple[str, ...] = ()
     separate_folder: Path | None = None
     separate: dict[str, Path] | None = None
 
@@ -92,11 +94,17 @@ def find_media(videos: Path, sound: Path | None) -> MediaFiles:
     name."""
     _check_folder(videos, "videos")
     files = [path for path in sorted(videos.rglob("*")) if path.is_file()]
+    strangers = []
+    for path in files:
+        is_known = path.suffix.lower() in (*VIDEOS, *SOUNDS)
+        if not is_known and not path.name.startswith("."):
+            strangers.append(path.name)
     media = MediaFiles(
         videos,
         _by_stem(files, VIDEOS, "videos"),
         _by_stem(files, SOUNDS, "files of sound"),
         {path.stem: path for path in files},
+        tuple(strangers),
     )
     if not media.names():
         names = ", ".join(sorted(path.name for path in videos.iterdir())[:8]) or "nothing"
@@ -114,7 +122,7 @@ def find_media(videos: Path, sound: Path | None) -> MediaFiles:
     if not separate:
         names = ", ".join(sorted(path.name for path in sound.iterdir())[:8]) or "nothing"
         raise InputError(f"{sound}: found {names}, expected files of sound ({', '.join(SOUNDS)})")
-    return MediaFiles(videos, media.videos, media.sounds, media.others, sound, separate)
+    return replace(media, separate_folder=sound, separate=separate)
 
 
 def _check_folder(folder: Path, content: str) -> None:
