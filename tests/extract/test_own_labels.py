@@ -403,3 +403,41 @@ def test_a_changed_file_of_any_rater_is_read_again(tmp_path: Path) -> None:
     video.write_bytes(whole)
     store = run(tmp_path).store
     assert store.annotations[0, 0] == pytest.approx(5.0), "the mean of 1 and 9"
+
+
+def test_timed_files_of_aff_wild2_say_minus_five_where_a_frame_has_no_label(
+    tmp_path: Path,
+) -> None:
+    rows: list[tuple[object, ...]] = [
+        (i / 10, -5 if i < 3 else 0.5, -5 if i < 3 else 0.25, "bob") for i in range(30)
+    ]
+    write_world(tmp_path, "time_s,valence,arousal,annotator", rows)
+    store = run(tmp_path).store
+    assert np.isnan(store.annotations[:3]).all()
+    np.testing.assert_array_equal(store.annotations[3:30], [[0.5, 0.25]] * 27)
+    assert "v0.txt: column annotator is not used (and 1 more)" in warnings(store)
+    (tmp_path / "labels" / "dataset.yaml").write_text("label_range: [-1, 1]\n")
+    again = Sources(tmp_path / "videos", tmp_path / "labels")
+    with pytest.raises(InputError, match=r"v0.txt: valence -5 \(and 2 more\) is outside its range"):
+        extract(load_recipe(tmp_path / "recipe.yaml"), again, tmp_path / "other")
+
+
+def test_a_target_without_any_label_in_training_is_refused(tmp_path: Path) -> None:
+    rows: list[tuple[object, ...]] = [(i, 5, "") for i in range(90)]
+    write_world(tmp_path, "n,stress,calm", rows, "targets: {stress: [1, 9], calm: [1, 9]}\n")
+    problem = refused(tmp_path)
+    assert "target 'calm': no frame of the 1 training recordings has a label" in problem
+
+
+@pytest.mark.parametrize("column", ["image_location", "face_id", "recording"])
+def test_a_column_that_names_images_recordings_or_people_is_refused_unless_ignored(
+    column: str, tmp_path: Path
+) -> None:
+    rows: list[tuple[object, ...]] = [(f"x/{90 - i:05d}.jpg", 5) for i in range(90)]
+    write_world(tmp_path, f"{column},stress", rows, "targets: {stress: [1, 9]}\n")
+    problem = refused(tmp_path)
+    assert f"v0.txt: column '{column}' names images, recordings or people, and is not" in problem
+    (tmp_path / "labels" / "dataset.yaml").write_text(
+        f"targets: {{stress: [1, 9]}}\nignored_columns: [{column}]\n"
+    )
+    assert run(tmp_path).store.recordings[0].frames == 90

@@ -26,9 +26,10 @@ from va_search.data.affwild2_sources import people_of, video_of
 from va_search.data.arrays import Floats
 from va_search.data.column_names import roles_of
 from va_search.data.dataset import Dataset, FeatureColumns
-from va_search.data.problems import not_used, refuse, shortened, unknown_column
+from va_search.data.problems import and_more, not_used, refuse, shortened, unknown_column
 from va_search.data.readers import TABLE_SUFFIXES, empty_lines, read_header, read_numbers, suffix_of
 from va_search.data.stream_clock import SIGNAL_RATES, ClockSample
+from va_search.data.stream_samples import SEGMENT_NAMES
 from va_search.data.stream_source import StreamSource, find_files, look_at_clocks
 from va_search.data.streams_document import FeatureStream, StreamsDocument, TargetStream
 from va_search.data.streams_recordings import StreamedRecording, read_streamed_recordings
@@ -337,15 +338,15 @@ def _of_dataset(
     header = read_header(labelled[0].labels) if labelled and labelled[0].labels else []
     roles = roles_of([name for name in header if name not in ignored], columns, clock)
     has_clock = bool(roles.clocks or roles.frames)
+    if has_clock or dataset is not None:
+        declared = [*columns, *ignored, *SEGMENT_NAMES]
+        if clock is not None:
+            declared.append(clock)
+        refuse(_naming_columns(folder, labelled, declared))
     if not has_clock and rate is None and clock is None:
         described = dataset is not None
         if described:
-            for entry in labelled:
-                assert entry.labels is not None
-                unused = [
-                    name for name in read_header(entry.labels) if name not in (*columns, *ignored)
-                ]
-                warnings += not_used(entry.labels, unused)
+            warnings += _unused_columns(labelled, [*columns, *ignored])
         own_columns = tuple(columns) if described else None
         return Annotations(
             document.name, targets, tuple(recordings), own_columns, described=described
@@ -371,6 +372,10 @@ def _of_dataset(
             *[_in_words_of_dataset(text, folder) for text in error.problems]
         ) from error
     warnings += [_in_words_of_dataset(text, folder) for text in source.remarks]
+    read = [*columns, *ignored, *SEGMENT_NAMES]
+    if source.frame_clock.column is not None:
+        read.append(source.frame_clock.column)
+    warnings += _unused_columns(labelled, read)
     return Annotations(
         document.name,
         targets,
@@ -378,6 +383,40 @@ def _of_dataset(
         streams=source,
         described=dataset is not None,
     )
+
+
+def _naming_columns(
+    folder: Path, recordings: Sequence[AnnotatedRecording], read: Sequence[str]
+) -> list[str]:
+    """A problem for columns that name images, recordings or people and are not read: rows may be in
+    another order than the frames, or of several people."""
+    problems = []
+    for recording in recordings:
+        assert recording.labels is not None
+        roles = roles_of([name for name in read_header(recording.labels) if name not in read])
+        for name in (*roles.texts, *roles.people):
+            problems.append(
+                f"{recording.labels}: column {name!r} names images, recordings or people, and is not "
+                "read; remove it, or, if all rows are of this recording and one person in the order "
+                f"of time, say `ignored_columns: [{name}]` in {folder / 'dataset.yaml'}"
+            )
+    return problems
+
+
+def _unused_columns(recordings: Sequence[AnnotatedRecording], read: Sequence[str]) -> list[str]:
+    """A remark on columns of labels' files that are none of those that are read, for the first
+    file with them."""
+    by_columns: dict[tuple[str, ...], list[Path]] = {}
+    for recording in recordings:
+        assert recording.labels is not None
+        unused = tuple(name for name in read_header(recording.labels) if name not in read)
+        if unused:
+            by_columns.setdefault(unused, []).append(recording.labels)
+    remarks = []
+    for unused, files in by_columns.items():
+        texts = not_used(files[0], unused)
+        remarks += [f"{text}{and_more(len(files) - 1)}" for text in texts]
+    return remarks
 
 
 def _in_words_of_dataset(text: str, folder: Path) -> str:

@@ -104,8 +104,8 @@ class ExistingStore:
         notes = self._manifest.get("notes", {})
         problems = []
         for job in jobs:
-            other = job.sound or job.beside
-            for file, key in ((job.video, "video_bytes"), (other, "sound_bytes")):
+            sound = job.sound or job.beside
+            for file, key in ((job.video, "video_bytes"), (sound, "sound_bytes")):
                 expected = notes.get(job.name, {}).get(key)
                 if file is None or expected in (None, file.stat().st_size):
                     continue

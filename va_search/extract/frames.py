@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.affwild2_files import UNLABELLED
 from va_search.data.arrays import Flags, Floats
 from va_search.data.resampling import ROUNDING, Pooler, longest_step
 from va_search.data.stream_clock import StreamClock
@@ -69,12 +70,12 @@ class AnnotatedFrames:
         """(frames,) True for frames that sound from `begin` to `end` says something of: their time,
         or their interval where the mean over it is taken, touches it within `slack` seconds."""
         times = self.seconds - feature_set.delay
-        before = after = 0.0
+        lead = lag = 0.0
         if feature_set.seconds is not None:
-            before = after = feature_set.seconds / 2
+            lead = lag = feature_set.seconds / 2
         elif feature_set.mean:
-            after = self.step
-        return (times + after >= begin - slack) & (times - before <= end + slack)
+            lead = self.step
+        return (times + lead >= begin - slack) & (times - lag <= end + slack)
 
 
 def annotated_frames(annotations: Annotations, job: Job, timeline: Timeline) -> AnnotatedFrames:
@@ -106,7 +107,7 @@ def labels_of(annotations: Annotations, job: Job) -> Floats | None:
         return None
     if annotations.streams is None:
         return annotations.rows_of(job.labels)
-    labels = _labels(annotations.streams, job.name)
+    labels = _labels(annotations, annotations.streams, job.name)
     if not any(labels.values()):
         return None
     return _frames_of_streams(annotations.streams, job.name, labels, [])[1]
@@ -124,8 +125,12 @@ def _made_frames(annotations: Annotations, job: Job, timeline: Timeline) -> Anno
     if annotations.streams is None:
         frames = frames_at_rate([span], rate, False, StreamClock(None, "seconds"))
     else:
-        raters = _labels(annotations.streams, job.name)
-        frames, labels = _frames_of_streams(annotations.streams, job.name, raters, [span])
+        raters = _labels(annotations, annotations.streams, job.name)
+        try:
+            frames, labels = _frames_of_streams(annotations.streams, job.name, raters, [span])
+        except InputError as error:
+            file = job.labels or job.video
+            raise InputError(*[f"{file}: {text}" for text in error.problems]) from error
         _check_within(frames, job, timeline)
         if annotations.streams.frame_clock.column is None and job.labels is not None:
             warnings = _check_rate(len(frames), rate, job.labels, timeline)
@@ -144,11 +149,18 @@ def _made_frames(annotations: Annotations, job: Job, timeline: Timeline) -> Anno
     )
 
 
-def _labels(source: StreamSource, recording: str) -> dict[str, dict[str, Samples]]:
+def _labels(
+    annotations: Annotations, source: StreamSource, recording: str
+) -> dict[str, dict[str, Samples]]:
     """The samples of each target, by rater; InputError where a clock starts again."""
     labels = {}
     for target in source.document.targets:
         labels[target] = source.read_labels(target, recording)
+        if not annotations.described:
+            # Files as Aff-Wild2 has them say -5 where a frame has no label.
+            for rater, samples in labels[target].items():
+                values = np.where(samples.values == UNLABELLED, np.nan, samples.values)
+                labels[target][rater] = replace(samples, values=values)
         for samples in labels[target].values():
             if samples.restarts:
                 file = source.files[f"targets.{target}", recording][0]
@@ -178,12 +190,12 @@ def _frames_of_streams(
 
 def _check_within(frames: Frames, job: Job, timeline: Timeline) -> None:
     """InputError where frames lie more than a second outside of the file."""
-    first, last = float(frames.times.min()), float(frames.times.max())
-    if first >= -BEYOND and last <= timeline.seconds + BEYOND:
+    begin, end = float(frames.times.min()), float(frames.times.max())
+    if begin >= -BEYOND and end <= timeline.seconds + BEYOND:
         return
     labels = job.labels or job.video
     raise InputError(
-        f"{labels}: its times run from {first:.4g} to {last:.4g} s, {job.video} from 0 to "
+        f"{labels}: its times run from {begin:.4g} to {end:.4g} s, {job.video} from 0 to "
         f"{timeline.seconds:.4g} s; they may lie {BEYOND:g} s outside. Second 0 is the file's "
         "beginning: are its clock's unit and start right, and is it of this recording?"
     )

@@ -155,6 +155,8 @@ def extract(
                 refuse([*_listed(broken), *hints, advice])
             draft = _without(draft, broken)
             left_out = tuple(draft.left_out)
+        if existing is None:
+            refuse(draft.targets_without_labels())
         store = _finish(draft, existing)
         _remove_scratch(to)
     return Extracted(
@@ -317,7 +319,8 @@ def _label_hints(
     """The way to other labels than Aff-Wild2's, where labels were refused and nothing describes
     them."""
     texts = [text for problems in broken.values() for text in problems]
-    is_label = any("outside the label range" in text or ": header " in text for text in texts)
+    words = ("outside the label range", "outside its range", ": header ")
+    is_label = any(word in text for text in texts for word in words)
     if annotations.described or sources.annotations is None or not is_label:
         return []
     return [
