@@ -441,3 +441,14 @@ def test_a_column_that_names_images_recordings_or_people_is_refused_unless_ignor
         f"targets: {{stress: [1, 9]}}\nignored_columns: [{column}]\n"
     )
     assert run(tmp_path).store.recordings[0].frames == 90
+
+
+def test_a_description_one_level_down_counts_too(tmp_path: Path) -> None:
+    write_world(tmp_path, "stress", [(5,)] * 90, "targets: {stress: [1, 9]}\n")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "labels").rename(tmp_path / "inner" / "labels")
+    (tmp_path / "inner").rename(tmp_path / "labels")
+    assert run(tmp_path).store.targets == (Target("stress", 1.0, 9.0),)
+    (tmp_path / "labels" / "more").mkdir()
+    (tmp_path / "labels" / "more" / "dataset.yaml").write_text("targets: {calm: [1, 9]}\n")
+    assert "labels and more both have a dataset.yaml or streams.yaml" in refused(tmp_path)

@@ -165,11 +165,10 @@ def read_annotations(
         raise InputError(f"--frames-per-second {rate:g}, expected above 0 and at most {FASTEST:g}")
     if folder is None:
         return _without_labels(media, warnings, sample=sample, subjects=subjects, rate=rate)
+    folder = _described_folder(folder)
     listed = folder / "recordings.csv"
-    has_streams, has_dataset = (
-        (folder / "streams.yaml").is_file(),
-        (folder / "dataset.yaml").is_file(),
-    )
+    has_streams = (folder / "streams.yaml").is_file()
+    has_dataset = (folder / "dataset.yaml").is_file()
     if has_streams and has_dataset:
         raise InputError(f"{folder}: dataset.yaml and streams.yaml are there; keep one of them")
     if (has_streams or listed.is_file()) and (sample is not None or subjects is not None):
@@ -198,6 +197,24 @@ def read_annotations(
     else:
         recordings = _official(folder, sample, subjects, warnings)
     return _of_dataset(folder, dataset, recordings, media, warnings, rate=rate)
+
+
+def _described_folder(folder: Path) -> Path:
+    """The folder, or the one below it that has a description, as the official folders may lie one
+    level down; InputError where several have one."""
+    descriptions = ("dataset.yaml", "streams.yaml")
+    if not folder.is_dir() or any((folder / name).is_file() for name in descriptions):
+        return folder
+    below = []
+    for path in sorted(folder.iterdir()):
+        if any((path / name).is_file() for name in descriptions):
+            below.append(path)
+    if len(below) > 1:
+        raise InputError(
+            f"{folder}: {below[0].name} and {below[1].name} both have a dataset.yaml or "
+            "streams.yaml; name one of these folders"
+        )
+    return below[0] if below else folder
 
 
 def _without_labels(
