@@ -183,7 +183,7 @@ def _frames_of_streams(
     for raters in labels.values():
         samples += raters.values()
     frames = frames_of(source, recording, spans, samples, named=False)
-    gaps = find_stream_gaps(frames, [(each, 0.0) for each in samples], named=False)
+    gaps = find_stream_gaps(frames, [(stream, 0.0) for stream in samples], named=False)
     frames = replace(frames, gaps=gaps)
     return frames, annotations_of(source, labels, frames, named=False)[0]
 

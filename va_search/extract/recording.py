@@ -129,7 +129,7 @@ class Worker:
         feature_sets = self.recipe.feature_sets
         number = next((chosen.track for chosen in feature_sets if chosen.kind == "audio"), None)
         return Part(
-            {each.name: frames.features[each.name] for each in feature_sets},
+            {entry.name: frames.features[entry.name] for entry in feature_sets},
             frames.annotations,
             frames.written,
             frames.valid,
@@ -151,9 +151,9 @@ class Worker:
         each sample rate, track and channel."""
         audio = self._feature_sets("audio")
         if not heard.tracks:
-            optional = [each for each in audio if each.optional]
+            optional = [entry for entry in audio if entry.optional]
             self._leave_missing(optional, frames, "sound", kinds)
-            audio = [each for each in audio if not each.optional]
+            audio = [entry for entry in audio if not entry.optional]
         groups: dict[tuple[int, int | None, int | None], list[FeatureRecipe]] = {}
         for feature_set in audio:
             rate = self._extractor(feature_set).rate
@@ -235,9 +235,9 @@ class Worker:
             return feature_sets
         refuse(
             [
-                lacking(job.video, each.name, "pictures")
-                for each in feature_sets
-                if not each.optional
+                lacking(job.video, entry.name, "pictures")
+                for entry in feature_sets
+                if not entry.optional
             ]
         )
         self._leave_missing(feature_sets, frames, "pictures", kinds)
@@ -292,7 +292,7 @@ class Worker:
         feature set the (frames,) that have an image near enough: all of them where frames are
         pictures."""
         reach = picture_reach(timeline) if frames.by_clock else np.inf
-        poolers = {each.name: frames.pooler(each, reach) for each in feature_sets}
+        poolers = {entry.name: frames.pooler(entry, reach) for entry in feature_sets}
         seen = np.zeros(len(frames.pictures), dtype=bool)
         # Images are read once, in batches of the extractor that takes most of them.
         most = max(self._extractor(feature_set).batch for feature_set in feature_sets)
@@ -370,10 +370,10 @@ def silence(sound: Sound, channel: int | None) -> list[str]:
         return [f"the sound that is taken is silent throughout (channel {channel or 'mean'})"]
     if channel is not None or not silent:
         return []
-    others = [number for number in range(1, count + 1) if number not in silent]
+    audible = [number for number in range(1, count + 1) if number not in silent]
     return [
         f"of {count} channels of sound {', '.join(map(str, silent))} is silent, and the mean of all "
-        f"is taken (`channel: {others[0]}` in the recipe takes one)"
+        f"is taken (`channel: {audible[0]}` in the recipe takes one)"
     ]
 
 

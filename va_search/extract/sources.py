@@ -146,7 +146,8 @@ def find_jobs(
 
 def _may_lack(recipe: ExtractionRecipe, kind: str) -> bool:
     """True where all feature sets of a kind are optional."""
-    return all(each.optional for each in recipe.feature_sets if each.kind == kind)
+    feature_sets = [entry for entry in recipe.feature_sets if entry.kind == kind]
+    return all(entry.optional for entry in feature_sets)
 
 
 def _without_pictures(recipe: ExtractionRecipe, jobs: Sequence[Job]) -> list[str]:
@@ -194,7 +195,7 @@ def _finds_crops(
         )
     # A detector finds faces, but not whose they are.
     count = Counter(recording.video for recording in recordings)
-    shared = sorted({each.name for each in recordings if count[each.video] > 1})
+    shared = sorted({entry.name for entry in recordings if count[entry.video] > 1})
     if shared:
         raise InputError(
             f"recordings {', '.join(shared[:4])}{and_more(max(0, len(shared) - 4))} are persons of "
