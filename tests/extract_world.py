@@ -15,6 +15,11 @@ from PIL import Image
 CLOCK = 90_000
 """Ticks a second of the videos' time stamps."""
 RATE = 16_000
+SOUND_CODECS = {
+    ".wav": ("pcm_s16le", "s16"),
+    ".mp3": ("libmp3lame", "fltp"),
+    ".flac": ("flac", "s16"),
+}
 
 
 def write_video(
@@ -63,6 +68,28 @@ def write_video(
                 frame.pts = start + round(sound_begin * RATE)
                 container.mux(voice.encode(frame))
             container.mux(voice.encode())
+    return path
+
+
+def write_sound(path: Path, sound: NDArray[np.float32]) -> Path:
+    """A file of sound, (samples,) or (channels, samples), in the format of its ending."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = np.atleast_2d(sound)
+    layout = "mono" if len(channels) == 1 else "stereo"
+    codec, form = SOUND_CODECS[path.suffix]
+    with av.open(str(path), "w") as container:
+        voice = container.add_stream(codec, rate=RATE, layout=layout)
+        voice.codec_context.format = av.AudioFormat(form)
+        resampler = av.AudioResampler(format=form, layout=layout, rate=RATE)
+        for start in range(0, channels.shape[1], 1152):
+            block = np.ascontiguousarray(channels[:, start : start + 1152], dtype=np.float32)
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
+            frame.sample_rate = RATE
+            frame.time_base = Fraction(1, RATE)
+            frame.pts = start
+            for converted in resampler.resample(frame):
+                container.mux(voice.encode(converted))
+        container.mux(voice.encode())
     return path
 
 

@@ -165,10 +165,12 @@ def extract_features(
     to: AnyPath,
     *,
     videos: AnyPath,
-    annotations: AnyPath,
+    annotations: AnyPath | None = None,
     crops: AnyPath | None = None,
     sample: AnyPath | None = None,
     subjects: AnyPath | None = None,
+    sound: AnyPath | None = None,
+    frames_per_second: float | None = None,
     dtype: DType = "float32",
     leave_out_broken: bool = False,
     workers: int | None = None,
@@ -180,10 +182,13 @@ def extract_features(
     own time stamps; docs/features.md.
 
     `recipe`: a file, or feature_recipes/paper.yaml, which comes with va-search. `crops`: a folder
-    of face crops per recording. `leave_out_broken`: make the store without training and validation
-    recordings whose files are broken. `workers`: recordings at once, by default one a core; 1 runs
-    without Ray. `gpus`: share of a GPU for each. `address`: a Ray cluster. `watch` is called as
-    recordings are done. InputError with all problems together."""
+    of face crops per recording. `annotations` None: all recordings are test recordings without
+    labels, to be predicted. `sound`: a folder with the sound of all videos. `frames_per_second`:
+    the rate of labels without times, or of frames without labels. `leave_out_broken`: make the
+    store without training and validation recordings whose files are broken. `workers`: recordings
+    at once, by default one a core; 1 runs without Ray. `gpus`: share of a GPU for each. `address`:
+    a Ray cluster. `watch` is called as recordings are done. InputError with all problems
+    together."""
     from va_search.extract import pipeline
     from va_search.extract.ray_engine import OnRay
     from va_search.extract.recipe import load_recipe
@@ -194,7 +199,15 @@ def extract_features(
     options = Options(address, workers, gpus)
     check_options(options)
     read = load_recipe(written_or_shipped(Path(recipe), "feature_recipes"))
-    optional = [None if path is None else Path(path) for path in (crops, sample, subjects)]
+    sources = Sources(
+        Path(videos),
+        _path(annotations),
+        _path(crops),
+        _path(sample),
+        _path(subjects),
+        sound=_path(sound),
+        frames_per_second=frames_per_second,
+    )
 
     def engine(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
         if address is None and not gpus and (workers == 1 or len(indexes) == 1):
@@ -209,13 +222,17 @@ def extract_features(
 
     return pipeline.extract(
         read,
-        Sources(Path(videos), Path(annotations), *optional),
+        sources,
         Path(to),
         dtype=dtype,
         leave_out_broken=leave_out_broken,
         engine=engine,
         watch=watch or pipeline.quiet,
     )
+
+
+def _path(place: AnyPath | None) -> Path | None:
+    return None if place is None else Path(place)
 
 
 def check_store(store: Store | AnyPath) -> AuditReport:

@@ -30,10 +30,17 @@ LINE_SECONDS = 15.0
 def extract(
     recipe: Annotated[Path, typer.Argument(help="The recipe of the feature sets, a YAML file.")],
     *,
-    videos: Annotated[Path, typer.Option(help="Folder of videos; subfolders are searched too.")],
-    annotations: Annotated[
-        Path, typer.Option(help="Folder with Train_Set and Validation_Set, or its parent.")
+    videos: Annotated[
+        Path,
+        typer.Option(help="Folder of videos, or of files of sound; subfolders are searched too."),
     ],
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with Train_Set and Validation_Set, or with recordings.csv; without it all "
+            "recordings are new ones, to be predicted."
+        ),
+    ] = None,
     to: Annotated[Path, typer.Option("--to", help="The store to make, or to add feature sets to.")],
     crops: Annotated[
         Path | None,
@@ -49,6 +56,19 @@ def extract(
         Path | None,
         typer.Option(
             help="CSV file recording,subject; without it each recording is a subject of its own."
+        ),
+    ] = None,
+    sound: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the sound of the videos, in files of their names."),
+    ] = None,
+    frames_per_second: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=1000.0,
+            help="Rate of labels without a column of times, or of frames without labels; default: "
+            "the videos' frames.",
         ),
     ] = None,
     dtype: DTypeOption = DType.float32,
@@ -88,6 +108,8 @@ def extract(
                 crops=crops,
                 sample=sample,
                 subjects=subjects,
+                sound=sound,
+                frames_per_second=frames_per_second,
                 dtype=dtype.value,
                 leave_out_broken=leave_out_broken,
                 workers=workers,

@@ -440,6 +440,8 @@ def _sound_length(entry: Notes) -> Remark | None:
     side, consequence = "longer than", ""
     if lacking > 0:
         side, consequence = "shorter than", "; frames after it take its last features"
+        if entry.get("missing_without_sound"):
+            consequence = "; features of sound are missing after it"
     text = (
         f"its sound is {entry['audio_seconds']:.1f} s, {abs(lacking):.1f} s {side} its video of "
         f"{entry['video_seconds']:.1f} s{consequence}"

@@ -182,9 +182,11 @@ def choose_units(targets: Sequence[ClockSample], features: Sequence[ClockSample]
         lengths = []
         for target, unit in zip(targets, units, strict=True):
             lengths.append(target.readings()[unit][1])
-        if max(lengths) > LENGTHS * min(lengths):
+        # Labels without a clock, at a rate that is named, say nothing of the others' units.
+        longest = max(lengths, default=0.0)
+        if longest > LENGTHS * min(lengths, default=0.0):
             continue
-        fitting = [_fitting(feature, max(lengths)) for feature in features]
+        fitting = [_fitting(feature, longest) for feature in features]
         if all(fitting):
             choices.append((units, fitting))
     if not choices:

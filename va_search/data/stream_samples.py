@@ -108,6 +108,10 @@ class SharedFiles:
     _numbers: dict[tuple[Path, tuple[str, ...]], Floats] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
+    def __reduce__(self) -> tuple[type[SharedFiles], tuple[()]]:
+        """Pickled empty: another process reads the files itself."""
+        return SharedFiles, ()
+
     def texts(self, file: Path, column: str) -> list[str]:
         """The cells of a column."""
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
@@ -209,13 +210,19 @@ def look_at(source: Path) -> StreamSource:
     document = read_streams_document(source / "streams.yaml")
     recordings, remarks = read_streamed_recordings(source, document)
     looked_at = StreamSource(source, document, recordings, remarks)
-    refuse(_find_files(looked_at))
-    _read_headers(looked_at)
-    refuse(_find_rates(looked_at))
+    refuse(find_files(looked_at))
+    look_at_clocks(looked_at)
     return looked_at
 
 
-def _find_files(source: StreamSource) -> list[str]:
+def look_at_clocks(source: StreamSource, known: Sequence[ClockSample] = ()) -> None:
+    """Note the columns, clocks and rates of a source whose files are known; InputError with
+    everything wrong in them. The streams' clocks must fit the `known` ones too."""
+    _read_headers(source, known)
+    refuse(_find_rates(source))
+
+
+def find_files(source: StreamSource) -> list[str]:
     """Note the files of each stream and recording; problems for streams that a recording lacks,
     remarks for targets."""
     problems: list[str] = []
@@ -226,7 +233,8 @@ def _find_files(source: StreamSource) -> list[str]:
             source.files[key, recording.name] = _files_of(source, stream, recording)
             if not source.files[key, recording.name]:
                 lacking[key] = _no_file(source, stream, recording, folders)
-        if len(lacking) == len(source.document.streams()):
+        # Without features (they are extracted) a test recording may have no file at all.
+        if source.document.features and len(lacking) == len(source.document.streams()):
             problems.append(f"recording {recording.name!r}: no stream has a file of it")
             continue
         targets = [key for key in lacking if key.startswith("targets.")]
@@ -281,7 +289,7 @@ def _files_of(source: StreamSource, stream: Stream, recording: StreamedRecording
     return files
 
 
-def _read_headers(source: StreamSource) -> None:
+def _read_headers(source: StreamSource, known: Sequence[ClockSample]) -> None:
     """Note the columns and the clock of each stream, by its first file with two rows or more."""
     problems: list[str] = []
     samples: dict[str, ClockSample] = {}
@@ -302,7 +310,7 @@ def _read_headers(source: StreamSource) -> None:
     # Units are chosen for all clocks together: their lengths must fit each other.
     targets = [sample for key, sample in samples.items() if key.startswith("targets.")]
     features = [sample for key, sample in samples.items() if key.startswith("features.")]
-    units = choose_units(targets, features)
+    units = choose_units(targets, [*features, *known])
     keys_of: dict[str, list[str]] = {}
     for key, sample in samples.items():
         try:

@@ -147,13 +147,13 @@ def _part(
     refuse(check_parts(every))
     named = by_segment([*every.values()])
     # Frames first, then their gaps, since a mean does not reach over a gap.
-    frames = _frames(source, recording, [*features.values()], label_samples, named)
+    frames = frames_of(source, recording, [*features.values()], label_samples, named)
     streams = [(samples, _shift(document.features[name])) for name, samples in features.items()]
     streams += [(samples, 0.0) for samples in label_samples]
     frames = replace(frames, gaps=find_stream_gaps(frames, streams, named))
     facts = RecordingFacts(frames=len(frames), seconds=_seconds(frames))
     pooled = _pool(document, features, frames, named, facts)
-    annotations, ratings = _annotations(source, labels, frames, named)
+    annotations, ratings = annotations_of(source, labels, frames, named)
     facts.raters.update(ratings.agreements)
     for column, target in enumerate(document.targets):
         facts.labelled[target] = int(np.isfinite(annotations[:, column]).sum())
@@ -205,7 +205,7 @@ def _pool(
     return pooled
 
 
-def _frames(
+def frames_of(
     source: StreamSource,
     recording: str,
     features: list[Samples],
@@ -243,7 +243,7 @@ def _no_overlap(name: str, samples: Samples, frames: Frames) -> str:
     )
 
 
-def _annotations(
+def annotations_of(
     source: StreamSource, labels: dict[str, dict[str, Samples]], frames: Frames, named: bool
 ) -> tuple[Floats, Ratings]:
     """(frames, targets) labels, NaN where a frame has none, and the spread of those who gave them.

@@ -9,22 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.affwild2_files import read_labels
 from va_search.data.importing import differences
 from va_search.data.problems import PROBLEMS_SHOWN, and_more, first_few
 from va_search.data.readers import where
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.extract.annotations import Annotations
+from va_search.extract.frames import labels_of
 from va_search.extract.recipe import ExtractionRecipe
 from va_search.extract.sources import Job
 from va_search.extract.timeline import Timeline
 from va_search.files import read_json
+from va_search.targets import ranges_of
 
 READERS = 8
 """Files that are read at once."""
@@ -75,14 +78,19 @@ class ExistingStore:
             raise InputError(*problems)
         return replace(recipe, feature_sets=tuple(lacking))
 
-    def check_sources(self, jobs: Sequence[Job]) -> None:
-        """InputError when these are not the recordings, videos and labels that the store was made
-        from."""
+    def check_sources(self, jobs: Sequence[Job], annotations: Annotations) -> None:
+        """InputError when these are not the recordings, videos, targets and labels that the store
+        was made from."""
         recordings = {job.name: (job.split, job.subject, job.rows) for job in jobs}
         # In this order: videos and labels are read only where the recordings are the store's.
         problems = differences(self.store, recordings, "what is given now")
+        if self.store.targets != annotations.targets:
+            problems.append(
+                f"{self.path}: {ranges_of(self.store.targets)}, but {ranges_of(annotations.targets)} "
+                "now"
+            )
         problems = problems or self._other_videos(jobs)
-        problems = problems or self._other_labels(jobs)
+        problems = problems or self._other_labels(jobs, annotations)
         if problems:
             raise InputError(
                 *first_few(problems, PROBLEMS_SHOWN),
@@ -96,22 +104,25 @@ class ExistingStore:
         notes = self._manifest.get("notes", {})
         problems = []
         for job in jobs:
-            expected = notes.get(job.name, {}).get("video_bytes")
-            size = job.video.stat().st_size
-            if expected not in (None, size):
+            sound = job.sound or job.beside
+            for file, key in ((job.video, "video_bytes"), (sound, "sound_bytes")):
+                expected = notes.get(job.name, {}).get(key)
+                if file is None or expected in (None, file.stat().st_size):
+                    continue
                 problems.append(
-                    f"{job.video}: {size:,} bytes, {expected:,} when {self.path} was made from it"
+                    f"{file}: {file.stat().st_size:,} bytes, {expected:,} when {self.path} was made "
+                    "from it"
                 )
         return problems
 
-    def _other_labels(self, jobs: Sequence[Job]) -> list[str]:
-        annotations = [
+    def _other_labels(self, jobs: Sequence[Job], annotations: Annotations) -> list[str]:
+        stored = [
             self.store.annotations[recording.start : recording.stop]
             for recording in self.store.recordings
         ]
         problems: list[str] = []
         with ThreadPoolExecutor(READERS) as pool:
-            for job_problems in pool.map(_label_problems, jobs, annotations):
+            for job_problems in pool.map(_label_problems, jobs, stored, repeat(annotations)):
                 problems += job_problems
         return problems
 
@@ -142,21 +153,26 @@ class ExistingStore:
         return bool(added.items() <= present.items())
 
 
-def _label_problems(job: Job, annotations: NDArray[np.float32]) -> list[str]:
-    """Differences between a recording's label file and its (frames, 2) annotations in the store."""
-    if job.rows is not None:
-        return []
+def _label_problems(job: Job, stored: NDArray[np.float32], annotations: Annotations) -> list[str]:
+    """Differences between a recording's label file and its (frames, targets) labels in the
+    store."""
     try:
-        labels = read_labels(job.labels).astype(np.float32)
+        read = labels_of(annotations, job)
     except InputError as error:
         return error.problems
-    if len(labels) != len(annotations):
-        return [f"{job.labels}: {len(labels)} labels, {len(annotations)} in the store"]
+    if read is None or job.labels is None:
+        return []
+    labels = read.astype(np.float32)
+    if len(labels) != len(stored):
+        return [f"{job.labels}: {len(labels)} labels, {len(stored)} in the store"]
     # A frame without a label is NaN in both.
-    differs = (labels != annotations) & ~(np.isnan(labels) & np.isnan(annotations))
+    differs = (labels != stored) & ~(np.isnan(labels) & np.isnan(stored))
     rows = np.flatnonzero(differs.any(axis=1))
     if not rows.size:
         return []
-    return [
-        f"{where(job.labels, int(rows[0]))}: another label than in the store{and_more(rows.size - 1)}"
-    ]
+    row = int(rows[0])
+    # Frames that a clock makes need not be the file's rows.
+    position = f"{job.labels}: frame {row + 1}"
+    if not annotations.make_frames:
+        position = where(job.labels, row)
+    return [f"{position}: another label than in the store{and_more(rows.size - 1)}"]

@@ -17,14 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from va_search.data.affwild2_files import LABEL_RANGE
-from va_search.data.affwild2_sources import video_of
 from va_search.data.draft import Description, Draft, Source
 from va_search.data.importing import add_feature_sets
 from va_search.data.problems import and_more, refuse
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
+from va_search.extract.annotations import Annotations, read_annotations
 from va_search.extract.existing_store import READERS, ExistingStore
+from va_search.extract.media import find_media
 from va_search.extract.recipe import ExtractionRecipe
 from va_search.extract.recording import RecordingOutcome, Worker
 from va_search.extract.sources import Job, Sources, find_jobs
@@ -32,7 +32,6 @@ from va_search.extract.timeline import Timeline, read_timeline
 from va_search.extract.tracks import sound_remarks
 from va_search.files import digest, remove_folder
 from va_search.locks import only_one
-from va_search.targets import affect
 
 Engine = Callable[[Worker, Sequence[int]], Iterator[RecordingOutcome]]
 """Runs a worker on recordings by index and yields the outcome of each, in any order."""
@@ -109,36 +108,55 @@ def extract(
     names = [feature_set.name for feature_set in recipe.feature_sets]
     present = tuple(name for name in names if name not in added)
     warnings: list[str] = []
-    jobs = find_jobs(sources, lacking, _crops_folder(recipe, to), warnings)
+    media = find_media(sources.videos, sources.sound)
+    annotations = read_annotations(
+        sources.annotations,
+        media,
+        warnings,
+        sample=sources.sample,
+        subjects=sources.subjects,
+        rate=sources.frames_per_second,
+    )
+    jobs = find_jobs(sources, lacking, annotations, media, _crops_folder(recipe, to))
     left_out: tuple[str, ...] = ()
     if existing is not None:
         left_out = existing.left_out
         jobs = [job for job in jobs if job.name not in left_out]
-        existing.check_sources(jobs)
+        existing.check_sources(jobs, annotations)
         if not added:
             return Extracted(existing.store, (), present, 0, left_out)
     if sources.crops is None:
         # A problem of its detector is told now, not once for each recording.
         recipe.finder()
-    description = _description(lacking, definitions, dtype)
+    description = _description(lacking, annotations, definitions, dtype)
     with only_one(to.with_name(f".{to.name}.lock"), f"{to}: an extraction into it"):
         # Time stamps first: they tell the rates and gaps, and which videos are broken.
         timelines, unread = _read_timelines(jobs)
-        readable = [job for job in jobs if job.video in timelines]
+        if any(feature_set.kind == "audio" for feature_set in lacking.feature_sets):
+            jobs = _take_sounds(jobs, timelines, warnings)
+        readable = [job for job in jobs if job.video in timelines and job.sound_file in timelines]
         if not readable:
-            refuse(_listed({job.name: unread[job.video] for job in jobs}))
-        draft = _draft(to, existing, description, readable, timelines)
-        draft.remarks = warnings + _remarks(lacking, readable, timelines, existing)
-        outcomes = _extract_missing(Worker(lacking, readable, draft), timelines, engine, watch)
+            refuse(_listed(_broken(jobs, unread, [])))
+        _refuse_systematic(lacking, readable, timelines, annotations)
+        drafted = [_source(job, timelines, annotations) for job in readable]
+        draft = _draft(to, existing, description, drafted)
+        draft.remarks = warnings + _remarks(lacking, readable, timelines)
+        if existing is not None and not annotations.make_frames:
+            draft.remarks += existing.gap_remarks(readable, timelines)
+        worker = Worker(lacking, readable, draft, annotations)
+        outcomes = _extract_missing(worker, timelines, engine, watch)
         # Only now, when all that can be extracted is kept, are broken recordings told.
         broken = _broken(jobs, unread, outcomes)
         if broken:
             can_go = _can_go(jobs, broken, outcomes)
             if not (leave_out_broken and can_go and existing is None):
                 advice = _advice(draft, len(jobs), adding=existing is not None, can_go=can_go)
-                refuse([*_listed(broken), advice])
+                hints = _label_hints(sources, annotations, broken)
+                refuse([*_listed(broken), *hints, advice])
             draft = _without(draft, broken)
             left_out = tuple(draft.left_out)
+        if existing is None:
+            refuse(draft.targets_without_labels())
         store = _finish(draft, existing)
         _remove_scratch(to)
     return Extracted(
@@ -159,7 +177,10 @@ def _crops_folder(recipe: ExtractionRecipe, to: Path) -> Path:
 
 
 def _description(
-    recipe: ExtractionRecipe, definitions: Mapping[str, str], dtype: str
+    recipe: ExtractionRecipe,
+    annotations: Annotations,
+    definitions: Mapping[str, str],
+    dtype: str,
 ) -> Description:
     """Of the recipe's feature sets; InputError where weights don't fit their settings."""
     feature_sets = {}
@@ -168,21 +189,31 @@ def _description(
         feature_sets[feature_set.name] = (feature_set.modality, columns)
     definitions = {name: definitions[name] for name in feature_sets}
     source = f"extract {digest(definitions)}"
+    # What says how labels are read counts, as their files do: parts made otherwise are made anew.
+    if annotations.streams is not None:
+        settings = annotations.streams.document.model_dump(mode="json")
+        source += f" annotations {digest(settings)}"
+    elif annotations.described or annotations.rate is not None:
+        source += f" annotations {annotations.columns} {annotations.rate}"
     return Description(
-        "affwild2",
-        affect(*LABEL_RANGE),
+        annotations.name,
+        annotations.targets,
         feature_sets,
         dtype=dtype,
+        time_column=annotations.time_column,
         source=source,
         definitions=definitions,
     )
 
 
 def _read_timelines(jobs: Sequence[Job]) -> tuple[dict[Path, Timeline], dict[Path, list[str]]]:
-    """Time stamps by video, and problems by video for those that can't be read."""
+    """Time stamps by file, and problems by file for those that can't be read."""
     unread: dict[Path, list[str]] = {}
     timelines: dict[Path, Timeline] = {}
-    videos = dict.fromkeys(job.video for job in jobs)
+    videos: dict[Path, None] = {}
+    for job in jobs:
+        files = (job.video, job.sound, job.beside)
+        videos |= dict.fromkeys(file for file in files if file is not None)
     with ThreadPoolExecutor(READERS) as pool:
         readings = [(video, pool.submit(read_timeline, video)) for video in videos]
         for video, reading in readings:
@@ -194,11 +225,7 @@ def _read_timelines(jobs: Sequence[Job]) -> tuple[dict[Path, Timeline], dict[Pat
 
 
 def _draft(
-    to: Path,
-    existing: ExistingStore | None,
-    description: Description,
-    jobs: Sequence[Job],
-    timelines: Timelines,
+    to: Path, existing: ExistingStore | None, description: Description, sources: Sequence[Source]
 ) -> Draft:
     """The draft of the store, or of the feature sets that are added to it."""
     # Added sets are drafted as a store beside the old one.
@@ -207,25 +234,19 @@ def _draft(
         target = to.with_name(f"{to.name}.adding")
         if existing.includes(target):
             remove_folder(target)
-    sources = []
-    for job in jobs:
-        files = [job.labels, job.video]
-        if job.crops is not None and not job.finds_crops:
-            files.append(job.crops)
-        rate = round(timelines[job.video].rate, 4)
-        video = video_of(job.name)
-        sources.append(Source(job.name, job.subject, video, job.split, None, rate, tuple(files)))
     return Draft(target, description, sources)
 
 
-def _remarks(
-    recipe: ExtractionRecipe,
-    jobs: Sequence[Job],
-    timelines: Timelines,
-    existing: ExistingStore | None,
-) -> list[str]:
-    """Remarks on choices among tracks and channels that the recipe leaves open, and on gaps."""
-    tracks = {job.name: timelines[job.video].tracks for job in jobs}
+def _source(job: Job, timelines: Timelines, annotations: Annotations) -> Source:
+    """A recording as the draft knows it, with the rate of its frames."""
+    if annotations.make_frames:
+        return job.source(annotations.frame_rate(job.name))
+    return job.source(round(timelines[job.video].rate, 4))
+
+
+def _remarks(recipe: ExtractionRecipe, jobs: Sequence[Job], timelines: Timelines) -> list[str]:
+    """Remarks on choices among tracks and channels that the recipe leaves open."""
+    tracks = {job.name: timelines[job.sound_file].tracks for job in jobs}
     remarks = sound_remarks(recipe.feature_sets, tracks)
     several = [job.video for job in jobs if timelines[job.video].others]
     if several:
@@ -234,9 +255,78 @@ def _remarks(
             f"{several[0]}: {count} video tracks; the one that is flagged as the default is used, "
             f"else the first{and_more(len(several) - 1)}"
         )
-    if existing is not None:
-        remarks += existing.gap_remarks(jobs, timelines)
     return remarks
+
+
+def _take_sounds(jobs: Sequence[Job], timelines: Timelines, warnings: list[str]) -> list[Job]:
+    """The jobs with the sound that lies beside videos without any; remarks on what is taken and
+    what is not."""
+    taken: list[str] = []
+    unused: list[str] = []
+    resolved = []
+    for job in jobs:
+        if job.beside is None or job.video not in timelines:
+            resolved.append(job)
+        elif timelines[job.video].tracks:
+            unused.append(job.beside.name)
+            resolved.append(job)
+        else:
+            taken.append(job.beside.name)
+            resolved.append(replace(job, sound=job.beside))
+    if taken:
+        warnings.append(
+            f"{taken[0]}{and_more(len(taken) - 1)}: the sound of the video of this name, which has "
+            "none of its own"
+        )
+    if unused:
+        warnings.append(
+            f"{unused[0]}{and_more(len(unused) - 1)}: not used, since the video of this name has "
+            "sound of its own; --sound with the folder takes it in its place"
+        )
+    return resolved
+
+
+def _refuse_systematic(
+    recipe: ExtractionRecipe,
+    jobs: Sequence[Job],
+    timelines: Timelines,
+    annotations: Annotations,
+) -> None:
+    """InputError for what is the same in all recordings and would be told only at the end."""
+    problems = []
+    is_clockless = not annotations.make_frames
+    without = [job for job in jobs if not timelines[job.video].has_pictures]
+    if is_clockless and len(without) == len(jobs):
+        problems.append(
+            f"{without[0].video}{and_more(len(without) - 1)}: sound without pictures, so nothing "
+            "says when its frames are; give their rate with --frames-per-second, or labels with a "
+            "column of times"
+        )
+    silent = [job for job in jobs if not timelines[job.sound_file].tracks]
+    if len(silent) == len(jobs):
+        for feature_set in recipe.feature_sets:
+            if feature_set.kind == "audio" and feature_set.optional:
+                problems.append(
+                    f"feature set {feature_set.name!r} needs sound, and no recording has any; leave "
+                    "it out of the recipe"
+                )
+    refuse(problems)
+
+
+def _label_hints(
+    sources: Sources, annotations: Annotations, broken: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """The way to other labels than Aff-Wild2's, where labels were refused and nothing describes
+    them."""
+    texts = [text for problems in broken.values() for text in problems]
+    words = ("outside the label range", "outside its range", ": header ")
+    is_label = any(word in text for text in texts for word in words)
+    if annotations.described or sources.annotations is None or not is_label:
+        return []
+    return [
+        f"labels of another range or other targets: say so in {sources.annotations / 'dataset.yaml'}, "
+        "such as `label_range: [1, 9]` for valence and arousal, or `targets: {stress: [1, 9]}`"
+    ]
 
 
 def _extract_missing(
@@ -280,7 +370,13 @@ def _broken(
     jobs: Sequence[Job], unread: Mapping[Path, list[str]], outcomes: Sequence[RecordingOutcome]
 ) -> dict[str, list[str]]:
     """Problems by recording, of those whose video can't be read or that could not be extracted."""
-    problems = {job.name: unread[job.video] for job in jobs if job.video in unread}
+    problems: dict[str, list[str]] = {}
+    for job in jobs:
+        texts = [*unread.get(job.video, [])]
+        if job.sound is not None:
+            texts += unread.get(job.sound, [])
+        if texts:
+            problems[job.name] = texts
     for outcome in outcomes:
         if outcome.problems:
             problems[outcome.name] = list(outcome.problems)
@@ -300,7 +396,9 @@ def _can_go(
 ) -> bool:
     """True where a store can be made without the broken recordings: predictions of test recordings
     are asked for, and where a process died the recording need not be to blame."""
-    is_test = any(job.name in broken and job.split == "test" for job in jobs)
+    is_test = any(
+        job.name in broken and job.split == "test" and job.labels is not None for job in jobs
+    )
     died = any(outcome.died for outcome in outcomes)
     return not is_test and not died
 

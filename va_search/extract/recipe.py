@@ -13,6 +13,7 @@
         delay: 0.0               seconds by which annotations follow: features are taken from so long before
         track: 2                 audio extractors: the audio track, from 1; unless said the container's default
         channel: mean            audio extractors: mean (of all channels), or one of them, from 1
+        optional: true           recordings without sound, or without pictures, have it as missing
 
 Conventions: pooling is `mean` for sound and `nearest` for images unless said. Every problem of a
 file is reported at once, with its line; then every missing or wrong weights file at once. Paths are
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -54,6 +55,8 @@ class Faces(StrictModel):
 class FeatureSetEntry(Faces):
     """One entry of `feature_sets`, as it stands in the file."""
 
+    SYNONYMS: ClassVar[dict[str, str]] = {"audio_track": "track", "audio_channel": "channel"}
+
     name: str
     modality: str | None = Field(default=None, min_length=1)
     images: Literal["crops", "frames"] | None = None
@@ -61,6 +64,7 @@ class FeatureSetEntry(Faces):
     delay: Annotated[float, Field(ge=-60, le=60, allow_inf_nan=False)] = 0.0
     track: FromOne | None = None
     channel: FromOne | Literal["mean"] | None = None
+    optional: bool = False
 
 
 class RecipeEntries(StrictModel):
@@ -76,7 +80,7 @@ class FeatureRecipe:
     own model.
 
     `track` and `channel` are those of the sound, from 1; None where the recipe names none, `mean`
-    where it says so."""
+    where it says so. `optional`: missing in recordings without sound, or without pictures."""
 
     name: str
     modality: str
@@ -89,6 +93,7 @@ class FeatureRecipe:
     delay: float
     track: int | None = None
     channel: int | Literal["mean"] | None = None
+    optional: bool = False
 
     @property
     def one_channel(self) -> int | None:
@@ -107,6 +112,8 @@ class FeatureRecipe:
         # A choice that is the default counts as none: stores made before there was one are of the
         # same definition.
         del meaning["track"], meaning["channel"]
+        # It changes no number of a recording that has the set.
+        del meaning["optional"]
         if self.track is not None:
             meaning["track"] = self.track
         if self.one_channel is not None:
@@ -219,6 +226,7 @@ class EntryReader:
             delay=entry.delay,
             track=entry.track,
             channel=entry.channel,
+            optional=entry.optional,
         )
 
     def faces(self, raw: Any) -> tuple[str, Any] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,20 +17,27 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.affwild2_files import read_labels
+from va_search.data.arrays import Flags
 from va_search.data.draft import Draft, Part
-from va_search.data.resampling import Pooler
+from va_search.data.problems import refuse
 from va_search.errors import InputError, JobError
+from va_search.extract.annotations import Annotations
 from va_search.extract.extractor import Image
+from va_search.extract.frames import AnnotatedFrames, annotated_frames, lacking, picture_reach
 from va_search.extract.pictures import crop_files, find_crops, read_crop, video_frames
 from va_search.extract.recipe import ExtractionRecipe, FeatureRecipe
-from va_search.extract.sound import read_sound, windows
+from va_search.extract.sound import Sound, read_sound, windows
 from va_search.extract.sources import Job
 from va_search.extract.timeline import Timeline, read_timeline
 from va_search.extract.tracks import find_track
 
 FACES = "faces:"
 """Key of the face finder among a worker's extractors; no name of a feature set has a colon."""
+HELD = 0.25
+"""Seconds before and after its sound for which a frame has the nearest features: tracks of one file
+are seldom equally long."""
+SILENT = 1e-4
+"""A channel without a louder sample (-80 dB) is silent."""
 Result = TypeVar("Result")
 
 
@@ -53,35 +60,6 @@ class RecordingOutcome:
 
 
 @dataclass
-class AnnotatedFrames:
-    """The annotated frames of a recording: (frames,) `seconds`, the frames before which time jumps,
-    the usual step in seconds; their features so far, and which of them are `valid`: they have a
-    face, where faces are looked at."""
-
-    seconds: NDArray[np.float64]
-    gaps: tuple[int, ...]
-    step: float
-    valid: NDArray[np.bool_]
-    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.seconds)
-
-    def pooler(self, feature_set: FeatureRecipe) -> Pooler:
-        """A pooler that brings the windows or images of a feature set to these frames."""
-        # A single frame stands for the whole video: its interval has no end.
-        usual = self.step if len(self) > 1 else np.inf
-        return Pooler(
-            self.seconds,
-            mean=feature_set.mean,
-            seconds=feature_set.seconds,
-            delay=feature_set.delay,
-            gaps=self.gaps,
-            usual=usual,
-        )
-
-
-@dataclass
 class Worker:
     """Extracts recordings by their index, one after another; `device` is cpu or cuda.
 
@@ -90,6 +68,7 @@ class Worker:
     recipe: ExtractionRecipe
     jobs: Sequence[Job]
     draft: Draft
+    annotations: Annotations
     device: str = "cpu"
     _extractors: dict[str, Any] = field(default_factory=dict)
     _extracting: float = 0.0
@@ -129,93 +108,192 @@ class Worker:
 
     def _part(self, job: Job, timeline: Timeline) -> Part:
         """All feature sets of one recording; InputError with everything wrong in it."""
-        annotation, rows = None, job.rows
-        if rows is None:
-            annotation = read_labels(job.labels)
-            rows = len(annotation)
-        times = timeline.rows(rows, job.video, job.labels)
-        valid = np.ones(rows, dtype=bool)
-        frames = AnnotatedFrames(times, timeline.gaps(rows), timeline.step, valid)
+        frames = annotated_frames(self.annotations, job, timeline)
+        # Sound of another file has a clock of its own, whose second 0 is the video's.
+        heard = timeline if job.sound is None else read_timeline(job.sound)
+        kinds: list[str] = []
         problems: list[str] = []
         # Sound and pictures fail each on their own: a user sees all that is wrong at once.
-        for extract in (self._sound, self._whole_pictures, self._crops):
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: self._sound(job, timeline, heard, frames, kinds),
+            lambda: self._whole_pictures(job, timeline, frames, kinds),
+            lambda: self._crops(job, timeline, frames, kinds),
+        )
+        for extract in steps:
             try:
-                extract(job, timeline, frames)
+                extract()
             except InputError as error:
                 problems += error.problems
-        for name, values in frames.features.items():
-            problems += not_finite(name, values)
         if problems:
             raise InputError(*problems)
         feature_sets = self.recipe.feature_sets
         number = next((chosen.track for chosen in feature_sets if chosen.kind == "audio"), None)
         return Part(
-            {one.name: frames.features[one.name] for one in feature_sets},
-            annotation,
-            times,
+            {entry.name: frames.features[entry.name] for entry in feature_sets},
+            frames.annotations,
+            frames.written,
             frames.valid,
             frames.gaps,
-            notes=notes(timeline, times, job.video, number),
+            warnings=tuple(frames.warnings),
+            notes=notes(timeline, heard, frames, job, number),
+            kinds=tuple(dict.fromkeys(kinds)),
         )
 
-    def _sound(self, job: Job, timeline: Timeline, frames: AnnotatedFrames) -> None:
-        """Add audio feature sets; the sound is decoded once for each sample rate, track and
-        channel."""
-        heard: dict[tuple[int, int | None, int | None], list[FeatureRecipe]] = {}
-        for feature_set in self._feature_sets("audio"):
+    def _sound(
+        self,
+        job: Job,
+        timeline: Timeline,
+        heard: Timeline,
+        frames: AnnotatedFrames,
+        kinds: list[str],
+    ) -> None:
+        """Add audio feature sets; the sound, whose file has the times `heard`, is decoded once for
+        each sample rate, track and channel."""
+        audio = self._feature_sets("audio")
+        if not heard.tracks:
+            optional = [entry for entry in audio if entry.optional]
+            self._leave_missing(optional, frames, "sound", kinds)
+            audio = [entry for entry in audio if not entry.optional]
+        groups: dict[tuple[int, int | None, int | None], list[FeatureRecipe]] = {}
+        for feature_set in audio:
             rate = self._extractor(feature_set).rate
             key = (rate, feature_set.track, feature_set.one_channel)
-            heard.setdefault(key, []).append(feature_set)
-        for (rate, number, channel), feature_sets in heard.items():
+            groups.setdefault(key, []).append(feature_set)
+        for (rate, number, channel), feature_sets in groups.items():
             sound = read_sound(
-                job.video, timeline, rate, self.draft.folder, number=number, channel=channel
+                job.sound_file, heard, rate, self.draft.folder, number=number, channel=channel
             )
+            kinds += silence(sound, channel)
+            if job.sound is not None:
+                sound = replace(sound, begin=sound.begin - heard.begin + timeline.begin)
             for feature_set in feature_sets:
-                pooler = frames.pooler(feature_set)
-                pieces = windows(sound, self._extractor(feature_set))
-                # `next` runs the extractor: it is what is timed, the pooling is not.
-                while (piece := self._timed(next, pieces, None)) is not None:
-                    pooler.add(piece.centres, piece.values)
-                pooled = pooler.finish()
-                if pooled is None:
-                    raise InputError(
-                        f"{job.video}: {len(sound.samples) / rate:.3f} s of sound are too short "
-                        f"for {feature_set.extractor!r}"
-                    )
-                frames.features[feature_set.name] = pooled
+                frames.features[feature_set.name] = self._heard(feature_set, sound, job, frames)
 
-    def _whole_pictures(self, job: Job, timeline: Timeline, frames: AnnotatedFrames) -> None:
+    def _heard(
+        self, feature_set: FeatureRecipe, sound: Sound, job: Job, frames: AnnotatedFrames
+    ) -> NDArray[np.float32]:
+        """(frames, dim) of an audio feature set; InputError where sound is too short, or says
+        nothing of any frame."""
+        extractor = self._extractor(feature_set)
+        pooler = frames.pooler(feature_set)
+        pieces = windows(sound, extractor)
+        # `next` runs the extractor: it is what is timed, the pooling is not.
+        while (piece := self._timed(next, pieces, None)) is not None:
+            pooler.add(piece.centres, piece.values)
+        pooled = pooler.finish()
+        if pooled is None:
+            raise InputError(
+                f"{job.sound_file}: {len(sound.samples) / sound.rate:.3f} s of sound are too short "
+                f"for {feature_set.extractor!r}"
+            )
+        refuse(not_finite(feature_set.name, pooled))
+        # Of the video's own sound the audit tells where it ends early, and its last features stay.
+        if not frames.by_clock and job.sound is None:
+            return np.asarray(pooled, dtype=np.float32)
+        covered = frames.within(sound.begin, sound.end, feature_set, HELD)
+        if not covered.any():
+            begin = sound.begin - float(frames.seconds[0])
+            raise InputError(
+                f"{job.sound_file}: feature set {feature_set.name!r} has nothing for any of the "
+                f"{len(frames)} frames: its sound lasts {sound.end - sound.begin:.3f} s and begins "
+                f"{begin:+.3f} s from the first frame"
+            )
+        if not covered.all():
+            pooled[~covered] = np.nan
+            frames.warnings.append(
+                f"recording {job.name!r}: feature set {feature_set.name!r} is missing in "
+                f"{int((~covered).sum())} of {len(frames)} frames: {job.sound_file.name} has "
+                f"{sound.end - sound.begin:.2f} s of sound"
+            )
+        return np.asarray(pooled, dtype=np.float32)
+
+    def _leave_missing(
+        self,
+        feature_sets: Sequence[FeatureRecipe],
+        frames: AnnotatedFrames,
+        kind: str,
+        kinds: list[str],
+    ) -> None:
+        """Add feature sets as missing, for lack of sound or pictures."""
+        for feature_set in feature_sets:
+            dim = len(feature_set.build().columns)  # type: ignore[union-attr]
+            frames.features[feature_set.name] = np.full((len(frames), dim), np.nan, np.float32)
+            kinds.append(f"feature set {feature_set.name!r} is missing, for lack of {kind},")
+
+    def _seen(
+        self,
+        images: str,
+        job: Job,
+        timeline: Timeline,
+        frames: AnnotatedFrames,
+        kinds: list[str],
+    ) -> list[FeatureRecipe]:
+        """Image feature sets of crops or of whole pictures, none where the file has no pictures:
+        then the optional ones are missing, and InputError for others."""
+        feature_sets = self._feature_sets("image", images)
+        if timeline.has_pictures:
+            return feature_sets
+        refuse(
+            [
+                lacking(job.video, entry.name, "pictures")
+                for entry in feature_sets
+                if not entry.optional
+            ]
+        )
+        self._leave_missing(feature_sets, frames, "pictures", kinds)
+        return []
+
+    def _whole_pictures(
+        self, job: Job, timeline: Timeline, frames: AnnotatedFrames, kinds: list[str]
+    ) -> None:
         """Add image feature sets of the video's whole pictures."""
-        feature_sets = self._feature_sets("image", "frames")
+        feature_sets = self._seen("frames", job, timeline, frames, kinds)
         if feature_sets:
             pictures = video_frames(job.video, timeline)
             # A video may have a second more than its annotation.
-            annotated = ((index, image) for index, image in pictures if index < len(frames))
-            self._images(feature_sets, annotated, frames, job.video)
+            count = len(frames.pictures)
+            annotated = ((index, image) for index, image in pictures if index < count)
+            present = self._images(feature_sets, annotated, frames, timeline, job.video)
+            for feature_set in feature_sets:
+                lacking_pictures = ~present[feature_set.name]
+                if not lacking_pictures.any():
+                    continue
+                frames.features[feature_set.name][lacking_pictures] = np.nan
+                frames.warnings.append(
+                    f"recording {job.name!r}: feature set {feature_set.name!r} is missing in "
+                    f"{int(lacking_pictures.sum())} of {len(frames)} frames, at whose times "
+                    f"{job.video.name} has no picture"
+                )
 
-    def _crops(self, job: Job, timeline: Timeline, frames: AnnotatedFrames) -> None:
+    def _crops(
+        self, job: Job, timeline: Timeline, frames: AnnotatedFrames, kinds: list[str]
+    ) -> None:
         """Add image feature sets of face crops; frames without one are not valid."""
-        feature_sets = self._feature_sets("image", "crops")
+        feature_sets = self._seen("crops", job, timeline, frames, kinds)
         if not feature_sets:
             return
         assert job.crops is not None
         if job.finds_crops:
             finder = self._loaded(FACES, self.recipe.finder)
             find_crops(job.video, timeline, job.crops, finder)
-        files = crop_files(job.crops, len(frames), len(timeline.frames), job.video)
+        files = crop_files(job.crops, len(frames.pictures), len(timeline.frames), job.video)
         crops = ((frame, read_crop(path)) for frame, path in files)
-        self._images(feature_sets, crops, frames, job.crops)
+        self._images(feature_sets, crops, frames, timeline, job.crops)
 
     def _images(
         self,
         feature_sets: list[FeatureRecipe],
         images: Iterator[tuple[int, Image]],
         frames: AnnotatedFrames,
+        timeline: Timeline,
         source: Path,
-    ) -> None:
-        """Add feature sets of (frame, image); frames without an image are not valid."""
-        poolers = {feature_set.name: frames.pooler(feature_set) for feature_set in feature_sets}
-        seen = np.zeros(len(frames), dtype=bool)
+    ) -> dict[str, Flags]:
+        """Add feature sets of (picture, image); frames without an image are not valid. Return by
+        feature set the (frames,) that have an image near enough: all of them where frames are
+        pictures."""
+        reach = picture_reach(timeline) if frames.by_clock else np.inf
+        poolers = {entry.name: frames.pooler(entry, reach) for entry in feature_sets}
+        seen = np.zeros(len(frames.pictures), dtype=bool)
         # Images are read once, in batches of the extractor that takes most of them.
         most = max(self._extractor(feature_set).batch for feature_set in feature_sets)
         while batch := list(islice(images, most)):
@@ -227,13 +305,22 @@ class Worker:
                 for start in range(0, len(batch), extractor.batch):
                     part = slice(start, start + extractor.batch)
                     values = self._timed(extractor.images, pictures[part])
-                    poolers[feature_set.name].add(frames.seconds[indices[part]], values)
+                    poolers[feature_set.name].add(frames.pictures[indices[part]], values)
+        present: dict[str, Flags] = {}
+        problems: list[str] = []
         for name, pooler in poolers.items():
             pooled = pooler.finish()
             if pooled is None:
                 raise InputError(f"{source}: no image for any of the {len(frames)} frames")
-            frames.features[name] = pooled
-        frames.valid &= seen
+            problems += not_finite(name, pooled)
+            frames.features[name] = np.asarray(pooled, dtype=np.float32)
+            present[name] = pooler.present
+            if frames.by_clock:
+                frames.valid &= pooler.present
+        refuse(problems)
+        if not frames.by_clock:
+            frames.valid &= seen
+        return present
 
     def _feature_sets(self, kind: str, images: str = "") -> list[FeatureRecipe]:
         return [
@@ -274,34 +361,60 @@ def not_finite(name: str, values: NDArray[np.float32]) -> list[str]:
     ]
 
 
+def silence(sound: Sound, channel: int | None) -> list[str]:
+    """A remark where a channel that counts is silent; `channel` is the one that is taken, from 1,
+    None for the mean of all."""
+    count = len(sound.loudest)
+    silent = [number for number, peak in enumerate(sound.loudest, start=1) if peak < SILENT]
+    if len(silent) == count or channel in silent:
+        return [f"the sound that is taken is silent throughout (channel {channel or 'mean'})"]
+    if channel is not None or not silent:
+        return []
+    audible = [number for number in range(1, count + 1) if number not in silent]
+    return [
+        f"of {count} channels of sound {', '.join(map(str, silent))} is silent, and the mean of all "
+        f"is taken (`channel: {audible[0]}` in the recipe takes one)"
+    ]
+
+
 def notes(
-    timeline: Timeline, times: NDArray[np.float64], video: Path, number: int | None
+    timeline: Timeline, heard: Timeline, frames: AnnotatedFrames, job: Job, number: int | None
 ) -> dict[str, Any]:
     """A recording's lengths in seconds and rates in frames per second, for `data check`; the audio
     track that was used, the recipe's `number` or the default; and the size of its video in bytes,
-    by which a video that was replaced is known."""
-    tracks = timeline.tracks
-    begin = float(timeline.frames[0])
+    by which a video that was replaced is known. A file of sound is its own video."""
     audio: dict[str, float | None] = dict.fromkeys(
         ("audio_seconds", "audio_offset", "audio_track", "audio_channels")
     )
     # The recipe may name a track for other recordings that this one lacks.
-    track = find_track(tracks, number) or find_track(tracks, None)
+    track = find_track(heard.tracks, number) or find_track(heard.tracks, None)
     if track is not None:
         audio["audio_seconds"] = track.end - track.begin
-        audio["audio_offset"] = track.begin - begin
+        audio["audio_offset"] = track.begin - heard.begin
+        if job.sound is None:
+            audio["audio_offset"] = track.begin - timeline.begin
         audio["audio_track"] = track.number
         audio["audio_channels"] = track.channels
-    return {
-        "annotation_seconds": float(times[-1] - times[0]) + timeline.step,
-        "video_seconds": timeline.end - begin,
+    step, rate, mean_rate = frames.step, 1 / frames.step, 1 / frames.step
+    nominal = np.nan
+    if timeline.has_pictures:
+        step = frames.step if frames.by_clock else timeline.step
+        rate, mean_rate, nominal = timeline.rate, timeline.mean_rate, timeline.nominal
+    facts = {
+        "annotation_seconds": float(frames.seconds[-1] - frames.seconds[0]) + step,
+        "video_seconds": timeline.end - timeline.begin,
         **audio,
-        "audio_tracks": len(tracks),
-        "rows": len(times),
+        "audio_tracks": len(heard.tracks),
+        "rows": len(frames),
         "video_frames": len(timeline.frames),
-        "rate": timeline.rate,
-        "mean_rate": timeline.mean_rate,
-        "nominal_rate": timeline.nominal if np.isfinite(timeline.nominal) else None,
+        "rate": rate,
+        "mean_rate": mean_rate,
+        "nominal_rate": nominal if np.isfinite(nominal) else None,
         "variable_rate": timeline.variable,
-        "video_bytes": video.stat().st_size,
+        "video_bytes": job.video.stat().st_size,
     }
+    if frames.by_clock or job.sound is not None:
+        facts["missing_without_sound"] = True
+    if job.sound is not None:
+        facts["sound_bytes"] = job.sound.stat().st_size
+    return facts

@@ -1,4 +1,5 @@
-"""A video's sound, decoded whole and heard by an extractor piece by piece.
+"""The sound of a video or of a file of sound, decoded whole and heard by an extractor piece by
+piece.
 
 Conventions: sound is mono float32 in [-1, 1], its first sample at `begin` seconds on the video's
 clock; holes between its time stamps are silence, so that sample i always stands at begin + i /
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,11 +36,18 @@ CHUNK = 60.0
 @dataclass(frozen=True)
 class Sound:
     """Decoded sound: `samples` (samples,) float32 mono at `rate`, mapped; the first stands at
-    `begin` seconds."""
+    `begin` seconds. `loudest` (channels,) is the largest absolute sample of each channel that was
+    decoded."""
 
     samples: NDArray[np.float32]
     rate: int
     begin: float
+    loudest: tuple[float, ...] = ()
+
+    @property
+    def end(self) -> float:
+        """The end of the last sample in seconds."""
+        return self.begin + len(self.samples) / self.rate
 
 
 def read_sound(
@@ -64,18 +72,20 @@ def read_sound(
         count = decoder.written
         if not count:
             raise InputError(f"{video}: its audio track holds no sound that can be decoded")
-        return Sound(np.memmap(file, dtype=np.float32, mode="r", shape=(count,)), rate, begin)
+        samples = np.memmap(file, dtype=np.float32, mode="r", shape=(count,))
+        return Sound(samples, rate, begin, tuple(decoder.loudest.tolist()))
 
 
 @dataclass
 class SoundDecoder:
     """Decodes mono float32 samples at `rate` into `file`; `channel` from 1, None for the mean of
-    all channels. `written` counts samples."""
+    all channels. `written` counts samples, `loudest` is as in `Sound`."""
 
     file: BinaryIO
     rate: int
     channel: int | None
     written: int = 0
+    loudest: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 
     def decode(self, video: Path, track: int, end: float) -> float:
         """Write the samples of a track, but for frames that stand after `end`; its begin in
@@ -125,6 +135,11 @@ class SoundDecoder:
         by √2) and leaves [-1, 1]."""
         for frame in frames:
             channels = frame.to_ndarray()  # (channels, samples)
+            if channels.shape[1]:
+                loudest = np.abs(channels).max(axis=1)
+                if len(self.loudest) == len(loudest):
+                    loudest = np.maximum(loudest, self.loudest)
+                self.loudest = loudest
             if self.channel is None:
                 mono = channels.mean(axis=0, dtype=np.float32)
             else:

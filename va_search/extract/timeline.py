@@ -1,6 +1,8 @@
-"""Times of a video's frames and sound, by the video's own time stamps.
+"""Times of a video's frames and sound, or of a file of sound alone, by the file's own time stamps.
 
-Conventions: seconds on the video's clock, on which its sound runs too; a clock need not begin at 0.
+Conventions: seconds on the file's clock, on which its sound runs too; a clock need not begin at 0.
+The file's second 0, from which clocks outside of it count, is its first frame, or the beginning of
+its sound where it has no frames.
 Nothing is decoded: time stamps stand on the packets. Annotation row i belongs to the video's i-th
 frame in the order of display, both from 1 (Aff-Wild2); rows may be a second more than frames, whose
 times then go on at the video's pace, or a second fewer. A step of more than `GAP` usual steps is a
@@ -11,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ USUAL_RATES = (
     40.0, 48.0, 50.0, 60000 / 1001, 60.0, 80.0, 90.0, 100.0, 120.0, 200.0, 240.0, 250.0, 500.0, 1000.0,
 )  # fmt: skip
 """Rates, in rows a second, that cameras and annotations have."""
+OPEN_WAVE = 0xFFFFFF00
+"""A WAV file that declares so many bytes or more does not know its length."""
 SHORT = 0.02
 """Share of its declared length that a file may lack."""
 BROKEN = 0.01
@@ -47,18 +51,27 @@ BACK = 0.5
 """Seconds by which the clock of a file may go back from packet to packet before it counts as
 started again."""
 
+SOUNDS = (
+    ".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".wma", ".aif", ".aiff", ".au", ".amr",
+)  # fmt: skip
+"""Endings of files of sound."""
 ALONE = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv",
+    "format_whitelist": (
+        "mov,mp4,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,"
+        "wav,w64,mp3,flac,ogg,aiff,caf,au,amr"
+    ),
 }
-"""What FFmpeg may open: a video's own file. Play lists and the like, whatever their name, would
-read other files."""
+"""What FFmpeg may open: a video's or sound's own file. Play lists and the like, whatever their
+name, would read other files."""
+ESTIMATED = ("mp3",)
+"""Formats whose declared length may be an estimate, from which nothing follows."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Times of a video: `frames` (frames,), in the order of display, never decreasing; `tracks`
-    those of its sound.
+    """Times of a video: `frames` (frames,), in the order of display, never decreasing, none in a
+    file of sound alone; `tracks` those of its sound.
 
     `nominal` is the rate the container declares, NaN where it declares none. `stamped` is False
     where the times are right only all together, not which frame has which. `stream` is the video's
@@ -102,14 +115,28 @@ class Timeline:
         return len(steps) > 1 and bool((np.abs(steps - 1) > UNEVEN).any())
 
     @property
+    def has_pictures(self) -> bool:
+        """False for a file of sound alone."""
+        return len(self.frames) > 0
+
+    @property
+    def begin(self) -> float:
+        """The first frame's time, or that of the first sound, in seconds."""
+        if self.has_pictures:
+            return float(self.frames[0])
+        return min(track.begin for track in self.tracks)
+
+    @property
     def end(self) -> float:
-        """The end of the last frame in seconds."""
-        return float(self.frames[-1]) + self.step
+        """The end of the last frame, or of the last sound, in seconds."""
+        if self.has_pictures:
+            return float(self.frames[-1]) + self.step
+        return max(track.end for track in self.tracks)
 
     @property
     def seconds(self) -> float:
-        """Length of the video, holes included."""
-        return self.end - float(self.frames[0])
+        """Length of the video or sound, holes included."""
+        return self.end - self.begin
 
     def gaps(self, rows: int) -> tuple[int, ...]:
         """Rows, from 0 and of the first `rows`, before which time jumps by more than `GAP` usual
@@ -148,7 +175,10 @@ class Timeline:
         if fitting is None:
             fit = f"{count / self.seconds:.4g} rows a second would fit it, which is no usual rate"
         else:
-            fit = f"{fitting:.5g} rows a second would fit it"
+            fit = (
+                f"{fitting:.5g} rows a second would fit it (if that is their rate: "
+                f"--frames-per-second {fitting:.6g})"
+            )
         advice = f"bring the annotation to one row for each of the {frames} frames"
         if fitting is not None and self.gaps(frames) and abs(fitting / self.rate - 1) <= OTHER_RATE:
             advice = (
@@ -187,49 +217,99 @@ def opened(video: Path) -> Iterator[Any]:
     decoded inside."""
     try:
         with av.open(str(video), options=ALONE) as container:
-            if not container.streams.video:
-                raise InputError(f"{video}: no video track in it, expected a video")
+            if not container.streams.video and not container.streams.audio:
+                raise InputError(
+                    f"{video}: no video or audio track in it, expected a video or sound"
+                )
             yield container
     except FileNotFoundError:
-        raise InputError(f"{video}: no such video") from None
+        raise InputError(f"{video}: no such {kind_of(video)}") from None
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         size = video.stat().st_size if video.is_file() else 0
         raise InputError(
-            f"{video}: {size:,} bytes that are no whole video ({reason}); copy or convert it again"
+            f"{video}: {size:,} bytes that are no whole {kind_of(video)} ({reason}); copy or "
+            "convert it again"
         ) from None
 
 
+def kind_of(file: Path) -> str:
+    """`sound` for the name of a file of sound, else `video`."""
+    return "sound" if file.suffix.lower() in SOUNDS else "video"
+
+
 def read_timeline(video: Path) -> Timeline:
-    """The times of a video's frames and sound; InputError when the file is broken or cut short.
-    Reads all packets."""
+    """The times of a video's frames and sound, or of a file of sound; InputError when the file is
+    broken or cut short. Reads all packets."""
     with opened(video) as container:
         packets = Packets(video)
         for packet in container.demux():
             packets.add(packet)
+        tracks = packets.tracks(container.streams.audio)
         chosen = choose_picture(container.streams.video, packets.frames)
+        if chosen is None and not tracks:
+            raise InputError(f"{video}: no frame and no sound in it")
+        declared = (container.duration or 0) / av.time_base
+        if container.format.name in ESTIMATED:
+            declared = 0.0
+        # Matroska declares the end, which is later where the clock begins late.
+        _check_length(video, declared, max(packets.seconds, packets.end))
         if chosen is None:
-            raise InputError(f"{video}: no frame in it")
+            _refuse_cut_wave(video)
+            begins = [stream.start_time for stream in container.streams.audio]
+            bases = [stream.time_base for stream in container.streams.audio]
+            return Timeline(np.zeros(0), math.nan, _without_priming(tracks, begins, bases))
         picture, other_videos = chosen
         stream = picture.index
-        declared = (container.duration or 0) / av.time_base
         nominal = float(picture.guessed_rate or math.nan)
         # Without B-frames the order in the file is that of display.
         reordered = picture.codec_context.has_b_frames
         # AVI has no times of display: those that FFmpeg gives are a guess.
         unstamped = stream in packets.unstamped or container.format.name == "avi"
-        tracks = packets.tracks(container.streams.audio)
-    # A file that was cut short still has the header of the whole.
-    if declared - packets.seconds > max(SHORT * declared, BEYOND):
-        raise InputError(
-            f"{video}: {packets.seconds:.1f} s in it, its header declares {declared:.1f} s; cut "
-            "short: copy it again"
-        )
     frames = np.sort(np.array(packets.stamps[stream], dtype=np.float64))
     # Of two frames with one time stamp only their order tells which is which.
     repeated = bool((np.diff(frames) <= 0).any())
     stamped = not repeated and not (unstamped and reordered)
     return Timeline(frames, nominal, tracks, stamped, stream, other_videos)
+
+
+def _check_length(video: Path, declared: float, seconds: float) -> None:
+    """InputError for a file that was cut short: it still has the header of the whole."""
+    if declared - seconds > max(SHORT * declared, BEYOND):
+        raise InputError(
+            f"{video}: {seconds:.1f} s in it, its header declares {declared:.1f} s; cut short: "
+            "copy it again"
+        )
+
+
+def _without_priming(
+    tracks: Sequence[AudioTrack], begins: Sequence[Any], bases: Sequence[Any]
+) -> tuple[AudioTrack, ...]:
+    """The tracks from their first sound on: encoders of MP3, Vorbis and Opus put some silence in
+    front, which the file declares and a player skips."""
+    heard = []
+    for track in tracks:
+        index = track.number - 1
+        begin = track.begin
+        if begins[index] is not None:
+            begin = max(begin, float(begins[index] * bases[index]))
+        heard.append(replace(track, begin=begin))
+    return tuple(heard)
+
+
+def _refuse_cut_wave(file: Path) -> None:
+    """InputError for a WAV file that is shorter than its header says: FFmpeg reads what is left."""
+    with open(file, "rb") as handle:
+        header = handle.read(12)
+    if header[:4] != b"RIFF" or header[8:] != b"WAVE":
+        return
+    declared = 8 + int.from_bytes(header[4:8], "little")
+    size = file.stat().st_size
+    # Programs that write to a pipe leave the largest number there.
+    if size + 1 < declared < OPEN_WAVE:
+        raise InputError(
+            f"{file}: {size:,} bytes, its header declares {declared:,}; cut short: copy it again"
+        )
 
 
 class Packets:
@@ -255,6 +335,11 @@ class Packets:
         """Length from the begin of the first stream to the end of the last one."""
         begins, ends = zip(*self.spans.values(), strict=True)
         return float(max(ends) - min(begins))
+
+    @property
+    def end(self) -> float:
+        """The end of the last stream."""
+        return max(end for _, end in self.spans.values())
 
     def add(self, packet: Any) -> None:
         """Count one packet; InputError where the clock of a video starts again."""

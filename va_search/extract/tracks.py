@@ -61,7 +61,9 @@ def choose_track(tracks: Sequence[AudioTrack], number: int | None, video: Path) 
     if not tracks:
         raise InputError(
             f"{video}: no audio track, but audio feature sets are asked for. If it is silent, give "
-            "it silence: ffmpeg -i IN -f lavfi -i anullsrc -c:v copy -shortest OUT"
+            "it silence: ffmpeg -i IN -f lavfi -i anullsrc -c:v copy -shortest OUT; if its sound is "
+            "in another file, give that file its name or say --sound; if recordings may lack sound, "
+            "say `optional: true` in the recipe"
         )
     track = find_track(tracks, number)
     if track is None:

@@ -112,7 +112,8 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
     if frames_hash(test) != ensemble.test_frames_hash:
         raise InputError(
             f"{store.path}: its test recordings are not those ensemble {ensemble.name!r} was built "
-            "on"
+            f"on; other recordings are predicted by: va-search predict {ensemble.name} --data "
+            f"{store.path} --out DIR"
         )
     # No frame or score shows another range of a target, but values are clipped to it.
     if store.targets != ensemble.targets:

@@ -1,0 +1,488 @@
+"""Annotations of an extraction: recordings, targets, and labels with or without a clock of their
+own.
+
+    ANNOTATIONS/Train_Set/<recording>.txt, Validation_Set/<recording>.txt    as Aff-Wild2 has them
+    ANNOTATIONS/recordings.csv, recordings/<recording>.csv                   as `data import table`
+    ANNOTATIONS/dataset.yaml    beside either: targets or label_range, time_column, time_unit,
+                                frames_per_second; without it valence and arousal in [-1, 1]
+    ANNOTATIONS/streams.yaml    targets alone, and recordings.csv, as `data import streams` has them
+    nothing                     every video is a test recording without labels
+
+Conventions: rows of labels are the video's frames, unless they have a column of times or a named
+rate: then their clock, which counts seconds from the file's second 0 (timeline.py), makes the
+frames, as in `data import streams`. A named rate makes the frames of recordings without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from va_search.data.affwild2_files import LABEL_RANGE, official_recordings, read_labels
+from va_search.data.affwild2_sources import people_of, video_of
+from va_search.data.arrays import Floats
+from va_search.data.column_names import roles_of
+from va_search.data.dataset import Dataset, FeatureColumns
+from va_search.data.problems import and_more, not_used, refuse, shortened, unknown_column
+from va_search.data.readers import TABLE_SUFFIXES, empty_lines, read_header, read_numbers, suffix_of
+from va_search.data.stream_clock import SIGNAL_RATES, ClockSample
+from va_search.data.stream_samples import SEGMENT_NAMES
+from va_search.data.stream_source import StreamSource, find_files, look_at_clocks
+from va_search.data.streams_document import FeatureStream, StreamsDocument, TargetStream
+from va_search.data.streams_recordings import StreamedRecording, read_streamed_recordings
+from va_search.data.table import label_problems
+from va_search.document import read_document
+from va_search.errors import InputError
+from va_search.extract.media import MediaFiles
+from va_search.extract.timeline import read_timeline
+from va_search.targets import AFFECT, Target, affect
+
+DATASET_WORDS = {
+    "`clock:`": "`time_column:`",
+    "`unit:`": "`time_unit:`",
+    "streams.yaml": "dataset.yaml",
+}
+"""Words of streams.yaml, and those by which dataset.yaml has the same."""
+NAMES_SHOWN = 5
+FASTEST = 1000.0
+"""The highest rate of frames that can be named."""
+NO_FEATURES = "extract makes the feature sets; leave `features` out"
+
+
+class AnnotationStreams(StreamsDocument):
+    """streams.yaml of targets alone."""
+
+    features: dict[str, FeatureStream] = Field(default_factory=dict)
+
+    @field_validator("features")
+    @classmethod
+    def _none(cls, value: dict[str, FeatureStream]) -> dict[str, FeatureStream]:
+        if value:
+            raise ValueError(NO_FEATURES)
+        return value
+
+
+class AnnotationDataset(Dataset):
+    """dataset.yaml without features."""
+
+    name: str = Field(default="", min_length=1)
+    features: dict[str, FeatureColumns] = Field(default_factory=dict)
+
+    @field_validator("features")
+    @classmethod
+    def _none(cls, value: dict[str, FeatureColumns]) -> dict[str, FeatureColumns]:
+        if value:
+            raise ValueError(NO_FEATURES)
+        return value
+
+
+@dataclass(frozen=True)
+class AnnotatedRecording:
+    """One recording. `labels` is its file of labels, or the sample, None without one; `more_labels`
+    are the files of its other targets and raters; `rows` the number of its frames where the sample
+    tells it. Its media are looked for under `stems`."""
+
+    name: str
+    subject: str
+    split: str
+    video: str
+    stems: tuple[str, ...]
+    fold: int | None = None
+    labels: Path | None = None
+    rows: int | None = None
+    more_labels: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Recordings and targets. `streams` has labels with a clock or at a rate, None where rows of
+    labels are frames of videos: then `columns` are those of the targets, None in official files.
+    `rate` is that of frames where nothing is labelled. `described` by a dataset.yaml or
+    streams.yaml. `has_labels` is False where no annotations are given."""
+
+    name: str
+    targets: tuple[Target, ...]
+    recordings: tuple[AnnotatedRecording, ...]
+    columns: tuple[str, ...] | None = None
+    streams: StreamSource | None = None
+    rate: float | None = None
+    described: bool = False
+    has_labels: bool = True
+
+    @property
+    def make_frames(self) -> bool:
+        """True where the labels' clock or a rate makes the frames, False where frames are the
+        videos'."""
+        return self.streams is not None or self.rate is not None
+
+    @property
+    def time_column(self) -> str | None:
+        """The store's column of times; None where they are the videos' time stamps."""
+        if self.streams is not None:
+            return self.streams.frame_clock.column or "time"
+        return None if self.has_labels else "time"
+
+    def frame_rate(self, recording: str) -> float:
+        """Frames per second of a recording whose frames a clock or rate makes."""
+        if self.streams is not None:
+            return self.streams.rates[recording]
+        assert self.rate is not None
+        return self.rate
+
+    def rows_of(self, file: Path) -> Floats:
+        """(rows, targets) of a file whose rows are frames, NaN where a frame has no label;
+        InputError with file and line for what is none."""
+        if self.columns is None:
+            return read_labels(file)
+        header = read_header(file)
+        refuse(
+            [
+                f"{file}: {unknown_column(name, header)}"
+                for name in self.columns
+                if name not in header
+            ]
+        )
+        labels = read_numbers(file, self.columns)
+        refuse([*empty_lines(file), *label_problems(file, labels, self.targets)])
+        return labels
+
+
+def read_annotations(
+    folder: Path | None,
+    media: MediaFiles,
+    warnings: list[str],
+    *,
+    sample: Path | None = None,
+    subjects: Path | None = None,
+    rate: float | None = None,
+) -> Annotations:
+    """The annotations in a folder, or none for None; InputError with everything wrong in names,
+    headers and clocks. `rate` is the one that the command names; `warnings` is added to."""
+    if rate is not None and not 0 < rate <= FASTEST:
+        raise InputError(f"--frames-per-second {rate:g}, expected above 0 and at most {FASTEST:g}")
+    if folder is None:
+        return _without_labels(media, warnings, sample=sample, subjects=subjects, rate=rate)
+    folder = _described_folder(folder)
+    listed = folder / "recordings.csv"
+    has_streams = (folder / "streams.yaml").is_file()
+    has_dataset = (folder / "dataset.yaml").is_file()
+    if has_streams and has_dataset:
+        raise InputError(f"{folder}: dataset.yaml and streams.yaml are there; keep one of them")
+    if (has_streams or listed.is_file()) and (sample is not None or subjects is not None):
+        raise InputError(
+            f"{listed}: it names test recordings and subjects; leave --sample and --subjects out"
+        )
+    if has_streams:
+        return _of_streams(folder, media, warnings, rate)
+    dataset: AnnotationDataset | None = None
+    if has_dataset:
+        path = folder / "dataset.yaml"
+        dataset = read_document(path, AnnotationDataset, "a description of annotations")
+        if rate is not None and dataset.frames_per_second not in (None, rate):
+            raise InputError(
+                f"{path}: frames_per_second is {dataset.frames_per_second:g}, and "
+                f"--frames-per-second {rate:g} is given; leave one of them out"
+            )
+        rate = dataset.frames_per_second or rate
+    if listed.is_file():
+        if dataset is None:
+            raise InputError(
+                f"{folder}: recordings.csv and no dataset.yaml; write one with the range of the "
+                "labels: `label_range: [-1, 1]`, or `targets: {stress: [1, 9]}`"
+            )
+        recordings = _listed(folder, dataset, warnings)
+    else:
+        recordings = _official(folder, sample, subjects, warnings)
+    return _of_dataset(folder, dataset, recordings, media, warnings, rate=rate)
+
+
+def _described_folder(folder: Path) -> Path:
+    """The folder, or the one below it that has a description, as the official folders may lie one
+    level down; InputError where several have one."""
+    descriptions = ("dataset.yaml", "streams.yaml")
+    if not folder.is_dir() or any((folder / name).is_file() for name in descriptions):
+        return folder
+    below = []
+    for path in sorted(folder.iterdir()):
+        if any((path / name).is_file() for name in descriptions):
+            below.append(path)
+    if len(below) > 1:
+        raise InputError(
+            f"{folder}: {below[0].name} and {below[1].name} both have a dataset.yaml or "
+            "streams.yaml; name one of these folders"
+        )
+    return below[0] if below else folder
+
+
+def _without_labels(
+    media: MediaFiles,
+    warnings: list[str],
+    *,
+    sample: Path | None,
+    subjects: Path | None,
+    rate: float | None,
+) -> Annotations:
+    """Every video or sound as a test recording."""
+    if sample is not None:
+        raise InputError("--sample goes with --annotations: give both, or neither")
+    names = media.names()
+    people = {} if subjects is None else people_of(subjects, names)
+    recordings = []
+    for name in names:
+        subject = people.get(name, name)
+        recordings.append(AnnotatedRecording(name, subject, "test", name, (name,)))
+    frames = "the videos' own" if rate is None else f"{rate:g} per second"
+    if media.strangers:
+        warnings.append(
+            f"{media.folder}: {shortened(media.strangers, NAMES_SHOWN)}: no videos or sound by their "
+            "endings, and not used"
+        )
+    warnings.append(
+        "no annotations (--annotations): all recordings are test recordings without labels, to be "
+        "predicted. The targets that the store names, valence and arousal in [-1, 1], do not matter "
+        f"for that. Frames: {frames}; an ensemble predicts well at the rate it was trained on"
+    )
+    targets = affect(*LABEL_RANGE)
+    return Annotations("new", targets, tuple(recordings), rate=rate, has_labels=False)
+
+
+def _official(
+    folder: Path, sample: Path | None, subjects: Path | None, warnings: list[str]
+) -> list[AnnotatedRecording]:
+    """The recordings of the official folders and the sample."""
+    entries = official_recordings(folder, sample, warnings)
+    names = [entry.name for entry in entries]
+    people = {} if subjects is None else people_of(subjects, names)
+    recordings = []
+    for entry in entries:
+        # Two people of one video are the recordings v_left and v_right of v.
+        recordings.append(
+            AnnotatedRecording(
+                entry.name,
+                people.get(entry.name, entry.name),
+                entry.split,
+                video_of(entry.name),
+                (entry.name, video_of(entry.name)),
+                labels=entry.file,
+                rows=entry.frames,
+            )
+        )
+    return recordings
+
+
+def _listed(
+    folder: Path, dataset: AnnotationDataset, warnings: list[str]
+) -> list[AnnotatedRecording]:
+    """The recordings of recordings.csv, with their files in recordings/."""
+    inside = folder / "recordings"
+    files = sorted(inside.iterdir()) if inside.is_dir() else []
+    endings = sorted({suffix_of(file.name) for file in files} & set(TABLE_SUFFIXES))
+    if len(endings) > 1:
+        raise InputError(
+            f"{inside}: files of labels end in {' and '.join(endings)}; write all in one format"
+        )
+    ending = endings[0] if endings else ".csv"
+    document = _document(dataset, f"recordings/{{recording}}{ending}", None)
+    rows, remarks = read_streamed_recordings(folder, document)
+    warnings += remarks
+    source = StreamSource(folder, document, rows, [])
+    refuse(find_files(source))
+    recordings = []
+    for row in rows:
+        labels = source.files[f"targets.{next(iter(document.targets))}", row.name]
+        recordings.append(_annotated(row, labels))
+    return recordings
+
+
+def _annotated(row: StreamedRecording, labels: Sequence[Path]) -> AnnotatedRecording:
+    files = list(dict.fromkeys(labels))
+    return AnnotatedRecording(
+        row.name,
+        row.subject,
+        row.split,
+        row.video,
+        tuple(dict.fromkeys([row.name, row.video])),
+        row.fold,
+        files[0] if files else None,
+        more_labels=tuple(files[1:]),
+    )
+
+
+def _document(
+    dataset: AnnotationDataset | None, files: str, rate: float | None
+) -> AnnotationStreams:
+    """The targets of a dataset.yaml as streams of one file; without one valence and arousal."""
+    targets = affect(*LABEL_RANGE)
+    columns: Sequence[str] = AFFECT
+    clock, unit, name = None, None, "affwild2"
+    if dataset is not None:
+        targets, columns = dataset.target_list, dataset.label_columns
+        clock, unit = dataset.time_column, dataset.time_unit
+        name = dataset.name or "videos"
+    streams = {}
+    for target, column in zip(targets, columns, strict=True):
+        streams[target.name] = TargetStream(
+            range=target.range,
+            files=files,
+            column=column,
+            clock=clock,
+            unit=unit,
+            frames_per_second=rate,
+        )
+    return AnnotationStreams(name=name, targets=streams)
+
+
+def _of_dataset(
+    folder: Path,
+    dataset: AnnotationDataset | None,
+    recordings: list[AnnotatedRecording],
+    media: MediaFiles,
+    warnings: list[str],
+    *,
+    rate: float | None,
+) -> Annotations:
+    """Annotations whose labels are all in one file a recording: rows are frames, or have a
+    clock."""
+    labelled = [entry for entry in recordings if entry.labels is not None and entry.rows is None]
+    document = _document(dataset, "{recording}", rate)
+    targets = document.store_targets
+    columns = [entry.column or name for name, entry in document.targets.items()]
+    ignored = [] if dataset is None else dataset.ignored_columns
+    clock = None if dataset is None else dataset.time_column
+    header = read_header(labelled[0].labels) if labelled and labelled[0].labels else []
+    roles = roles_of([name for name in header if name not in ignored], columns, clock)
+    has_clock = bool(roles.clocks or roles.frames)
+    if has_clock or dataset is not None:
+        declared = [*columns, *ignored, *SEGMENT_NAMES]
+        if clock is not None:
+            declared.append(clock)
+        refuse(_naming_columns(folder, labelled, declared))
+    if not has_clock and rate is None and clock is None:
+        described = dataset is not None
+        if described:
+            warnings += _unused_columns(labelled, [*columns, *ignored])
+        own_columns = tuple(columns) if described else None
+        return Annotations(
+            document.name, targets, tuple(recordings), own_columns, described=described
+        )
+    if any(entry.rows is not None for entry in recordings):
+        raise InputError(
+            "--sample counts the frames of videos, and the labels' clock or rate makes other "
+            "frames; leave --sample out"
+        )
+    rows = []
+    for entry in recordings:
+        rows.append(
+            StreamedRecording(entry.name, entry.subject, entry.split, entry.fold, entry.video, ())
+        )
+    source = StreamSource(folder, document, rows, [])
+    for entry in recordings:
+        for key in document.streams():
+            source.files[key, entry.name] = [] if entry.labels is None else [entry.labels]
+    try:
+        look_at_clocks(source, _known_length(recordings, media))
+    except InputError as error:
+        raise InputError(
+            *[_in_words_of_dataset(text, folder) for text in error.problems]
+        ) from error
+    warnings += [_in_words_of_dataset(text, folder) for text in source.remarks]
+    read = [*columns, *ignored, *SEGMENT_NAMES]
+    if source.frame_clock.column is not None:
+        read.append(source.frame_clock.column)
+    warnings += _unused_columns(labelled, read)
+    return Annotations(
+        document.name,
+        targets,
+        tuple(recordings),
+        streams=source,
+        described=dataset is not None,
+    )
+
+
+def _naming_columns(
+    folder: Path, recordings: Sequence[AnnotatedRecording], read: Sequence[str]
+) -> list[str]:
+    """A problem for columns that name images, recordings or people and are not read: rows may be in
+    another order than the frames, or of several people."""
+    problems = []
+    for recording in recordings:
+        assert recording.labels is not None
+        roles = roles_of([name for name in read_header(recording.labels) if name not in read])
+        for name in (*roles.texts, *roles.people):
+            problems.append(
+                f"{recording.labels}: column {name!r} names images, recordings or people, and is not "
+                "read; remove it, or, if all rows are of this recording and one person in the order "
+                f"of time, say `ignored_columns: [{name}]` in {folder / 'dataset.yaml'}"
+            )
+    return problems
+
+
+def _unused_columns(recordings: Sequence[AnnotatedRecording], read: Sequence[str]) -> list[str]:
+    """A remark on columns of labels' files that are none of those that are read, for the first
+    file with them."""
+    by_columns: dict[tuple[str, ...], list[Path]] = {}
+    for recording in recordings:
+        assert recording.labels is not None
+        unused = tuple(name for name in read_header(recording.labels) if name not in read)
+        if unused:
+            by_columns.setdefault(unused, []).append(recording.labels)
+    remarks = []
+    for unused, files in by_columns.items():
+        texts = not_used(files[0], unused)
+        remarks += [f"{text}{and_more(len(files) - 1)}" for text in texts]
+    return remarks
+
+
+def _in_words_of_dataset(text: str, folder: Path) -> str:
+    """A text on streams.yaml in the words of dataset.yaml."""
+    for word, replacement in DATASET_WORDS.items():
+        text = text.replace(word, replacement)
+    return text.replace("in dataset.yaml", f"in {folder / 'dataset.yaml'}")
+
+
+def _of_streams(
+    folder: Path, media: MediaFiles, warnings: list[str], rate: float | None
+) -> Annotations:
+    """The annotations of a streams.yaml."""
+    path = folder / "streams.yaml"
+    document = read_document(path, AnnotationStreams, "a description of annotations")
+    if rate is not None:
+        raise InputError(
+            f"--frames-per-second: say it in {path}: at the top for the frames, under a target for "
+            "labels without a clock"
+        )
+    rows, remarks = read_streamed_recordings(folder, document)
+    source = StreamSource(folder, document, rows, remarks)
+    refuse(find_files(source))
+    recordings = []
+    for row in rows:
+        labels: list[Path] = []
+        for key in document.streams():
+            labels += source.files[key, row.name]
+        recordings.append(_annotated(row, labels))
+    look_at_clocks(source, _known_length(recordings, media))
+    warnings += source.remarks
+    return Annotations(
+        document.name, document.store_targets, tuple(recordings), streams=source, described=True
+    )
+
+
+def _known_length(
+    recordings: Sequence[AnnotatedRecording], media: MediaFiles
+) -> tuple[ClockSample, ...]:
+    """The length of the first labelled recording's video, which tells units of clocks apart; none
+    where it can't be read, which is told later."""
+    for recording in recordings:
+        file = media.picture_file(recording.stems)
+        if recording.labels is None or file is None:
+            continue
+        try:
+            seconds = read_timeline(file).seconds
+        except InputError:
+            return ()
+        written = np.array([0.0, seconds])
+        return (ClockSample("videos", file, "time stamps", written, "seconds", None, SIGNAL_RATES),)
+    return ()
