@@ -201,3 +201,12 @@ def test_columns_that_name_frames_must_agree(
     (tmp_path / "empty" / "r8.csv").write_text(text.replace(",3.9,", ",0.0,"))
     with pytest.raises(InputError, match=r"r8.csv:3: time_s 0 of frame 40 after 0.1 of frame 2"):
         fill(world, built, tmp_path / "empty", tmp_path / "out")
+
+
+def test_sessions_of_numbers_are_parts(world: TargetWorld, built: Ensemble, tmp_path: Path) -> None:
+    for name in ("r7", "r8"):
+        rows = [f"{1 + (n > 20)},{n / 10:.1f},,," for n in (2, 20, 40)]
+        write(tmp_path / "empty", f"{name}.csv", ["session,time_s,valence,arousal,stress", *rows])
+    fill(world, built, tmp_path / "empty", tmp_path / "out")
+    row = (tmp_path / "out" / "r8.csv").read_text().splitlines()[3]
+    assert row == "2,4.0," + ",".join(f"{value:.6f}" for value in truth(world)["r8"][40])

@@ -204,6 +204,11 @@ class RecordingTimes:
         default = self.units_per_second / self.frames_per_second
         return _median_step(_running(self.times), default=default)
 
+    @property
+    def starts_again(self) -> bool:
+        """True where the clock goes back within the recording."""
+        return len(_stretches(self.times)) > 1
+
     def parts(self, file: Path, column: str, row_times: Times) -> list[ClockPart]:
         """The parts in which the recording's clock runs on, and the rows of each; one part of all
         rows where it never starts again, in whatever order these are.

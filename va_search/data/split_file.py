@@ -14,7 +14,7 @@ from pathlib import Path
 
 from va_search.data.column_names import roles_of
 from va_search.data.csv_reader import csv_rows
-from va_search.data.frame_names import CROP, IMAGE_NAME, recording_name
+from va_search.data.frame_names import CROP, IMAGE_NAME, recording_name, with_sessions
 from va_search.data.problems import and_more, near_name, refuse
 from va_search.data.readers import empty_lines, first_cells, is_number, read_header
 from va_search.errors import InputError
@@ -45,9 +45,10 @@ class SplitFile:
         return problem
 
 
-def names_recordings(file: Path) -> bool:
-    """Return True where a column of a file names the recording of each row, or its image."""
-    roles = roles_of(read_header(file))
+def names_recordings(file: Path, recordings: Collection[str]) -> bool:
+    """Return True where a column of a file names the recording of each row, one of `recordings`, or
+    its image."""
+    roles = with_sessions(file, roles_of(read_header(file)), recordings)
     cells = first_cells(file, roles.frames)
     return bool(roles.texts) or not all(is_number(cell) for cell in cells.values())
 
@@ -64,7 +65,7 @@ def split_file(
     InputError where no column names recordings, or a row names none of them."""
     header = read_header(file)
     refuse(empty_lines(file))
-    roles = roles_of(header)
+    roles = with_sessions(file, roles_of(header), recordings)
     columns = [header.index(name) for name in (*roles.texts, *roles.frames)]
     rows: dict[str, list[list[str]]] = {}
     split = SplitFile(file)

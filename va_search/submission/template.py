@@ -35,7 +35,12 @@ from va_search.data.frame_names import (
 from va_search.data.frame_rows import name_rows, refuse_outside
 from va_search.data.problems import first_few, unknown_column
 from va_search.data.readers import empty_lines, read_header
-from va_search.data.row_checks import refuse_shuffled, rows_of_other_people, several_people
+from va_search.data.row_checks import (
+    parts_out_of_order,
+    refuse_shuffled,
+    rows_of_other_people,
+    several_people,
+)
 from va_search.data.row_times import RowTimes, rows_by_time
 from va_search.data.split_file import SplitFile, names_recordings, split_file
 from va_search.data.store import Recording, Store
@@ -167,9 +172,10 @@ class _Piece:
         missing = [name for name in store.target_names if name not in header]
         if missing:
             raise InputError(*(f"{self.file}: {unknown_column(name, header)}" for name in missing))
-        roles = self.frames.roles_of(header, store.target_names)
+        roles = self.frames.roles_of(self.file, store.target_names)
         problems = several_people(self.file, roles.people, None)
         problems += rows_of_other_people(self.file, roles, self.frames)
+        problems += parts_out_of_order(self.file, roles, self.frames)
         if problems:
             raise InputError(*problems)
         for column in (*roles.frames, *roles.texts):
@@ -231,7 +237,7 @@ def _pieces(
             continue
         recording = stems.get(file.stem) or stems.get(recording_name(file.stem))
         try:
-            if recording is None and not names_recordings(file):
+            if recording is None and not names_recordings(file, test):
                 problems.append(f"{file}: {unknown_name('test recording', file.stem, test)}")
                 continue
             problems += empty_lines(file)
