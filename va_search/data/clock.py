@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from va_search.data.arrays import Floats, Indexes
+from va_search.data.arrays import EXACT, Floats, Indexes
 from va_search.data.column_names import unit_of
 from va_search.data.problems import exact
 from va_search.data.readers import wrong_rows
@@ -28,7 +28,6 @@ from va_search.data.resampling import GAP
 from va_search.errors import InputError
 
 PER_SECOND = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
-EXACT = 2.0**53  # from here on float64 does not hold every whole number
 TOLERANCE = 0.01
 """Share by which the clock's rate may differ from the declared one; more where its steps vary or
 are rounded."""

@@ -154,6 +154,11 @@ def unit_of(name: str) -> str | None:
     return units.pop() if len(units) == 1 else None
 
 
+def is_clock(name: str) -> bool:
+    """True for columns that are times or numbers of frames by their names."""
+    return role_of(name) in {"clocks", "frames"}
+
+
 def is_session(name: str) -> bool:
     """True for names such as `session_id`, which name a recording or number its parts: their cells
     tell which."""

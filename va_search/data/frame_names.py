@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from va_search.data.arrays import Floats
-from va_search.data.clock import EXACT, Frames, RecordingTimes, Times
+from va_search.data.arrays import EXACT, Floats
+from va_search.data.clock import Frames, RecordingTimes, Times
 from va_search.data.column_names import (
     FRAME,
     IMAGE,

@@ -23,7 +23,7 @@ from va_search.data.arff_reader import ArffReader
 from va_search.data.array_readers import ArrowReader, NpyReader, ParquetReader
 from va_search.data.arrays import Flags, Floats, Indexes, Values
 from va_search.data.bundles import BundleReader, NpzReader, split_member
-from va_search.data.csv_reader import CsvReader, csv_rows, number_in
+from va_search.data.csv_reader import CsvReader, csv_rows, number_in, text_of
 from va_search.data.eaf_reader import EafReader
 from va_search.data.hdf5_reader import Hdf5Reader
 from va_search.data.mat_reader import MatReader
@@ -34,6 +34,7 @@ from va_search.data.problems import (
     more_problems,
     unknown_column,
 )
+from va_search.data.text_layout import csv_layout
 from va_search.errors import InputError, counted
 
 
@@ -228,9 +229,11 @@ def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
     empty lines and repeated columns."""
     header = read_header(file)
     rows, lines, problems = [], [], empty_lines(file)
+    layout = csv_layout(file)
     for line, cells in csv_rows(file):
         if len(cells) == len(header):
-            rows.append(dict(zip(header, [cell.strip() for cell in cells], strict=True)))
+            texts = [text_of(cell, layout) for cell in cells]
+            rows.append(dict(zip(header, texts, strict=True)))
             lines.append(line)
         else:
             count = counted(len(cells), "cell")

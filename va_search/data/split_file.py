@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from va_search.data.column_names import roles_of
-from va_search.data.csv_reader import csv_rows
+from va_search.data.csv_reader import csv_rows, text_of
 from va_search.data.frame_names import CROP, IMAGE_NAME, recording_name, with_sessions
 from va_search.data.problems import and_more, near_name, refuse
 from va_search.data.readers import empty_lines, first_cells, is_number, read_header
+from va_search.data.text_layout import csv_layout
 from va_search.errors import InputError
 
 
@@ -69,6 +70,7 @@ def split_file(
     columns = [header.index(name) for name in (*roles.texts, *roles.frames)]
     rows: dict[str, list[list[str]]] = {}
     split = SplitFile(file)
+    layout = csv_layout(file)
     strangers: list[tuple[int, str]] = []
     named: dict[str, str | None] = {}
     for line, cells in csv_rows(file):
@@ -85,7 +87,8 @@ def split_file(
         if recording is None:
             strangers.append((line, ", ".join(cells[column] for column in columns[:1])))
             continue
-        rows.setdefault(recording, []).append(cells)
+        # A part alone may not tell what a comma in its numbers is.
+        rows.setdefault(recording, []).append([text_of(cell, layout) for cell in cells])
         split.lines.setdefault(recording, []).append(line)
     if not rows:
         raise InputError(

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from va_search.data.arrays import Flags, Floats
-from va_search.data.clock import EXACT, PER_SECOND
+from va_search.data.arrays import EXACT, Flags, Floats
+from va_search.data.clock import PER_SECOND
 from va_search.data.column_names import Roles, unit_of
 from va_search.data.problems import exact, listed, unknown_column
 from va_search.data.readers import (

@@ -20,7 +20,7 @@ import numpy as np
 
 from va_search.data.arrays import Floats, Values
 from va_search.data.clock import find_gaps
-from va_search.data.column_names import role_of
+from va_search.data.column_names import is_clock, role_of
 from va_search.data.dataset import Dataset, TableSource, read_dataset, read_recordings
 from va_search.data.draft import Description, Part
 from va_search.data.frame_names import RecordingFrames
@@ -156,7 +156,7 @@ def _doubtful_columns(dataset: Dataset) -> list[str]:
     declared, and for each feature that is a frame's number, a time or a row number."""
     warnings = []
     for column in dataset.ignored_columns:
-        if not dataset.time_column and role_of(column) in ("clocks", "frames"):
+        if not dataset.time_column and is_clock(column):
             warnings.append(
                 f"dataset.yaml: column {column!r} is ignored, so rows are taken as frames one "
                 f"after another; `time_column: {column}` would find gaps and rows out of order"

@@ -44,6 +44,7 @@ from va_search.data.row_checks import (
 from va_search.data.row_times import RowTimes, rows_by_time
 from va_search.data.split_file import SplitFile, names_recordings, split_file
 from va_search.data.store import Recording, Store
+from va_search.data.text_layout import csv_layout
 from va_search.errors import InputError, unknown_name
 from va_search.files import file_name_of
 
@@ -72,7 +73,8 @@ class FilledFile:
         lines = [list(cells) for cells in self.lines]
         for line, row in zip(self.rows, self.values.tolist(), strict=True):
             for column, value in zip(self.columns, row, strict=True):
-                lines[line][column] = f"{value:.6f}".replace(".", self.decimal)
+                text = f"{value:.6f}".replace(".", self.decimal)
+                lines[line][column] = f'"{text}"' if self.decimal == self.separator else text
         joined = [self.separator.join(cells) for cells in lines]
         return "".join(line + end for line, end in zip(joined, self.ends, strict=True))
 
@@ -97,7 +99,7 @@ class FilledFile:
         numbers = []
         for line in self.rows:
             cells = [lines[line][column] for column in self.columns]
-            numbers.append([float(cell.replace(self.decimal, ".")) for cell in cells])
+            numbers.append([float(cell.strip('"').replace(self.decimal, ".")) for cell in cells])
         return np.array(numbers, dtype=np.float64).reshape(len(self.rows), len(self.columns))
 
 
@@ -276,13 +278,9 @@ def _filled(file: Path, by_line: dict[int, Values], store: Store) -> FilledFile:
         raise InputError(
             f"{file}:{short[0]}: {len(lines[short[0] - 1])} cells, expected {len(header)}"
         )
-    is_comma = separator != "," and any(
-        re.fullmatch(r"\s*-?\d+,\d+\s*", cell) for row in rows for cell in lines[row]
-    )
     values = np.array([by_line[number] for number in numbers])
-    return FilledFile(
-        file.name, separator, lines, ends, rows, columns, values, "," if is_comma else "."
-    )
+    decimal = csv_layout(file).decimal
+    return FilledFile(file.name, separator, lines, ends, rows, columns, values, decimal)
 
 
 def _text(file: Path) -> str:
