@@ -81,7 +81,8 @@ class Part:
     None.
 
     `notes` are JSON-able facts for the audit; `kinds` are remarks that many files share, reported
-    once with their number."""
+    once with their number; `shares` are remarks with rows that they are on and rows in all, of which
+    the sums are reported."""
 
     features: dict[str, Values]
     annotations: Values | None = None
@@ -91,6 +92,7 @@ class Part:
     warnings: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
+    shares: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def frames(self) -> int:
@@ -221,6 +223,9 @@ class Draft:
         arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
         arrays["warnings"] = np.asarray(part.warnings, dtype=np.str_)
         arrays["kinds"] = np.asarray(part.kinds, dtype=np.str_)
+        if part.shares:
+            arrays["shares"] = np.asarray([text for text, _, _ in part.shares], dtype=np.str_)
+            arrays["share_rows"] = np.asarray([rows for _, *rows in part.shares], dtype=np.int64)
         arrays["coarse"] = np.asarray(coarse, dtype=np.str_)
         arrays["notes"] = np.asarray(json.dumps(part.notes, allow_nan=False))
         with whole_file(self._file(index)) as beside, open(beside, "wb") as handle:
@@ -276,6 +281,7 @@ class Draft:
         # Remarks that many files share are one line with their number.
         for kind, count in kinds.items():
             texts.append(f"{kind} in {count} of {len(self.recordings)} recordings")
+        texts += self._shares()
         for name in self.description.feature_sets:
             texts += self._precision_remark(name)
         for name, count in coarse.items():
@@ -284,6 +290,18 @@ class Draft:
                 f"in {count} of {len(self.recordings)} recordings; import with float32"
             )
         return texts
+
+    def _shares(self) -> list[str]:
+        """Remarks with the rows that they are on, over all recordings read so far."""
+        rows_of: dict[str, Indexes] = {}
+        for texts, counts in zip(self._parts("shares"), self._parts("share_rows"), strict=True):
+            for text, rows in zip(texts.tolist(), counts, strict=True):
+                rows_of[text] = rows_of.get(text, np.zeros(2, dtype=np.int64)) + rows
+        remarks = []
+        for text, rows in rows_of.items():
+            count, total = rows.tolist()
+            remarks.append(f"{text}: {count:,} of {total:,} rows ({count / max(1, total):.1%})")
+        return remarks
 
     def _rounded(self, name: str) -> Indexes:
         """Indexes of the columns of a feature set for which float32 is not enough."""

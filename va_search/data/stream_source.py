@@ -44,6 +44,7 @@ from va_search.data.streams_document import (
     read_streams_document,
 )
 from va_search.data.streams_recordings import StreamedRecording, read_streamed_recordings
+from va_search.data.validity import Validity
 from va_search.errors import InputError, counted
 
 RATES_APART = 0.01
@@ -53,8 +54,8 @@ RATES_APART = 0.01
 @dataclass
 class StreamSource:
     """The source in the folder `path`. `files` are those of each stream and recording, `raters` the
-    names of files that are a rater's own; `clocks`, `columns` and `stream_rates` (samples a second
-    in its first file) are those of each stream by its key, `rates` the frames per second of each
+    names of files that are a rater's own; `clocks`, `columns`, `validities` and `stream_rates`
+    (samples a second in its first file) are those of each stream by its key, `rates` the frames per second of each
     recording."""
 
     path: Path
@@ -66,6 +67,7 @@ class StreamSource:
     files: dict[tuple[str, str], list[Path]] = field(default_factory=dict)
     clocks: dict[str, StreamClock] = field(default_factory=dict)
     columns: dict[str, list[str]] = field(default_factory=dict)
+    validities: dict[str, Validity] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
     stream_rates: dict[str, float] = field(default_factory=dict)
 
@@ -291,6 +293,7 @@ def _read_headers(source: StreamSource) -> None:
             if isinstance(stream, FeatureStream):
                 taken = _taken_columns(source.document, stream)
                 source.columns[key] = matching_columns(stream_file, stream.patterns, taken, key)
+                source.validities[key] = stream_file.validity
             elif isinstance(stream, TargetStream):
                 _check_label_columns(stream_file, key, stream)
             sample = _clock_sample(source, key, stream, stream_file)
@@ -346,6 +349,8 @@ def _taken_columns(document: StreamsDocument, stream: FeatureStream) -> list[str
     for other in document.streams().values():
         if other.files == stream.files:
             taken += [name for name in (other.clock, other.recording_column) if name is not None]
+            if isinstance(other, FeatureStream):
+                taken += other.valid or ()
     return taken
 
 

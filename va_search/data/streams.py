@@ -46,7 +46,6 @@ from va_search.data.stream_samples import Samples
 from va_search.data.stream_source import StreamSource, look_at
 from va_search.data.streams_document import FeatureStream, StreamsDocument
 from va_search.errors import InputError
-from va_search.files import digest
 from va_search.targets import Target
 
 SPREAD = "_spread"
@@ -71,14 +70,13 @@ def import_streams(
     feature_sets = {}
     for name, stream in document.features.items():
         feature_sets[name] = (stream.modality, tuple(_column_names(origin, name, stream)))
-    settings = digest(document.model_dump(mode="json"))
     description = Description(
         name=document.name,
         targets=document.store_targets,
         feature_sets=feature_sets,
         dtype=dtype,
         time_column=origin.frame_clock.column or "time",
-        source=f"streams {source.resolve()} {settings}",
+        source=f"streams {source.resolve()} {document.signed()}",
     )
     with drafting(to, description, origin.sources) as draft:
         draft.remarks = origin.remarks
@@ -160,6 +158,12 @@ def _part(
         if name not in pooled:
             width = len(_column_names(source, name, stream))
             pooled[name] = np.full((len(frames), width), np.nan)
+    shares = []
+    for name, samples in features.items():
+        validity = source.validities[f"features.{name}"]
+        if validity.columns:
+            rows = len(samples.times) + samples.missing
+            shares.append((validity.remark(name), samples.invalid, rows))
     facts.without_some = int(lacking_some(pooled, frames).sum())
     return Part(
         dict(pooled),
@@ -168,6 +172,7 @@ def _part(
         gaps=frames.gaps,
         warnings=tuple(facts.warnings(recording, document)),
         notes={"streams": facts.to_json()},
+        shares=tuple(shares),
     )
 
 

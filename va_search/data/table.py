@@ -20,7 +20,7 @@ import numpy as np
 
 from va_search.data.arrays import Floats, Values
 from va_search.data.clock import find_gaps
-from va_search.data.column_names import is_clock, role_of
+from va_search.data.column_names import Roles, is_clock, role_of
 from va_search.data.dataset import Dataset, TableSource, read_dataset, read_recordings
 from va_search.data.draft import Description, Part
 from va_search.data.frame_names import RecordingFrames
@@ -43,7 +43,9 @@ from va_search.data.readers import (
 )
 from va_search.data.row_checks import refuse_ignored
 from va_search.data.store import Store
+from va_search.data.validity import Validity
 from va_search.errors import InputError
+from va_search.files import digest
 from va_search.targets import AFFECT, Target
 
 
@@ -78,7 +80,7 @@ def import_table(
         feature_sets=feature_sets,
         dtype=dtype,
         time_column=dataset.time_column,
-        source=f"table {source.resolve()}",
+        source=f"table {source.resolve()}{_validity_signature(dataset)}",
     )
     with drafting(to, description, list(recordings)) as draft:
         draft.remarks = warnings
@@ -87,6 +89,12 @@ def import_table(
             return read_part(recordings[index], dataset, names, people)
 
         return read_all(draft, read, workers=workers, progress=progress)
+
+
+def _validity_signature(dataset: Dataset) -> str:
+    """Text that tells which rows count; none where all do."""
+    valid = {name: entry.valid for name, entry in dataset.features.items() if entry.valid}
+    return f" valid {digest(valid)}" if valid else ""
 
 
 def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[str]]:
@@ -100,11 +108,10 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
         problems += error.problems
     listing = read_recordings(source, dataset)
     problems += listing.problems
-    if dataset is not None and dataset.has_patterns and listing.recordings:
+    if dataset is not None and listing.recordings:
         # Patterns are of the first file's columns; the other files must have the same ones.
         try:
-            header = read_header(listing.recordings[0].files[0])
-            dataset = dataset.with_columns_of(header)
+            dataset = _with_columns(dataset, listing.recordings[0].files[0])
         except InputError as error:
             refuse([*problems, *(f"{source / 'dataset.yaml'}: {text}" for text in error.problems)])
     if dataset is not None:
@@ -121,6 +128,20 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
     refuse(problems)
     assert dataset is not None
     return dataset, listing.recordings, [*listing.warnings, *_doubtful_columns(dataset)]
+
+
+def _with_columns(dataset: Dataset, file: Path) -> Dataset:
+    """The dataset with the columns that patterns mean in a file, and its column of success as
+    `valid` of the feature set that it is of."""
+    try:
+        header = read_header(file)
+    except InputError:
+        if dataset.has_patterns:
+            raise
+        return dataset  # told when the file is read
+    if dataset.has_patterns:
+        dataset = dataset.with_columns_of(header)
+    return dataset.with_success_of(header)
 
 
 def _without_absent_target(
@@ -156,6 +177,11 @@ def _doubtful_columns(dataset: Dataset) -> list[str]:
     declared, and for each feature that is a frame's number, a time or a row number."""
     warnings = []
     for column in dataset.ignored_columns:
+        if role_of(column) == "success":
+            warnings.append(
+                f"dataset.yaml: column {column!r} is ignored, so rows count where nothing was found; "
+                f"`valid: {{{column}: 1}}` in the entry of a feature set has them as missing"
+            )
         if not dataset.time_column and is_clock(column):
             warnings.append(
                 f"dataset.yaml: column {column!r} is ignored, so rows are taken as frames one "
@@ -188,6 +214,9 @@ def read_part(
     labels = [name for name in dataset.label_columns if name in header]
     columns = [*dataset.columns, *labels]
     width = len(dataset.columns)
+    # Neither a feature nor a label, unless it is one as well.
+    telling = [name for name in dataset.valid_columns if name not in columns]
+    columns += telling
     clock = dataset.clock
     if clock:
         columns.append(clock.column)
@@ -199,12 +228,13 @@ def read_part(
             f"{file}: {len(numbers)} rows, but recordings.csv says rows = {recording.rows}"
         )
     values = numbers[:, :width]
-    if not np.isfinite(values).all():
-        # An infinite value is a mistake, an empty cell is a missing value.
-        lacking = np.isnan(values)
-        problems += not_finite(file, np.where(lacking, 0.0, values), dataset.columns)
-        if lacking.any():
-            remarks.append("feature values are empty or NaN, kept as missing,")
+    # An infinite value is a mistake, an empty cell is a missing value.
+    is_finite = bool(np.isfinite(values).all())
+    if not is_finite and np.isnan(values).any():
+        remarks.append("feature values are empty or NaN, kept as missing,")
+    shares = _drop_invalid(dataset, numbers, columns)
+    if not is_finite:
+        problems += not_finite(file, np.where(np.isnan(values), 0.0, values), dataset.columns)
     annotations: Floats | None = None
     if labels:
         annotations = _annotations(dataset, labels, numbers[:, width : width + len(labels)])
@@ -241,7 +271,31 @@ def read_part(
         gaps=gaps,
         warnings=tuple(doubts),
         kinds=tuple(remarks),
+        shares=tuple(shares),
     )
+
+
+def _drop_invalid(
+    dataset: Dataset, numbers: Floats, columns: Sequence[str]
+) -> list[tuple[str, int, int]]:
+    """Make missing, in place, the values of each feature set in the rows of a sheet (rows, columns)
+    that do not count; remarks with the number of these rows."""
+    shares = []
+    invalid = {}
+    # A column may tell and be a feature too: all are looked at before a value is dropped.
+    for name, entry in dataset.features.items():
+        if entry.valid:
+            validity = Validity.of(entry.valid, Roles())
+            invalid[name] = ~validity.rows(numbers, columns)
+            rows = invalid[name]
+            shares.append((validity.remark(name), int(rows.sum()), len(rows)))
+    start = 0
+    for name, entry in dataset.features.items():
+        stop = start + len(entry.columns)
+        if name in invalid:
+            numbers[invalid[name], start:stop] = np.nan
+        start = stop
+    return shares
 
 
 def _annotations(dataset: Dataset, columns: Sequence[str], labels: Floats) -> Floats:
@@ -282,7 +336,7 @@ def _ignored_problems(
 def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str) -> list[str]:
     """At most two problems: the columns that are missing, and those that dataset.yaml does not
     name."""
-    needed = list(dataset.columns)
+    needed = list(dict.fromkeys([*dataset.columns, *dataset.valid_columns]))
     if dataset.time_column:
         needed.append(dataset.time_column)
     present = set(header)
