@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -208,13 +209,23 @@ def look_at(source: Path) -> StreamSource:
     if not source.is_dir():
         state = "it is a file" if source.exists() else "no such folder"
         raise InputError(f"{source}: {state}, expected a folder with streams.yaml")
+    if not (source / "streams.yaml").exists():
+        raise InputError(
+            f"{source / 'streams.yaml'}: no such file; `va-search data draft {quote(str(source))}` "
+            "writes a draft of it"
+        )
     document = read_streams_document(source / "streams.yaml")
     recordings, remarks = read_streamed_recordings(source, document)
     looked_at = StreamSource(source, document, recordings, remarks)
-    refuse(_find_files(looked_at))
-    _read_headers(looked_at)
+    find_clocks(looked_at)
     refuse(_find_rates(looked_at))
     return looked_at
+
+
+def find_clocks(source: StreamSource) -> None:
+    """Note the files of each stream and recording, and the columns and clocks of the first ones."""
+    refuse(_find_files(source))
+    _read_headers(source)
 
 
 def _find_files(source: StreamSource) -> list[str]:

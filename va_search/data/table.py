@@ -43,6 +43,7 @@ from va_search.data.readers import (
 )
 from va_search.data.row_checks import refuse_ignored
 from va_search.data.store import Store
+from va_search.data.streams_draft import other_layout
 from va_search.data.validity import Validity
 from va_search.errors import InputError
 from va_search.files import digest
@@ -64,10 +65,11 @@ def import_table(
     again."""
     if not source.is_dir():
         state = "it is a file" if source.exists() else "no such folder"
-        raise InputError(
+        refused = (
             f"{source}: {state}, expected a folder with dataset.yaml, recordings.csv and "
             "recordings/"
         )
+        raise InputError(refused, *(other_layout(source) if source.is_file() else []))
     dataset, recordings, warnings = _read_description(source)
     names = frozenset(recording.name for recording in recordings)
     people = frozenset(recording.subject for recording in recordings)
@@ -125,6 +127,8 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
                 problems += _column_problems(file, read_header(file), dataset, recording.split)
             except InputError as error:
                 problems += error.problems
+    if not (source / "dataset.yaml").exists():
+        problems += other_layout(source)
     refuse(problems)
     assert dataset is not None
     return dataset, listing.recordings, [*listing.warnings, *_doubtful_columns(dataset)]
