@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,11 +129,16 @@ class Description:
         )
 
 
+def _take_out(targets: Sequence[str]) -> str:
+    return f"take {', '.join(targets)} out of `targets`"
+
+
 class Draft:
     """Parts of a store on the disk; `recordings` fixes their order before the first is read.
 
     `remarks` are the importer's warnings on the source as a whole, `left_out` recordings that the
-    source has and the store has not."""
+    source has and the store has not; `advice_without` says what to write in order to leave targets
+    out."""
 
     def __init__(self, to: Path, description: Description, recordings: Sequence[Source]) -> None:
         self.to = to
@@ -142,6 +147,7 @@ class Draft:
         self.recordings = list(recordings)
         self.remarks: list[str] = []
         self.left_out: list[str] = []
+        self.advice_without: Callable[[Sequence[str]], str] = _take_out
         self._fingerprints = [source.fingerprint() for source in self.recordings]
         sources = [repr(source) for source in self.recordings]
         self.signature = digest([description.signed(), self._fingerprints, sources])
@@ -253,19 +259,15 @@ class Draft:
                 return []
         if not labelled.any():
             return []
-        kept = []
-        for target, is_labelled in zip(self.description.targets, labelled.tolist(), strict=True):
-            if is_labelled:
-                kept.append(f"{target.name}: [{target.low:g}, {target.high:g}]")
-        advice = f"declare only those that have some: `targets: {{{', '.join(kept)}}}`"
-        problems = []
-        for name, is_labelled in zip(targets, labelled.tolist(), strict=True):
-            if not is_labelled:
-                problems.append(
-                    f"target {name!r}: no frame of the {recordings} training recordings has a "
-                    f"label; {advice}"
-                )
-        return problems
+        lacking = [
+            name for name, is_labelled in zip(targets, labelled, strict=True) if not is_labelled
+        ]
+        advice = self.advice_without(lacking)
+        return [
+            f"target {name!r}: no frame of the {recordings} training recordings has a label; "
+            f"declare only those that have some: {advice}"
+            for name in lacking
+        ]
 
     def warnings(self) -> list[str]:
         """Remarks on the source as a whole and on the recordings read so far."""

@@ -86,11 +86,31 @@ def import_table(
     )
     with drafting(to, description, list(recordings)) as draft:
         draft.remarks = warnings
+        draft.advice_without = lambda targets: _advice_without(dataset, targets)
 
         def read(index: int) -> Part:
             return read_part(recordings[index], dataset, names, people)
 
         return read_all(draft, read, workers=workers, progress=progress)
+
+
+def _advice_without(dataset: Dataset, targets: Sequence[str]) -> str:
+    """The lines of dataset.yaml that leave some targets out."""
+    declared = []
+    ignored = list(dataset.ignored_columns)
+    for target, column in zip(dataset.target_list, dataset.label_columns, strict=True):
+        if target.name in targets:
+            ignored.append(column)
+            continue
+        ends = f"[{exact(target.low)}, {exact(target.high)}]"
+        if column != target.name:
+            ends = f"{{range: {ends}, column: {column}}}"
+        declared.append(f"{target.name}: {ends}")
+    place = " instead of label_range" if dataset.targets is None else ""
+    return (
+        f"`targets: {{{', '.join(declared)}}}`{place}, and `ignored_columns: "
+        f"[{', '.join(ignored)}]`, in dataset.yaml"
+    )
 
 
 def _validity_signature(dataset: Dataset) -> str:
@@ -244,9 +264,7 @@ def read_part(
         annotations = _annotations(dataset, labels, numbers[:, width : width + len(labels)])
         outside = label_problems(file, annotations, dataset.target_list)
         if dataset.targets is None and len(outside) == 1:
-            outside[0] += (
-                "; if valence and arousal differ in their ranges, declare each in `targets`"
-            )
+            outside[0] += _own_ranges(dataset, outside[0])
         problems += outside
         if recording.split != "test":
             absent = [name for name in dataset.label_columns if name not in labels]
@@ -377,6 +395,20 @@ def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str
             f"{advice.format('each')}"
         )
     return problems
+
+
+def _own_ranges(dataset: Dataset, problem: str) -> str:
+    """Advice for data of which only one of valence and arousal, that of a problem, is on the range."""
+    targets = []
+    for target in dataset.target_list:
+        ends = f"{exact(target.low)}, {exact(target.high)}"
+        if f": {target.name} " in problem:
+            ends = "LOWEST, HIGHEST"
+        targets.append(f"{target.name}: [{ends}]")
+    return (
+        "; if valence and arousal differ in their ranges, write `targets: "
+        f"{{{', '.join(targets)}}}` instead of label_range, with numbers for LOWEST and HIGHEST"
+    )
 
 
 def _own_targets(dataset: Dataset, present: list[str]) -> str:
