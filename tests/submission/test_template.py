@@ -210,3 +210,37 @@ def test_sessions_of_numbers_are_parts(world: TargetWorld, built: Ensemble, tmp_
     fill(world, built, tmp_path / "empty", tmp_path / "out")
     row = (tmp_path / "out" / "r8.csv").read_text().splitlines()[3]
     assert row == "2,4.0," + ",".join(f"{value:.6f}" for value in truth(world)["r8"][40])
+
+
+def test_folders_and_cells_of_several_lines(
+    world: TargetWorld, built: Ensemble, tmp_path: Path
+) -> None:
+    """Files lie in folders, one is called by its folder; a quoted cell holds line ends."""
+    empty = tmp_path / "empty"
+    header = 'frame,"a\nnote",valence,arousal,stress'
+    rows = ['7,"two\nlines, "" and",,,', '"9","x\n\n\ny",,,', '11,plain 5" screen,,,']
+    (empty / "fold/r8").mkdir(parents=True)
+    write(empty / "fold", "r7.csv", [header, *rows])
+    write(empty / "fold/r8", "predictions.csv", ["frame,valence,arousal,stress", "3,,,"], "\r\n")
+    written = fill(world, built, empty, tmp_path / "out")
+    assert written.files == ("fold/r7.csv", "fold/r8/predictions.csv")
+    values = truth(world)
+    cells = [",".join(f"{value:.6f}" for value in values["r7"][frame]) for frame in (6, 8, 10)]
+    lines = [row.removesuffix(",,") + own for row, own in zip(rows, cells, strict=True)]
+    assert (tmp_path / "out/fold/r7.csv").read_text() == "\n".join([header, *lines]) + "\n"
+    text = (tmp_path / "out/fold/r8/predictions.csv").read_bytes().decode()
+    assert text.splitlines()[1].startswith("3,")
+    # The folder is known as ours, files in folders and all.
+    assert fill(world, built, empty, tmp_path / "out").replaced
+    (tmp_path / "out/fold/more.csv").write_text("mine\n")
+    with pytest.raises(InputError, match=r"files added or removed \(fold/more.csv\)"):
+        fill(world, built, empty, tmp_path / "out")
+
+
+def test_a_row_of_several_lines_is_told_by_its_own(
+    world: TargetWorld, built: Ensemble, tmp_path: Path
+) -> None:
+    lines = ["video,frame,note,valence,arousal,stress", 'r7,1,"x\ny",,,', "r8,1,,,,", "r8,99,,,,"]
+    write(tmp_path / "empty", "all.csv", lines)
+    with pytest.raises(InputError, match=r"all\.csv:5: frame 99, but the recording has 60 frames"):
+        fill(world, built, tmp_path / "empty", tmp_path / "out")

@@ -21,7 +21,7 @@ from va_search.data.clock import RATE_APART, Frames, Times, frames_at, rate_of
 from va_search.data.column_names import Roles
 from va_search.data.frame_names import RecordingFrames, frames_of_column
 from va_search.data.problems import and_more, refuse
-from va_search.data.readers import empty_lines, read_numbers, where, wrong_rows
+from va_search.data.readers import empty_lines, where, wrong_rows
 from va_search.data.row_checks import (
     parts_out_of_order,
     refuse_other_rows,
@@ -29,6 +29,7 @@ from va_search.data.row_checks import (
     rows_of_other_people,
     several_people,
 )
+from va_search.data.time_texts import read_times
 from va_search.errors import InputError
 
 REACHED = 0.98
@@ -181,7 +182,7 @@ def _frames_by_clocks(
     problems: list[str] = []
     for column in columns:
         try:
-            times = read_numbers(file, [column])[:, 0]
+            times = read_times(file, column)
         except InputError as error:
             if numbered is None or column == own:
                 problems += error.problems

@@ -25,8 +25,9 @@ from va_search.data.column_names import Roles, roles_of
 from va_search.data.problems import listed, refuse, unknown_column
 from va_search.data.readers import read_header, read_numbers, read_strings
 from va_search.data.resampling import usual_step
-from va_search.data.stream_clock import StreamClock, datetimes, refuse_strange_times, restarts_of
+from va_search.data.stream_clock import StreamClock, refuse_strange_times, restarts_of
 from va_search.data.streams_document import ALL_OTHERS, DATETIME, FeatureStream, Stream
+from va_search.data.time_texts import datetimes
 from va_search.data.validity import Validity
 from va_search.errors import InputError
 

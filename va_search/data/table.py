@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from va_search.data.arrays import Floats, Values
+from va_search.data.arrays import Floats
 from va_search.data.clock import find_gaps
 from va_search.data.column_names import Roles, is_clock, role_of
 from va_search.data.dataset import Dataset, TableSource, read_dataset, read_recordings
@@ -44,6 +44,7 @@ from va_search.data.readers import (
 from va_search.data.row_checks import refuse_ignored
 from va_search.data.store import Store
 from va_search.data.streams_draft import other_layout
+from va_search.data.time_texts import EXAMPLE, example_of
 from va_search.data.validity import Validity
 from va_search.errors import InputError
 from va_search.files import digest
@@ -278,20 +279,18 @@ def read_part(
             gaps, doubts = find_gaps(file, times, recording.frames_per_second, clock)
         except InputError as error:
             problems += error.problems
+    notes = {}
+    if clock and times is not None and (example := example_of(file, clock.column, times)):
+        notes[EXAMPLE] = example
     problems += _ignored_problems(recording, dataset, header, recordings, people)
     refuse(problems)
-    # Columns of a feature set are neighbours, in the order of dataset.yaml.
-    features: dict[str, Values] = {}
-    start = 0
-    for name, entry in dataset.features.items():
-        features[name] = numbers[:, start : start + len(entry.columns)]
-        start += len(entry.columns)
     return Part(
-        features,
+        {name: numbers[:, own] for name, own in _slices(dataset).items()},
         annotations=annotations,
         times=times,
         gaps=gaps,
         warnings=tuple(doubts),
+        notes=notes,
         kinds=tuple(remarks),
         shares=tuple(shares),
     )
@@ -311,13 +310,20 @@ def _drop_invalid(
             invalid[name] = ~validity.rows(numbers, columns)
             rows = invalid[name]
             shares.append((validity.remark(name), int(rows.sum()), len(rows)))
+    slices = _slices(dataset)
+    for name, rows in invalid.items():
+        numbers[rows, slices[name]] = np.nan
+    return shares
+
+
+def _slices(dataset: Dataset) -> dict[str, slice]:
+    """The columns of each feature set: neighbours, in the order of dataset.yaml."""
+    slices = {}
     start = 0
     for name, entry in dataset.features.items():
-        stop = start + len(entry.columns)
-        if name in invalid:
-            numbers[invalid[name], start:stop] = np.nan
-        start = stop
-    return shares
+        slices[name] = slice(start, start + len(entry.columns))
+        start += len(entry.columns)
+    return slices
 
 
 def _annotations(dataset: Dataset, columns: Sequence[str], labels: Floats) -> Floats:
