@@ -129,3 +129,16 @@ def test_sessions_do_not_say_whose_the_rows_of_one_file_are(tmp_path: Path) -> N
         names_recordings(file, {"1", "2"})
     file.write_text("session,x\nr1,0.5\nr2,0.25\n")
     assert set(split_file(file, {"r1", "r2"}, tmp_path).parts) == {"r1", "r2"}
+
+
+def test_rows_of_one_file_are_written_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("va_search.data.split_file.CELLS_AT_ONCE", 6)
+    file = tmp_path / "all.csv"
+    rows = [f"{'ab'[row % 2]},{row}" for row in range(11)]
+    file.write_text("\n".join(["video,x", *rows]) + "\n")
+    split = split_file(file, {"a", "b"}, tmp_path)
+    assert split.parts["a"].read_text().split() == ["video,x", *rows[::2]]
+    assert split.parts["b"].read_text().split() == ["video,x", *rows[1::2]]
+    assert split.lines["b"].tolist() == [3, 5, 7, 9, 11]

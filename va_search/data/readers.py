@@ -183,8 +183,15 @@ def split_by(file: Path, column: str) -> dict[str, Indexes]:
             f"{empty.position}: column {column!r} is empty{empty.more}; every row must name its "
             "recording"
         )
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    codes = np.fromiter((numbers[name] for name in names), dtype=np.int64, count=len(names))
+    return rows_by_text(names)
+
+
+def rows_by_text(texts: Sequence[str]) -> dict[str, Indexes]:
+    """The rows of each text, in the order in which each comes first."""
+    if not texts:
+        return {}
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    codes = np.fromiter((numbers[text] for text in texts), dtype=np.int64, count=len(texts))
     # Stable sorting keeps each recording's rows in their order.
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes))

@@ -23,7 +23,7 @@ import numpy as np
 from va_search.data.arrays import Flags, Floats, Indexes
 from va_search.data.column_names import Roles, roles_of
 from va_search.data.problems import listed, refuse, unknown_column
-from va_search.data.readers import read_header, read_numbers, read_strings
+from va_search.data.readers import read_header, read_numbers, read_strings, rows_by_text
 from va_search.data.resampling import usual_step
 from va_search.data.stream_clock import StreamClock, refuse_strange_times, restarts_of
 from va_search.data.streams_document import ALL_OTHERS, DATETIME, FeatureStream, Stream
@@ -123,12 +123,7 @@ class SharedFiles:
         """Rows of each text in a column."""
         with self._lock:
             if (file, column) not in self._rows:
-                names = np.array(self.texts(file, column))
-                unique, inverse = np.unique(names, return_inverse=True)
-                order = np.argsort(inverse, kind="stable")
-                bounds = np.cumsum(np.bincount(inverse))[:-1]
-                groups = np.split(order, bounds)
-                self._rows[file, column] = dict(zip(unique.tolist(), groups, strict=True))
+                self._rows[file, column] = rows_by_text(self.texts(file, column))
             return self._rows[file, column]
 
     def numbers(self, file: Path, columns: tuple[str, ...]) -> Floats:

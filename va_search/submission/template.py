@@ -167,7 +167,7 @@ class _Piece:
     file: Path
     recording: Recording
     frames: RecordingFrames
-    lines: list[int]
+    lines: Sequence[int]
     split: SplitFile | None = None
 
     def told(self, problem: str) -> str:
