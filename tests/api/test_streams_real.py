@@ -96,7 +96,11 @@ def write_openface(folder: Path, template: Path) -> None:
     """OpenFace at 10 Hz with seconds without a face, openSMILE at 20 Hz, ratings of an engagement
     as dates; the template is one file of all test recordings."""
     ends = {"range": [0, 100], "files": "ratings/{recording}.csv"}
-    face = {"modality": "visual", "files": "openface/{recording}.csv", "columns": "AU*_r"}
+    face: dict[str, Any] = {
+        "modality": "visual",
+        "files": "openface/{recording}.csv",
+        "columns": "AU*_r",
+    }
     face |= {"valid": {"success": 1, "confidence": 0.8}}
     face |= {"clock": "timestamp"}
     voice = {"modality": "audio", "files": "opensmile/{recording}.csv", "window": 0.06}

@@ -49,7 +49,7 @@ def warnings(store: Store) -> list[str]:
     return list(json.loads((store.path / "manifest.json").read_text())["warnings"])
 
 
-FACE = {"modality": "visual", "columns": ["AU*_r"]}
+FACE: dict[str, Any] = {"modality": "visual", "columns": ["AU*_r"]}
 SOUND = {"modality": "audio", "columns": ["loud"]}
 
 
@@ -90,7 +90,7 @@ def test_every_row_counts_where_that_is_said(tmp_path: Path) -> None:
 
 def test_a_success_that_may_be_of_several_sets_or_is_not_there_is_refused(tmp_path: Path) -> None:
     other = {"modality": "visual", "columns": ["AU01_r"]}
-    face = {"modality": "visual", "columns": ["AU02_r"]}
+    face: dict[str, Any] = {"modality": "visual", "columns": ["AU02_r"]}
     source = make_table(tmp_path / "t", {"face": face, "other": other}, ["all others"])
     with pytest.raises(
         InputError, match=r"not of which .*\(face, other\): write `valid: \{success"

@@ -374,7 +374,8 @@ def _with_single_spaces(lines: bytes) -> bytes:
     is_first = np.empty(len(letters), dtype=bool)
     is_first[:1] = False
     np.logical_not(begins_cell[:-1], out=is_first[1:])
-    return letters[~is_space | is_first].tobytes().replace(b" \n", b"\n").removesuffix(b" ")
+    joined: bytes = letters[~is_space | is_first].tobytes()
+    return joined.replace(b" \n", b"\n").removesuffix(b" ")
 
 
 def _parse(
