@@ -157,3 +157,18 @@ def test_what_is_no_source_of_streams_is_refused(tmp_path: Path) -> None:
     assert "streams.yaml: is there already" in refused(str(tmp_path / "muse"))
     with pytest.raises(InputError, match=r"no such file; `va-search data draft .*` writes a draft"):
         import_streams(tmp_path, tmp_path / "store")
+
+
+def test_targets_with_clocks_of_their_own_have_a_rate_in_the_draft(tmp_path: Path) -> None:
+    """One recording is enough, and openSMILE's `name` is no reason to take its file for all."""
+    for name, offset in (("valence", 0.0), ("arousal", 0.13)):
+        labels = [(round(row / 4 + offset, 2), row / 40) for row in range(40)]
+        write_csv(tmp_path / f"labels/{name}/r1.csv", ["time_s", "value"], labels)
+    rows = [("'unknown'", row / 50, row) for row in range(500)]
+    write_csv(tmp_path / "egemaps/r1.csv", ["name", "frameTime", "F0"], rows)
+    assert CliRunner().invoke(app, ["data", "draft", str(tmp_path)]).exit_code == 0
+    document = read_streams_document(tmp_path / "streams.yaml")
+    assert document.frames_per_second == 4
+    assert document.features["egemaps"].files == "egemaps/{recording}.csv"
+    store, _ = import_streams(tmp_path, tmp_path / "store")
+    assert store.target_names == ("arousal", "valence")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,21 +90,21 @@ def look_through(source: Path) -> StreamFolder:
     streams = _streams(folder, paths)
     for stream in streams:
         stream.header = tuple(read_header(next(iter(stream.files.values()))))
-    if all(len(stream.files) == 1 for stream in streams):
-        # A file alone is of all recordings where a column names them.
-        for stream in streams:
-            (path,) = stream.files.values()
-            stream.pattern, stream.files = path.relative_to(folder).as_posix(), {"": path}
+    names = Counter(name for stream in streams for name in stream.files)
     for stream in streams:
-        if len(stream.files) == 1 and stream.recording_column is not None:
-            (path,) = stream.files.values()
-            stream.pattern, stream.files = path.relative_to(folder).as_posix(), {"": path}
-        if stream.is_whole and stream.recording_column is None:
+        name, path = next(iter(stream.files.items()))
+        # A file alone holds all recordings, unless another stream has one of its name.
+        if len(stream.files) > 1 or names[name] > 1:
+            continue
+        stream.pattern, stream.files = path.relative_to(folder).as_posix(), {"": path}
+        if stream.recording_column is None:
             raise InputError(
-                f"{folder / stream.pattern}: no column names the recording of each row, and its path "
-                "is that of no other recording's file"
+                f"{path}: no column names the recording of each row, and no other file is called "
+                "like it"
             )
     rows, has_splits = _rows(folder, streams)
+    if not rows:
+        raise InputError(f"{source}: nothing names a recording")
     if listing is not None:
         rows, has_splits = [], True
     return StreamFolder(folder, streams, listing, rows, has_splits)

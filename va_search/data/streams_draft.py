@@ -306,8 +306,8 @@ def _find_clocks(draft: StreamsDraft, folder: StreamFolder) -> None:
         labels = all_labels(source, recordings[0].name)
         frames_of_labels(labels, by_segment(labels))
     except InputError:
-        rates = [source.stream_rates[key] for key in entries if key.startswith("targets.")]
-        draft.frames_per_second = max(rates)
+        rates = [source.stream_rates.get(f"targets.{name}", 0.0) for name in draft.targets]
+        draft.frames_per_second = max(rates) or None
 
 
 def _recording(row: dict[str, str]) -> StreamedRecording:
