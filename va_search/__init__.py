@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from va_search.api.data import check_store as check_store
+    from va_search.api.data import draft_streams as draft_streams
     from va_search.api.data import extract_features as extract_features
     from va_search.api.data import import_affwild2 as import_affwild2
     from va_search.api.data import import_streams as import_streams
@@ -61,6 +62,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "api.data": (
         "check_store",
+        "draft_streams",
         "extract_features",
         "import_affwild2",
         "import_streams",

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 import scipy.io
+from numpy.typing import NDArray
 
 from va_search.data.readers import (
     members_of,
@@ -308,3 +310,36 @@ def test_bad_elan_files_are_refused(tmp_path: Path, old: str, new: str, message:
     file.write_text(EAF.replace(old, new))
     with pytest.raises(InputError, match=message):
         read_header(file)
+
+
+@pytest.mark.parametrize("name", ["v1.npy", "v1.npz", "v1.h5", "v1.parquet", "v1.arrow", "v1.mat"])
+def test_whole_numbers_that_float64_does_not_hold_are_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    rounded = np.array([[1, 2**53], [2, 2**53 + 1], [3, 2**63 - 1]])
+    write_integers(file, rounded)
+    _, last = read_header(file)
+    message = (
+        rf"{name} row 2: column '.+' is 9007199254740993, of which float64 keeps 9007199254740992"
+    )
+    with pytest.raises(InputError, match=message):
+        read_numbers(file, [last])
+    write_integers(file, rounded[:1])
+    assert read_numbers(file, [last]).tolist() == [[2.0**53]]
+
+
+def write_integers(file: Path, values: NDArray[np.int64]) -> None:
+    """One array of integers in the format of the file's ending."""
+    columns = {"a": values[:, 0], "b": values[:, 1]}
+    match file.suffix:
+        case ".npy":
+            np.save(file, values)
+        case ".npz":
+            np.savez(file, values)
+        case ".h5":
+            h5(file, **{"v1/fts": values})
+        case ".parquet":
+            pyarrow.parquet.write_table(pa.table(columns), file)
+        case ".arrow":
+            pyarrow.feather.write_feather(pa.table(columns), str(file))
+        case ".mat":
+            scipy.io.savemat(file, {"x": values})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from va_search.data.audit import check
 from va_search.data.folds import Labels, fold_rows
@@ -178,12 +180,14 @@ def test_a_target_without_labels_in_training_is_refused_and_a_constant_one_told(
         import_table(source, tmp_path / "store")
     assert str(refused.value) == (
         "target 'stress': no frame of the 2 training recordings has a label; declare only those "
-        "that have some: `targets: {engagement: [0, 100], valence: [-1, 1]}`"
+        "that have some: `targets: {engagement: {range: [0, 100], column: eng}, valence: [-1, 1]}`, "
+        "and `ignored_columns: [stress]`, in dataset.yaml"
     )
-    text = (source / "dataset.yaml").read_text().replace(" stress: [1, 9],", "")
-    (source / "dataset.yaml").write_text(
-        text.replace("ignored_columns: []", "ignored_columns: [stress]")
-    )
+    # The lines are right as they are printed.
+    document = yaml.safe_load((source / "dataset.yaml").read_text())
+    for line in re.findall(r"`([^`]+)`", str(refused.value)):
+        document |= yaml.safe_load(line)
+    (source / "dataset.yaml").write_text(yaml.safe_dump(document))
     report = check(import_table(source, tmp_path / "store"))
     told = [finding.text for finding in report.findings if finding.where == "target valence"]
     assert told[0].startswith(
@@ -222,3 +226,33 @@ def test_again_solid_has_arousal_alone_and_trains(tmp_path: Path) -> None:
     assert set(fit.best) == {"arousal"}
     assert fit.history[-1].score == fit.history[-1].ccc("arousal")
     assert fit.predictions()["test"].values.shape[1] == 1
+
+
+@pytest.mark.parametrize("kind", ["a column without labels", "two ranges"])
+def test_the_advice_for_a_range_alone_is_right_as_it_is_printed(tmp_path: Path, kind: str) -> None:
+    for name, split in (("a", "train"), ("b", "train"), ("c", "validation")):
+        lines = ["time,x,valence,arousal"]
+        for row in range(20):
+            arousal = "" if kind == "a column without labels" else f"{row / 20 - 1}"
+            lines.append(f"{row / 25},{row},{row / 20},{arousal}")
+        (tmp_path / "recordings").mkdir(exist_ok=True)
+        (tmp_path / f"recordings/{name}.csv").write_text("\n".join(lines) + "\n")
+        with open(tmp_path / "recordings.csv", "a", encoding="utf-8") as handle:
+            if name == "a":
+                handle.write("recording,subject,split\n")
+            handle.write(f"{name},{name},{split}\n")
+    document = {
+        "name": "t", "label_range": [0, 1], "frames_per_second": 25, "time_column": "time",
+        "features": {"f": {"modality": "m", "columns": ["x"]}},
+    }  # fmt: skip
+    (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(InputError) as refused:
+        import_table(tmp_path, tmp_path / "store")
+    advice = str(refused.value).splitlines()[0]
+    assert "instead of label_range" in advice
+    del document["label_range"]
+    for line in re.findall(r"`(\w+: [^`]+)`", advice):
+        document |= yaml.safe_load(line.replace("LOWEST, HIGHEST", "-1, 1"))
+    (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(document))
+    expected = ["valence"] if kind == "a column without labels" else ["valence", "arousal"]
+    assert list(import_table(tmp_path, tmp_path / "store").target_names) == sorted(expected)

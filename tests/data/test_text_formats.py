@@ -295,3 +295,50 @@ def test_a_quotation_mark_that_nothing_closes_is_told(tmp_path: Path) -> None:
             read_header(file)
     finally:
         csv.field_size_limit(limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a\tb\n1,234\t12,34\n", [1.234, 12.34]),
+        ('a,b\n"1,234","0,234"\n', [1.234, 0.234]),
+        ("a|b\n1,234|1,2\n", [1.234, 1.2]),
+        ("a\tb\n" + "1,234\t2\n" * 9_999 + "1,234\t1234,567\n", [1.234, 1234.567]),
+    ],
+)
+def test_one_number_tells_what_the_comma_of_a_file_is(
+    tmp_path: Path, text: str, values: list[float]
+) -> None:
+    file = written(tmp_path, text)
+    assert read_numbers(file, ["a", "b"])[-1].tolist() == values
+    assert "numbers have a decimal comma" in remarks(file)
+
+
+@pytest.mark.parametrize("text", ["a\tb\n1,234\t2\n", 'a,b\n"1,234",2\n', "a|b\n-1,234|12,345\n"])
+def test_a_comma_that_may_stand_between_thousands_is_refused_where_it_is_read(
+    tmp_path: Path, text: str
+) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(InputError, match=r"1\.234 with a decimal comma, or -?1234\? Write it with"):
+        read_numbers(file, ["a"])
+    assert remarks(file) in {
+        (),
+        (f"cells are separated by {'tabs' if chr(9) in text else repr('|')}",),
+    }
+
+
+def test_numbers_in_groups_of_thousands_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, 'a\n"1,234,567.5"\n')
+    with pytest.raises(InputError, match="write numbers without signs between thousands"):
+        read_numbers(file, ["a"])
+
+
+def test_whole_numbers_that_float64_does_not_hold_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, "a,b\n1,9007199254740992\n2,9007199254740993\n")
+    assert read_numbers(file, ["a"]).tolist() == [[1], [2]]
+    with pytest.raises(
+        InputError, match=r"v1\.csv:3: column 'b' is 9007199254740993, of which float64 keeps 90071"
+    ):
+        read_numbers(file, ["a", "b"])
+    large = written(tmp_path, "a\n9007199254740992\n1e300\n-inf\n18014398509481984\n")
+    assert read_numbers(large, ["a"])[:2, 0].tolist() == [2.0**53, 1e300]

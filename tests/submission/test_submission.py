@@ -21,6 +21,7 @@ from target_world import ONE, THREE
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
+from va_search.data.time_texts import written_times
 from va_search.ensemble.build import build
 from va_search.ensemble.recipe import read_recipe
 from va_search.ensemble.saved import Ensemble
@@ -116,8 +117,8 @@ def test_recordings_format(world: World, built: Ensemble, tmp_path: Path) -> Non
 
 
 def test_times_stand_as_they_stood() -> None:
-    assert formats._time_texts(np.array([0.0, 50.0])) == ["0", "50"]
-    assert formats._time_texts(np.array([0.0, 0.04, np.nan])) == ["0.0", "0.04", ""]
+    assert written_times(np.array([0.0, 50.0])) == ["0", "50"]
+    assert written_times(np.array([0.0, 0.04, np.nan])) == ["0.0", "0.04", ""]
 
 
 def test_without_a_time_column_there_is_none(tmp_path: Path) -> None:

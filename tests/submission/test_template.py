@@ -201,3 +201,46 @@ def test_columns_that_name_frames_must_agree(
     (tmp_path / "empty" / "r8.csv").write_text(text.replace(",3.9,", ",0.0,"))
     with pytest.raises(InputError, match=r"r8.csv:3: time_s 0 of frame 40 after 0.1 of frame 2"):
         fill(world, built, tmp_path / "empty", tmp_path / "out")
+
+
+def test_sessions_of_numbers_are_parts(world: TargetWorld, built: Ensemble, tmp_path: Path) -> None:
+    for name in ("r7", "r8"):
+        rows = [f"{1 + (n > 20)},{n / 10:.1f},,," for n in (2, 20, 40)]
+        write(tmp_path / "empty", f"{name}.csv", ["session,time_s,valence,arousal,stress", *rows])
+    fill(world, built, tmp_path / "empty", tmp_path / "out")
+    row = (tmp_path / "out" / "r8.csv").read_text().splitlines()[3]
+    assert row == "2,4.0," + ",".join(f"{value:.6f}" for value in truth(world)["r8"][40])
+
+
+def test_folders_and_cells_of_several_lines(
+    world: TargetWorld, built: Ensemble, tmp_path: Path
+) -> None:
+    """Files lie in folders, one is called by its folder; a quoted cell holds line ends."""
+    empty = tmp_path / "empty"
+    header = 'frame,"a\nnote",valence,arousal,stress'
+    rows = ['7,"two\nlines, "" and",,,', '"9","x\n\n\ny",,,', '11,plain 5" screen,,,']
+    (empty / "fold/r8").mkdir(parents=True)
+    write(empty / "fold", "r7.csv", [header, *rows])
+    write(empty / "fold/r8", "predictions.csv", ["frame,valence,arousal,stress", "3,,,"], "\r\n")
+    written = fill(world, built, empty, tmp_path / "out")
+    assert written.files == ("fold/r7.csv", "fold/r8/predictions.csv")
+    values = truth(world)
+    cells = [",".join(f"{value:.6f}" for value in values["r7"][frame]) for frame in (6, 8, 10)]
+    lines = [row.removesuffix(",,") + own for row, own in zip(rows, cells, strict=True)]
+    assert (tmp_path / "out/fold/r7.csv").read_text() == "\n".join([header, *lines]) + "\n"
+    text = (tmp_path / "out/fold/r8/predictions.csv").read_bytes().decode()
+    assert text.splitlines()[1].startswith("3,")
+    # The folder is known as ours, files in folders and all.
+    assert fill(world, built, empty, tmp_path / "out").replaced
+    (tmp_path / "out/fold/more.csv").write_text("mine\n")
+    with pytest.raises(InputError, match=r"files added or removed \(fold/more.csv\)"):
+        fill(world, built, empty, tmp_path / "out")
+
+
+def test_a_row_of_several_lines_is_told_by_its_own(
+    world: TargetWorld, built: Ensemble, tmp_path: Path
+) -> None:
+    lines = ["video,frame,note,valence,arousal,stress", 'r7,1,"x\ny",,,', "r8,1,,,,", "r8,99,,,,"]
+    write(tmp_path / "empty", "all.csv", lines)
+    with pytest.raises(InputError, match=r"all\.csv:5: frame 99, but the recording has 60 frames"):
+        fill(world, built, tmp_path / "empty", tmp_path / "out")

@@ -63,6 +63,16 @@ def import_table(
     )
 
 
+def draft_streams(source: AnyPath) -> list[Path]:
+    """Write a draft of streams.yaml, and of recordings.csv where no file lists recordings, out of the
+    files in a folder, or one file of all recordings; guesses are marked in it. Return both paths.
+
+    InputError where streams.yaml is there, or the files tell no streams."""
+    from va_search.data.streams_draft import write_draft
+
+    return list(write_draft(Path(source)).files)
+
+
 def import_streams(
     source: AnyPath,
     to: AnyPath,

@@ -29,6 +29,7 @@ AFFWILD2_EXAMPLE = (
     "--sample sample_submission.txt --crops cropped_aligned --frame-rates fps.csv --to stores/affwild2"
 )
 STREAMS_EXAMPLE = "Example: va-search data import streams recordings/forrest --to stores/forrest"
+DRAFT_EXAMPLE = "Example: va-search data draft recordings/muse"
 SIMULATE_EXAMPLE = (
     "Example: va-search data simulate --to stores/simulated --hidden hidden-labels; "
     "or va-search data simulate --like affwild2 --scale 0.01 --to stores/like --hidden like-labels"
@@ -239,6 +240,26 @@ def simulate(  # noqa: PLR0917
             return make_like(to, scale=share, seed=seed, hidden=hidden, progress=progress)
 
         _import(output, to, read)
+
+
+@app.command(epilog=DRAFT_EXAMPLE)
+def draft(
+    source: Annotated[
+        Path, typer.Argument(help="Folder of the streams' files, or one file of all recordings.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a draft of streams.yaml, and of recordings.csv, out of the files that lie in a folder,
+    with the guesses marked."""
+    with command(as_json) as output:
+        from va_search.data.streams_draft import write_draft
+
+        written = write_draft(source)
+        for file in written.files:
+            output.show(f"{file}: written")
+        output.show(written.text())
+        output.show(f"next: look at the guesses, then {written.command}")
+        output.done({"files": [str(file) for file in written.files], "remarks": written.remarks})
 
 
 @app.command(epilog=CHECK_EXAMPLE)

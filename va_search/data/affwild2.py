@@ -68,11 +68,12 @@ def import_affwild2(
                 "frame 0"
             )
     people = frozenset(recording.subject for recording in recordings)
+    names = frozenset(recording.name for recording in recordings)
     with drafting(to, description, list(recordings)) as draft:
         draft.remarks = warnings
 
         def read(index: int) -> Part:
-            return read_part(recordings[index], description, firsts, people)
+            return read_part(recordings[index], description, firsts, people, names)
 
         return read_all(draft, read, workers=workers, progress=progress)
 
@@ -121,10 +122,12 @@ def read_part(
     description: Description,
     firsts: Mapping[str, int],
     people: frozenset[str] = frozenset(),
+    recordings: frozenset[str] = frozenset(),
 ) -> Part:
     """One recording read and checked; InputError with everything wrong in its files.
 
-    `firsts` are the numbers of the first frames, by feature set; `people` are all subjects.
+    `firsts` are the numbers of the first frames, by feature set; `people` are all subjects,
+    `recordings` the names of all.
     """
     # Only the sample says how long a test recording is; labels say it of the others.
     pair, frames = None, recording.frames
@@ -147,6 +150,7 @@ def read_part(
             source=str(recording.labels),
             person=recording.subject,
             people=people if visual else frozenset(),
+            recordings=recordings,
         )
         crops = recording.crops if visual else None
         try:

@@ -17,13 +17,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
+from numpy.typing import NDArray
 
-from va_search.data.arrays import Floats, Values, add_rows, allocate, squeezed, values_of
+from va_search.data.arrays import (
+    VALUES_AT_ONCE,
+    Floats,
+    Values,
+    add_rows,
+    allocate,
+    rounded_number,
+    rounded_problem,
+    squeezed,
+    values_of,
+)
+from va_search.data.column_names import is_clock
 from va_search.data.problems import PROBLEMS_OF_A_FILE, first_few
 from va_search.errors import InputError
 from va_search.files import check_regular
 
-VALUES_AT_ONCE = 1 << 22
 UNREADABLE_ARRAY = (
     ValueError,
     EOFError,
@@ -54,6 +65,20 @@ class RowReader:
     def remarks(self, file: Path) -> tuple[str, ...]:
         """Nothing to remark."""
         return ()
+
+    def refuse_rounded(
+        self, file: Path, numbers: NDArray[Any], columns: Sequence[str], row: int = 0
+    ) -> None:
+        """InputError where whole numbers (rows, columns), from data row `row` on, are so large that
+        float64 loses their last digits; those of clocks are looked at where times are read."""
+        if any(map(is_clock, columns)):
+            others = [index for index, name in enumerate(columns) if not is_clock(name)]
+            numbers, columns = numbers[:, others], [columns[index] for index in others]
+        rounded = rounded_number(numbers)
+        if rounded is not None:
+            position = self.position(file, row + rounded[0])
+            column = columns[rounded[1]]
+            raise InputError(rounded_problem(position, column, int(numbers[rounded])))
 
 
 class ColumnReader(RowReader, ABC):
@@ -89,6 +114,10 @@ class ColumnReader(RowReader, ABC):
             rows = max(1, VALUES_AT_ONCE // max(1, len(columns)))
             filled = 0
             for batch in source.batches(rows, list(columns)):
+                for name in columns:
+                    if pa.types.is_integer(batch.schema.field(name).type):
+                        whole = batch.column(name).fill_null(0).to_numpy(zero_copy_only=False)
+                        self.refuse_rounded(file, whole[:, None], [name], filled)
                 arrays = [_as_floats(batch.column(name)) for name in columns]
                 filled = add_rows(numbers, filled, [values_of(column) for column in arrays])
         return numbers[:filled]
@@ -231,9 +260,10 @@ class NpyReader(RowReader):
         """(rows, len(columns)) in the file's own type."""
         # All columns stay mapped from the disk; some of them are copied.
         array = self._open(file)
-        if list(columns) == list(map(str, range(array.shape[1]))):
-            return array
-        return array[:, list(map(int, columns))]
+        if list(columns) != list(map(str, range(array.shape[1]))):
+            array = array[:, list(map(int, columns))]
+        self.refuse_rounded(file, array, columns)
+        return array
 
     def strings(self, file: Path, column: str) -> list[str]:
         """The numbers of one column as texts."""

@@ -116,6 +116,10 @@ class BundleReader(RowReader, ABC):
                     f"{file}: array {array.name!r} holds {array.dtype}, expected numbers"
                 )
             values = self._read(file, array)
+            if values.dtype.kind in "iu":
+                own = [index for index, name in enumerate(array.columns) if name in requested]
+                names = [array.columns[index] for index in own]
+                self.refuse_rounded(file, values[:, own], names)
             if array.columns == list(columns):  # nothing to put together
                 return values.astype(np.float64) if values.dtype.kind == "b" else values
             parts |= dict(zip(array.columns, values.T, strict=True))

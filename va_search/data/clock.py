@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from va_search.data.arrays import Floats, Indexes
+from va_search.data.arrays import EXACT, Floats, Indexes
 from va_search.data.column_names import unit_of
 from va_search.data.problems import exact
 from va_search.data.readers import wrong_rows
@@ -28,7 +28,6 @@ from va_search.data.resampling import GAP
 from va_search.errors import InputError
 
 PER_SECOND = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
-EXACT = 2.0**53  # from here on float64 does not hold every whole number
 TOLERANCE = 0.01
 """Share by which the clock's rate may differ from the declared one; more where its steps vary or
 are rounded."""
@@ -203,6 +202,11 @@ class RecordingTimes:
         """The usual step from frame to frame, in the times' unit."""
         default = self.units_per_second / self.frames_per_second
         return _median_step(_running(self.times), default=default)
+
+    @property
+    def starts_again(self) -> bool:
+        """True where the clock goes back within the recording."""
+        return len(_stretches(self.times)) > 1
 
     def parts(self, file: Path, column: str, row_times: Times) -> list[ClockPart]:
         """The parts in which the recording's clock runs on, and the rows of each; one part of all

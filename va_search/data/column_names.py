@@ -39,7 +39,8 @@ FRAME = _words(SPELLINGS["frames"])
 TIME_UNITS = frozenset(UNITS) - FRAME
 IMAGE = _words("image images img imgs picture photo crop jpg png")
 FILE = _words("file files name names path location url")
-RECORDING = _words("recording recordings video videos vid clip movie session sequence")
+SESSION = _words("session sessions sequence")
+RECORDING = SESSION | _words("recording recordings video videos vid clip movie")
 SUBJECT = _words("subject participant")
 PERSON = SUBJECT | _words("person speaker")
 TRACK = _words("face track person")
@@ -151,6 +152,17 @@ def unit_of(name: str) -> str | None:
     if counts_frames:
         return None if units else "frames"
     return units.pop() if len(units) == 1 else None
+
+
+def is_clock(name: str) -> bool:
+    """True for columns that are times or numbers of frames by their names."""
+    return role_of(name) in {"clocks", "frames"}
+
+
+def is_session(name: str) -> bool:
+    """True for names such as `session_id`, which name a recording or number its parts: their cells
+    tell which."""
+    return not SESSION.isdisjoint(words_of(name))
 
 
 def is_like_a_time(name: str) -> bool:

@@ -23,11 +23,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from va_search.data.arrays import Floats, add_rows, allocate, values_of
+from va_search.data.arrays import (
+    Floats,
+    add_rows,
+    allocate,
+    is_large,
+    rounded_problem,
+    values_of,
+)
+from va_search.data.column_names import is_clock
 from va_search.data.problems import PROBLEMS_OF_A_FILE, and_more, first_few
 from va_search.data.text_layout import (
     DECIMALS,
     EMPTY,
+    GROUPED,
     SEPARATORS,
     SPACES,
     Layout,
@@ -37,7 +46,7 @@ from va_search.data.text_layout import (
 )
 from va_search.errors import InputError, counted
 
-__all__ = ["EMPTY", "SEPARATORS", "CsvReader", "csv_rows", "number_in", "separator_of"]
+__all__ = ["EMPTY", "SEPARATORS", "CsvReader", "csv_rows", "number_in", "separator_of", "text_of"]
 
 FREQUENT = ("", " ", "NaN", "nan", "NA")
 """What the fast parser knows in a table of more than `FEW_COLUMNS`: each spelling costs it 300
@@ -46,7 +55,12 @@ FEW_COLUMNS = 1_000
 NUMBER = re.compile(
     r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE
 )
+WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3}){2,}(\.\d+)?|[+-]?\d{1,3}(\.\d{3}){2,}(,\d+)?")
+"""Numbers with a sign between thousands, which the file's other sign can't be mistaken for."""
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|(\d+ days? )?\d\d?:\d\d.*")
+SPACE, LINE_END = ord(" "), ord("\n")
+OTHER_SPACES = bytes.maketrans(b"\t\v\f", b"   ")
 BLOCK_BYTES = (4 << 20, 64 << 20)
 """Least and most bytes parsed at a time; within them, 64 times the header's, so that a block holds
 many rows."""
@@ -90,6 +104,8 @@ class CsvReader:
             problems = self.empty_lines(file)
             if problems:
                 raise InputError(*problems)
+        if is_large(numbers):
+            self._refuse_rounded(file, layout, columns)
         return numbers
 
     def strings(self, file: Path, column: str) -> list[str]:
@@ -105,7 +121,7 @@ class CsvReader:
         ragged: list[tuple[int, int]] = []
         for line, cells in self.rows(file):
             if len(cells) == len(layout.names):
-                text = _text(cells[index], layout)
+                text = text_of(cells[index], layout)
                 texts.append(distinct.setdefault(text, text))
             else:
                 ragged.append((line, len(cells)))
@@ -118,7 +134,7 @@ class CsvReader:
         layout = self.layout(file)
         _, cells = next(self.rows(file), (0, []))
         row = dict(zip(layout.names, cells, strict=False))
-        return {name: _text(row[name], layout) for name in columns if name in row}
+        return {name: text_of(row[name], layout) for name in columns if name in row}
 
     def position(self, file: Path, row: int) -> str:
         """`file:line` of data row `row`, from 0; reads the file where cells may hold line ends."""
@@ -156,6 +172,16 @@ class CsvReader:
                 is_comment = layout.comment and cells and cells[0].startswith(layout.comment)
                 if cells and not blank and not is_comment:
                     yield layout.lines + line, cells
+
+    def _refuse_rounded(self, file: Path, layout: Layout, columns: Sequence[str]) -> None:
+        """InputError where a whole number is so large that float64 loses its last digits; those of
+        clocks are looked at where times are read."""
+        indexes = {name: layout.names.index(name) for name in columns if not is_clock(name)}
+        for line, cells in self.rows(file):
+            for name, index in indexes.items():
+                text = cells[index].strip()
+                if WHOLE.fullmatch(text) and int(text) != int(float(text)):
+                    raise InputError(rounded_problem(f"{file}:{line}", name, int(text)))
 
     def _parse_cell_by_cell(self, file: Path, layout: Layout, columns: Sequence[str]) -> Floats:
         """As `_parse`; InputError naming empty and ragged lines and each column with text."""
@@ -216,10 +242,10 @@ def _number(cell: str, layout: Layout) -> float | None:
     text = cell.strip()
     if text in layout.missing:
         return float("nan")
-    return number_in(_text(cell, layout))
+    return number_in(text_of(cell, layout))
 
 
-def _text(cell: str, layout: Layout) -> str:
+def text_of(cell: str, layout: Layout) -> str:
     """A cell without surrounding spaces; a number with a decimal point, whatever the file has."""
     text = cell.strip()
     if layout.decimal == "," and DECIMALS[","].fullmatch(text):
@@ -341,11 +367,15 @@ def _with_single_spaces(lines: bytes) -> bytes:
         raise pa.ArrowInvalid("a zero byte")
     if b"\r" in lines:
         lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    # Splitting at spaces is ten times as fast as a pattern; zeros keep the line ends meanwhile.
-    joined = b" ".join(lines.replace(b"\n", b" \0 ").split())
-    for line_end in (b" \0 ", b" \0", b"\0 ", b"\0"):
-        joined = joined.replace(line_end, b"\n")
-    return joined
+    # A space is kept behind a letter only; then those at the ends of lines are left.
+    letters = np.frombuffer(lines.translate(OTHER_SPACES), dtype=np.uint8)
+    is_space = letters == SPACE
+    begins_cell = is_space | (letters == LINE_END)
+    is_first = np.empty(len(letters), dtype=bool)
+    is_first[:1] = False
+    np.logical_not(begins_cell[:-1], out=is_first[1:])
+    joined: bytes = letters[~is_space | is_first].tobytes()
+    return joined.replace(b" \n", b"\n").removesuffix(b" ")
 
 
 def _parse(
@@ -416,6 +446,11 @@ def _ragged_problem(file: Path, ragged: list[tuple[int, int]], layout: Layout) -
 def _hint(cell: str, layout: Layout) -> str:
     text = cell.strip()
     other = "." if layout.decimal == "," else ","
+    if layout.decimal == "." and layout.separator != ";" and GROUPED.fullmatch(text):
+        decimal, whole = text.replace(",", "."), text.replace(",", "")
+        return f"; {decimal} with a decimal comma, or {whole}? Write it without the comma"
+    if THOUSANDS.fullmatch(text):
+        return "; write numbers without signs between thousands"
     if DECIMALS[other].fullmatch(text):
         if other == ",":
             return "; a decimal comma? Write all numbers of a file alike"

@@ -27,6 +27,7 @@ from va_search.data.column_names import (
     SPELLINGS,
     UNITS,
     is_pattern,
+    role_of,
     select_columns,
     unit_of,
 )
@@ -43,6 +44,7 @@ from va_search.data.readers import (
     suffix_of,
 )
 from va_search.data.text_layout import EMPTY, SEPARATORS
+from va_search.data.validity import ABOVE_0
 from va_search.document import StrictModel, read_document
 from va_search.errors import InputError, counted, nearest_name
 from va_search.files import checked_name, file_name_of
@@ -67,10 +69,12 @@ FrameRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class FeatureColumns(StrictModel):
-    """One feature set of dataset.yaml."""
+    """One feature set of dataset.yaml. `valid`: the lowest values of columns at which a row counts
+    (validity.py)."""
 
     modality: str = Field(min_length=1)
     columns: list[str] = Field(min_length=1)
+    valid: dict[str, Annotated[float, Field(allow_inf_nan=False)]] | None = None
 
 
 Range = Annotated[tuple[float, float], Field(strict=False)]
@@ -289,6 +293,7 @@ class Dataset(StrictModel):
         if self.time_column:
             taken.add(self.time_column)
         taken.update(name for name in self.columns if name in header)
+        taken.update(self.valid_columns)
         features: dict[str, FeatureColumns] = {}
         problems: list[str] = []
         # Sets one after another: what the first one's pattern takes is no other's.
@@ -313,10 +318,48 @@ class Dataset(StrictModel):
             columns = [entry]
             if entry == ALL_OTHERS:
                 columns = [name for name in header if name not in taken]
+                if not self._says_what_counts:
+                    # A column of success is then ignored by its name only.
+                    columns = [name for name in columns if role_of(name) != "success"]
             elif is_pattern(entry) and entry not in header:
                 columns = [name for name in header if name not in taken and _matches(name, entry)]
             ignored += [name for name in columns if name not in ignored]
         return ignored
+
+    def with_success_of(self, header: Sequence[str]) -> Dataset:
+        """Return this description with the columns of success that nothing names as `valid` of the
+        feature set that they are of: the only one, or the only visual one. As it is where some
+        feature set says `valid`; InputError where several may be it."""
+        used = {*self.columns, *self.label_columns, *self.ignored_columns}
+        columns = [name for name in header if role_of(name) == "success" and name not in used]
+        if not columns or self._says_what_counts:
+            return self
+        candidates = list(self.features)
+        visual = [name for name in candidates if self.features[name].modality == "visual"]
+        if len(visual) == 1:
+            candidates = visual
+        if len(candidates) > 1:
+            raise InputError(
+                f"column {columns[0]!r} tells which rows count, but not of which feature set "
+                f"({', '.join(candidates)}): write `valid: {{{columns[0]}: 1}}` into its entry, or "
+                "put the column into ignored_columns"
+            )
+        valid = dict.fromkeys(columns, ABOVE_0)
+        entry = self.features[candidates[0]].model_copy(update={"valid": valid})
+        return self.model_copy(update={"features": {**self.features, candidates[0]: entry}})
+
+    @property
+    def _says_what_counts(self) -> bool:
+        """True where some feature set says with `valid` which of its rows count."""
+        return any(entry.valid is not None for entry in self.features.values())
+
+    @property
+    def valid_columns(self) -> list[str]:
+        """The columns that tell which rows of some feature set count."""
+        columns: dict[str, None] = {}
+        for feature_set in self.features.values():
+            columns |= dict.fromkeys(feature_set.valid or ())
+        return list(columns)
 
     @property
     def columns(self) -> list[str]:

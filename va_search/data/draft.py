@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,8 @@ class Part:
     None.
 
     `notes` are JSON-able facts for the audit; `kinds` are remarks that many files share, reported
-    once with their number. `ratings` tell of several raters; None where there is one."""
+    once with their number; `shares` are remarks with rows that they are on and rows in all, of which
+    the sums are reported. `ratings` tell of several raters; None where there is one."""
 
     features: dict[str, Values]
     annotations: Values | None = None
@@ -92,6 +93,7 @@ class Part:
     warnings: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
+    shares: tuple[tuple[str, int, int], ...] = ()
     ratings: Ratings | None = None
 
     @property
@@ -130,11 +132,16 @@ class Description:
         )
 
 
+def _take_out(targets: Sequence[str]) -> str:
+    return f"take {', '.join(targets)} out of `targets`"
+
+
 class Draft:
     """Parts of a store on the disk; `recordings` fixes their order before the first is read.
 
     `remarks` are the importer's warnings on the source as a whole, `left_out` recordings that the
-    source has and the store has not."""
+    source has and the store has not; `advice_without` says what to write in order to leave targets
+    out."""
 
     def __init__(self, to: Path, description: Description, recordings: Sequence[Source]) -> None:
         self.to = to
@@ -143,6 +150,7 @@ class Draft:
         self.recordings = list(recordings)
         self.remarks: list[str] = []
         self.left_out: list[str] = []
+        self.advice_without: Callable[[Sequence[str]], str] = _take_out
         self._fingerprints = [source.fingerprint() for source in self.recordings]
         sources = [repr(source) for source in self.recordings]
         self.signature = digest([description.signed(), self._fingerprints, sources])
@@ -228,6 +236,9 @@ class Draft:
         arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
         arrays["warnings"] = np.asarray(part.warnings, dtype=np.str_)
         arrays["kinds"] = np.asarray(part.kinds, dtype=np.str_)
+        if part.shares:
+            arrays["shares"] = np.asarray([text for text, _, _ in part.shares], dtype=np.str_)
+            arrays["share_rows"] = np.asarray([rows for _, *rows in part.shares], dtype=np.int64)
         arrays["coarse"] = np.asarray(coarse, dtype=np.str_)
         arrays["notes"] = np.asarray(json.dumps(part.notes, allow_nan=False))
         if self.description.rated:
@@ -261,19 +272,15 @@ class Draft:
                 return []
         if not labelled.any():
             return []
-        kept = []
-        for target, is_labelled in zip(self.description.targets, labelled.tolist(), strict=True):
-            if is_labelled:
-                kept.append(f"{target.name}: [{target.low:g}, {target.high:g}]")
-        advice = f"declare only those that have some: `targets: {{{', '.join(kept)}}}`"
-        problems = []
-        for name, is_labelled in zip(targets, labelled.tolist(), strict=True):
-            if not is_labelled:
-                problems.append(
-                    f"target {name!r}: no frame of the {recordings} training recordings has a "
-                    f"label; {advice}"
-                )
-        return problems
+        lacking = [
+            name for name, is_labelled in zip(targets, labelled, strict=True) if not is_labelled
+        ]
+        advice = self.advice_without(lacking)
+        return [
+            f"target {name!r}: no frame of the {recordings} training recordings has a label; "
+            f"declare only those that have some: {advice}"
+            for name in lacking
+        ]
 
     def warnings(self) -> list[str]:
         """Remarks on the source as a whole and on the recordings read so far."""
@@ -289,6 +296,7 @@ class Draft:
         # Remarks that many files share are one line with their number.
         for kind, count in kinds.items():
             texts.append(f"{kind} in {count} of {len(self.recordings)} recordings")
+        texts += self._shares()
         for name in self.description.feature_sets:
             texts += self._precision_remark(name)
         for name, count in coarse.items():
@@ -297,6 +305,18 @@ class Draft:
                 f"in {count} of {len(self.recordings)} recordings; import with float32"
             )
         return texts
+
+    def _shares(self) -> list[str]:
+        """Remarks with the rows that they are on, over all recordings read so far."""
+        rows_of: dict[str, Indexes] = {}
+        for texts, counts in zip(self._parts("shares"), self._parts("share_rows"), strict=True):
+            for text, rows in zip(texts.tolist(), counts, strict=True):
+                rows_of[text] = rows_of.get(text, np.zeros(2, dtype=np.int64)) + rows
+        remarks = []
+        for text, rows in rows_of.items():
+            count, total = rows.tolist()
+            remarks.append(f"{text}: {count:,} of {total:,} rows ({count / max(1, total):.1%})")
+        return remarks
 
     def _rounded(self, name: str) -> Indexes:
         """Indexes of the columns of a feature set for which float32 is not enough."""

@@ -110,7 +110,7 @@ def read_rows(
     `crops` is the recording's folder of face crops. `faces`: the features look at faces, so that
     fewer rows may be frames without one. `first` is the number of the first frame."""
     columns = feature_columns(file)
-    roles = roles_of(read_header(file))
+    roles = recording.roles_of(file)
     rows = read_features(file, columns)
     # Rows without a face are no measurements: their frames take another's.
     has_face = _rows_with_face(file, roles, len(rows), faces=faces)

@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from va_search.data.arrays import Floats
-from va_search.data.clock import EXACT, Frames, RecordingTimes, Times
-from va_search.data.column_names import FRAME, IMAGE, NUMBERING, Roles, roles_of, words_of
-from va_search.data.readers import read_header, read_numbers, read_strings, where, wrong_rows
+from va_search.data.arrays import EXACT, Floats
+from va_search.data.clock import Frames, RecordingTimes, Times
+from va_search.data.column_names import (
+    FRAME,
+    IMAGE,
+    NUMBERING,
+    Roles,
+    is_session,
+    roles_of,
+    words_of,
+)
+from va_search.data.readers import (
+    is_number,
+    read_header,
+    read_numbers,
+    read_strings,
+    where,
+    wrong_rows,
+)
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
 
@@ -55,7 +70,8 @@ class RecordingFrames:
     `names` are what rows may call the recording, its own name first. `source` says in messages
     where `frames` is from. `times` is the store's time column, (frames,) as it stood at the source,
     None where there is none; frame i is then at i / frames_per_second seconds. `people` are all of
-    the data's people: rows of others than `person` are refused."""
+    the data's people: rows of others than `person` are refused. `recordings` are the names of all
+    recordings, as far as they are known."""
 
     names: tuple[str, ...]
     frames: int
@@ -65,6 +81,7 @@ class RecordingFrames:
     time_column: str | None = None
     person: str = ""
     people: frozenset[str] = frozenset()
+    recordings: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, recording: Recording, store: Store) -> RecordingFrames:
@@ -78,6 +95,7 @@ class RecordingFrames:
             time_column=store.time_column,
             person=recording.subject,
             people=frozenset(recording.subject for recording in store.recordings),
+            recordings=frozenset(recording.name for recording in store.recordings),
         )
 
     @property
@@ -93,10 +111,39 @@ class RecordingFrames:
             return RecordingTimes.of_rate(self.frames, self.frames_per_second)
         return RecordingTimes.of_store(self.times, self.own_clock, self.frames_per_second)
 
-    def roles_of(self, header: Iterable[str], values: Iterable[str] = ()) -> Roles:
+    def roles_of(self, file: Path, values: Iterable[str] = ()) -> Roles:
         """The roles of a file's columns, where the store's own time column is a clock whatever its
-        name."""
-        return roles_of(header, values, self.own_clock)
+        name; see `with_sessions`."""
+        roles = roles_of(read_header(file), values, self.own_clock)
+        return with_sessions(file, roles, self.recordings.union(self.names), own=self.names)
+
+
+def with_sessions(
+    file: Path, roles: Roles, recordings: Collection[str], own: Collection[str] = ()
+) -> Roles:
+    """The roles of a file's columns, its `session` columns among the parts where they hold numbers
+    that name none of `recordings`, or where another column names the recording.
+
+    InputError for numbers of which some are recordings' names and not the file's `own`: they may
+    name recordings as well as count parts."""
+    sessions = tuple(name for name in roles.texts if is_session(name))
+    naming = tuple(name for name in roles.texts if name not in sessions)
+    parts = []
+    for column in sessions:
+        cells = list(dict.fromkeys(read_strings(file, column)))
+        if not all(map(is_number, cells)):
+            continue
+        named = [cell for cell in cells if cell in recordings]
+        if naming or not named:
+            parts.append(column)
+        elif set(cells) != set(own):
+            raise InputError(
+                f"{file}: column {column!r} holds numbers, and {named[0]!r} is a recording's name "
+                "too: call the column `recording` where it names the recording of each row, "
+                "`segment` where it counts parts of a recording"
+            )
+    texts = tuple(name for name in roles.texts if name not in parts)
+    return replace(roles, texts=texts, parts=(*roles.parts, *parts))
 
 
 def recording_name(text: str) -> str:
@@ -124,7 +171,7 @@ def first_number(files: Mapping[Path, RecordingFrames]) -> int:
     for file, recording in files.items():
         try:
             # Frames are read as if they counted from 0, so that a 0 is seen.
-            roles = recording.roles_of(read_header(file))
+            roles = recording.roles_of(file)
             for column in (*roles.frames, *roles.texts):
                 frames = frames_of_column(file, column, recording, 0)
                 if frames is None:
@@ -199,10 +246,13 @@ def _frames_of_images(
         if image.number is None and not needs_frames and text:
             stranger = recording_name(text)
         if stranger is not None:
+            hint = ""
+            if is_session(column):
+                hint = "; if it tells parts of the recording apart, call it `segment`"
             raise InputError(
                 f"{where(file, row)}: column {column!r} names {stranger!r} ({text!r}), but the "
                 f"file is of recording {recording.names[0]!r}; expected rows of one recording, the "
-                "file's own"
+                f"file's own{hint}"
             )
         if image.number is None or image.number < first:
             raise InputError(f"{where(file, row)}: {column} {text!r}, expected {expected}")

@@ -21,13 +21,15 @@ from va_search.data.clock import RATE_APART, Frames, Times, frames_at, rate_of
 from va_search.data.column_names import Roles
 from va_search.data.frame_names import RecordingFrames, frames_of_column
 from va_search.data.problems import and_more, refuse
-from va_search.data.readers import empty_lines, read_header, read_numbers, where, wrong_rows
+from va_search.data.readers import empty_lines, where, wrong_rows
 from va_search.data.row_checks import (
+    parts_out_of_order,
     refuse_other_rows,
     refuse_shuffled,
     rows_of_other_people,
     several_people,
 )
+from va_search.data.time_texts import read_times
 from va_search.errors import InputError
 
 REACHED = 0.98
@@ -82,6 +84,7 @@ def name_rows(file: Path, roles: Roles, recording: RecordingFrames, *, first: in
     # A row of the right frame may still be of another face or recording.
     refuse(several_people(file, roles.people, frames))
     refuse(rows_of_other_people(file, roles, recording))
+    refuse(parts_out_of_order(file, roles, recording))
     # Texts that are no images name the recording: they are used.
     bookkeeping = (
         *roles.frames,
@@ -108,7 +111,7 @@ def place_rows(
 
     `by_count` is asked where no column names frames. InputError for frames outside the recording,
     frames with two rows, and whatever `name_rows` and `refuse_shuffled` refuse."""
-    roles = recording.roles_of(read_header(file), values)
+    roles = recording.roles_of(file, values)
     named = name_rows(file, roles, recording, first=first)
     unused = (*(name for name in roles.values if name not in values), *named.unused)
     frames = named.frames
@@ -179,7 +182,7 @@ def _frames_by_clocks(
     problems: list[str] = []
     for column in columns:
         try:
-            times = read_numbers(file, [column])[:, 0]
+            times = read_times(file, column)
         except InputError as error:
             if numbered is None or column == own:
                 problems += error.problems

@@ -189,7 +189,9 @@ def _merged_manifest(to: Path, new: Path, added: list[str]) -> dict[str, Any]:
     manifest["warnings"] = list(dict.fromkeys(manifest["warnings"] + addition["warnings"]))
     # Old entries stay as they are: ids of trials on them must not change.
     definitions = {**manifest.get("definitions", {}), **addition.get("definitions", {})}
-    notes = {**manifest.get("notes", {}), **addition.get("notes", {})}
+    notes = manifest.get("notes", {})
+    for name, note in addition.get("notes", {}).items():
+        notes[name] = {**notes.get(name, {}), **note}
     manifest["definitions"] = definitions
     if notes:
         manifest["notes"] = notes

@@ -23,7 +23,7 @@ from va_search.data.arff_reader import ArffReader
 from va_search.data.array_readers import ArrowReader, NpyReader, ParquetReader
 from va_search.data.arrays import Flags, Floats, Indexes, Values
 from va_search.data.bundles import BundleReader, NpzReader, split_member
-from va_search.data.csv_reader import CsvReader, csv_rows, number_in
+from va_search.data.csv_reader import CsvReader, csv_rows, number_in, text_of
 from va_search.data.eaf_reader import EafReader
 from va_search.data.hdf5_reader import Hdf5Reader
 from va_search.data.mat_reader import MatReader
@@ -34,6 +34,7 @@ from va_search.data.problems import (
     more_problems,
     unknown_column,
 )
+from va_search.data.text_layout import csv_layout
 from va_search.errors import InputError, counted
 
 
@@ -182,8 +183,15 @@ def split_by(file: Path, column: str) -> dict[str, Indexes]:
             f"{empty.position}: column {column!r} is empty{empty.more}; every row must name its "
             "recording"
         )
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    codes = np.fromiter((numbers[name] for name in names), dtype=np.int64, count=len(names))
+    return rows_by_text(names)
+
+
+def rows_by_text(texts: Sequence[str]) -> dict[str, Indexes]:
+    """The rows of each text, in the order in which each comes first."""
+    if not texts:
+        return {}
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    codes = np.fromiter((numbers[text] for text in texts), dtype=np.int64, count=len(texts))
     # Stable sorting keeps each recording's rows in their order.
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes))
@@ -228,9 +236,11 @@ def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
     empty lines and repeated columns."""
     header = read_header(file)
     rows, lines, problems = [], [], empty_lines(file)
+    layout = csv_layout(file)
     for line, cells in csv_rows(file):
         if len(cells) == len(header):
-            rows.append(dict(zip(header, [cell.strip() for cell in cells], strict=True)))
+            texts = [text_of(cell, layout) for cell in cells]
+            rows.append(dict(zip(header, texts, strict=True)))
             lines.append(line)
         else:
             count = counted(len(cells), "cell")

@@ -60,6 +60,21 @@ def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> dict[str
     return numbered
 
 
+def parts_out_of_order(file: Path, roles: Roles, recording: RecordingFrames) -> list[str]:
+    """A problem for each column of parts whose numbers go back, in a file of a recording whose clock
+    starts again: its rows are found part by part, in the recording's order."""
+    if not recording.frame_times.starts_again:
+        return []
+    problems = []
+    advice = "; sort the rows as the recording's parts follow each other"
+    for column in roles.parts:
+        numbers = numbers_or_none(file, column)
+        if numbers is not None:
+            use = "counts parts of the recording"
+            problems += _goes_back(file, column, numbers, use, advice)
+    return problems
+
+
 def refuse_ignored(
     file: Path,
     columns: Sequence[str],

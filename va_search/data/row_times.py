@@ -25,7 +25,8 @@ from va_search.data.clock import (
 )
 from va_search.data.column_names import unit_of
 from va_search.data.problems import exact
-from va_search.data.readers import read_numbers, wrong_rows
+from va_search.data.readers import wrong_rows
+from va_search.data.time_texts import read_times
 from va_search.errors import InputError
 
 HALF = 0.5 + 1e-6
@@ -79,7 +80,7 @@ def rows_by_time(file: Path, column: str, known: RecordingTimes) -> RowTimes:
     The unit is the one in the column's name, or the store's own for its own time column; without
     either it must be the only one in which every row has a frame and rows span half of the
     recording. InputError where rows have no frame, or the unit can't be told."""
-    row_times = read_numbers(file, [column])[:, 0]
+    row_times = read_times(file, column)
     parts = tuple(known.parts(file, column, row_times))
     readings = {}
     for unit in _units(column, known):

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import csv
 import re
+from array import array
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from va_search.data.column_names import roles_of
-from va_search.data.csv_reader import csv_rows
-from va_search.data.frame_names import CROP, IMAGE_NAME, recording_name
+from va_search.data.csv_reader import csv_rows, text_of
+from va_search.data.frame_names import CROP, IMAGE_NAME, recording_name, with_sessions
 from va_search.data.problems import and_more, near_name, refuse
 from va_search.data.readers import empty_lines, first_cells, is_number, read_header
+from va_search.data.text_layout import csv_layout
 from va_search.errors import InputError
+
+CELLS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class SplitFile:
 
     file: Path
     parts: dict[str, Path] = field(default_factory=dict)
-    lines: dict[str, list[int]] = field(default_factory=dict)
+    lines: dict[str, array[int]] = field(default_factory=dict)
 
     def told(self, problem: str) -> str:
         """Return a message in which `file` and its lines stand for the parts and theirs."""
@@ -36,7 +40,7 @@ class SplitFile:
                 continue
             lines = self.lines[name]
 
-            def of_file(match: re.Match[str], lines: list[int] = lines) -> str:
+            def of_file(match: re.Match[str], lines: array[int] = lines) -> str:
                 row = int(match[1]) - 2
                 return f"{self.file}:{lines[row]}:" if 0 <= row < len(lines) else f"{self.file}:"
 
@@ -45,9 +49,10 @@ class SplitFile:
         return problem
 
 
-def names_recordings(file: Path) -> bool:
-    """Return True where a column of a file names the recording of each row, or its image."""
-    roles = roles_of(read_header(file))
+def names_recordings(file: Path, recordings: Collection[str]) -> bool:
+    """Return True where a column of a file names the recording of each row, one of `recordings`, or
+    its image."""
+    roles = with_sessions(file, roles_of(read_header(file)), recordings)
     cells = first_cells(file, roles.frames)
     return bool(roles.texts) or not all(is_number(cell) for cell in cells.values())
 
@@ -64,10 +69,12 @@ def split_file(
     InputError where no column names recordings, or a row names none of them."""
     header = read_header(file)
     refuse(empty_lines(file))
-    roles = roles_of(header)
+    roles = with_sessions(file, roles_of(header), recordings)
     columns = [header.index(name) for name in (*roles.texts, *roles.frames)]
-    rows: dict[str, list[list[str]]] = {}
+    waiting: dict[str, list[list[str]]] = {}
+    waiting_rows = 0
     split = SplitFile(file)
+    layout = csv_layout(file)
     strangers: list[tuple[int, str]] = []
     named: dict[str, str | None] = {}
     for line, cells in csv_rows(file):
@@ -84,9 +91,20 @@ def split_file(
         if recording is None:
             strangers.append((line, ", ".join(cells[column] for column in columns[:1])))
             continue
-        rows.setdefault(recording, []).append(cells)
-        split.lines.setdefault(recording, []).append(line)
-    if not rows:
+        if recording not in split.parts:
+            split.parts[recording] = folder / f"{len(split.parts)}.csv"
+            split.lines[recording] = array("q")
+            waiting[recording] = [header]
+        # A part alone may not tell what a comma in its numbers is.
+        texts = [text_of(cell, layout) for cell in cells]
+        waiting.setdefault(recording, []).append(texts)
+        split.lines[recording].append(line)
+        # Memory is that of some rows, whatever the file's size.
+        waiting_rows += 1
+        if waiting_rows * len(header) >= CELLS_AT_ONCE:
+            _write(waiting, split)
+            waiting_rows = 0
+    if not split.parts:
         raise InputError(
             f"{file}: no column names the recording of each row; expected a column `recording` or "
             f"`image_location`, or a file per recording (columns: {', '.join(header[:8])})"
@@ -98,14 +116,16 @@ def split_file(
             f"{file}:{line}: {text!r} names no {expected}"
             f"{near_name(name, recordings)}{and_more(len(strangers) - 1)}"
         )
-    for number, (recording, cells_of_rows) in enumerate(rows.items()):
-        part = folder / f"{number}.csv"
-        with open(part, "w", encoding="utf-8", newline="") as handle:
-            writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(cells_of_rows)
-        split.parts[recording] = part
+    _write(waiting, split)
     return split
+
+
+def _write(waiting: dict[str, list[list[str]]], split: SplitFile) -> None:
+    """Write the waiting rows behind those that their parts have, and forget them."""
+    for recording, rows in waiting.items():
+        with open(split.parts[recording], "a", encoding="utf-8", newline="") as handle:
+            csv.writer(handle, lineterminator="\n").writerows(rows)
+    waiting.clear()
 
 
 def _recording_in(text: str, recordings: Collection[str]) -> str | None:

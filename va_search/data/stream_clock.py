@@ -10,21 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from va_search.data.arrays import Flags, Floats
-from va_search.data.clock import EXACT, PER_SECOND
+from va_search.data.arrays import EXACT, Flags, Floats
+from va_search.data.clock import PER_SECOND
 from va_search.data.column_names import Roles, unit_of
 from va_search.data.problems import exact, listed, unknown_column
 from va_search.data.readers import (
-    TIME_OF_DAY,
     first_cells,
     is_number,
-    read_strings,
     seconds_of,
     where,
 )
@@ -35,7 +32,6 @@ from va_search.errors import InputError
 LABEL_RATES = (0.05, 250.0)
 SIGNAL_RATES = (0.01, 50_000.0)
 LENGTHS = 20.0
-EPOCH = date(1970, 1, 1).toordinal()
 SHORTEST_PART = 3
 """Rows that a part must have for the clock's going back after it to be a new start."""
 
@@ -111,35 +107,6 @@ def declared_unit(file: Path, column: str, stream: Stream) -> str | None:
             "`frames_per_second:` in streams.yaml, or `unit:` if they are times"
         )
     return unit
-
-
-def datetimes(file: Path, column: str) -> Floats:
-    """(rows,) seconds of times of day, or since 1970 where they have a date; InputError for cells
-    that are neither."""
-    times = []
-    for row, text in enumerate(read_strings(file, column)):
-        seconds = _seconds(text)
-        if seconds is None:
-            raise InputError(
-                f"{where(file, row)}: column {column!r}: {text!r} is no date and time; expected "
-                "such as 2024-05-01 10:01:02.5 or 00:01:02.5"
-            )
-        times.append(seconds)
-    return np.array(times)
-
-
-def _seconds(text: str) -> float | None:
-    """Seconds of a text; None for one that is no date and time."""
-    match = TIME_OF_DAY.fullmatch(text)
-    if match is None or not match["date"]:
-        return seconds_of(text)
-    # Counted from year 1 the seconds would leave float64 no more than 8 microseconds.
-    try:
-        day = date.fromisoformat(match["date"]).toordinal() - EPOCH
-    except ValueError:
-        return None
-    time_of_day = seconds_of(text[len(match["date"]) + 1 :])
-    return None if time_of_day is None else 86_400 * day + time_of_day
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ the recording that they belong to.
 Conventions: samples are (samples, columns) float64, times (samples,) seconds that increase within a
 part. A part is a stretch of one clock: it ends where the clock starts again. Parts of two streams
 are the same where their segments have the same name, or, without names, where they have the same
-number. A row with an empty or infinite cell, or for which the finder of faces reports no success,
-is missing and left out: it is a hole in the stream."""
+number. A row with an empty or infinite cell, or that does not count (validity.py), is missing and
+left out: it is a hole in the stream."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ import numpy as np
 from va_search.data.arrays import Flags, Floats, Indexes
 from va_search.data.column_names import Roles, roles_of
 from va_search.data.problems import listed, refuse, unknown_column
-from va_search.data.readers import read_header, read_numbers, read_strings
+from va_search.data.readers import read_header, read_numbers, read_strings, rows_by_text
 from va_search.data.resampling import usual_step
-from va_search.data.stream_clock import StreamClock, datetimes, refuse_strange_times, restarts_of
-from va_search.data.streams_document import ALL_OTHERS, DATETIME, Stream
+from va_search.data.stream_clock import StreamClock, refuse_strange_times, restarts_of
+from va_search.data.streams_document import ALL_OTHERS, DATETIME, FeatureStream, Stream
+from va_search.data.time_texts import datetimes
+from va_search.data.validity import Validity
 from va_search.errors import InputError
 
 SEGMENT_NAMES = ("segment_id", "segment", "session", "session_id")
@@ -40,7 +42,7 @@ class Samples:
 
     `parts` (samples,) count from 0 where the clock starts again; `segments` are names of segments
     and their first samples, None without such a column; `missing` is the number of rows that were
-    left out."""
+    left out, `invalid` of those among them that do not count."""
 
     times: Floats
     written: Floats
@@ -48,6 +50,7 @@ class Samples:
     parts: Indexes
     segments: tuple[tuple[str, int], ...] | None = None
     missing: int = 0
+    invalid: int = 0
 
     @property
     def restarts(self) -> bool:
@@ -80,6 +83,7 @@ class Samples:
             self.parts[rows],
             segments,
             self.missing + len(self.times) - len(rows),
+            self.invalid,
         )
 
     def spans(self, *, by_segment: bool) -> dict[str, slice]:
@@ -123,12 +127,7 @@ class SharedFiles:
         """Rows of each text in a column."""
         with self._lock:
             if (file, column) not in self._rows:
-                names = np.array(self.texts(file, column))
-                unique, inverse = np.unique(names, return_inverse=True)
-                order = np.argsort(inverse, kind="stable")
-                bounds = np.cumsum(np.bincount(inverse))[:-1]
-                groups = np.split(order, bounds)
-                self._rows[file, column] = dict(zip(unique.tolist(), groups, strict=True))
+                self._rows[file, column] = rows_by_text(self.texts(file, column))
             return self._rows[file, column]
 
     def numbers(self, file: Path, columns: tuple[str, ...]) -> Floats:
@@ -148,7 +147,7 @@ class StreamFile:
     header: tuple[str, ...]
     roles: Roles
     segment_column: str | None
-    success_column: str | None
+    validity: Validity
     chosen: tuple[tuple[str, str], ...]
     shared: SharedFiles
 
@@ -194,9 +193,10 @@ class StreamFile:
 
     def read(self, clock: StreamClock, columns: Sequence[str], *, complete: bool) -> Samples:
         """The samples; with `complete`, rows with an empty cell are left out as missing."""
-        # One pass over the file reads values, clock and success together.
+        # One pass over the file reads values, clock and what tells which rows count.
         sheet = [*columns]
-        for column in (clock.number_column, self.success_column):
+        telling = self.validity.columns if complete else ()
+        for column in (clock.number_column, *telling):
             if column is not None and column not in sheet:
                 sheet.append(column)
         numbers = self.numbers(sheet)
@@ -210,10 +210,10 @@ class StreamFile:
         samples = self._divided(clock, written, values)
         if not complete:
             return samples
+        counts = self.validity.rows(numbers, sheet)
+        samples = replace(samples, invalid=int((~counts).sum()))
         whole = np.isfinite(values).all(axis=1)
-        if self.success_column is not None:
-            whole &= numbers[:, sheet.index(self.success_column)] > 0
-        return samples.only(np.flatnonzero(whole))
+        return samples.only(np.flatnonzero(whole & counts))
 
     def _divided(self, clock: StreamClock, written: Floats, values: Floats) -> Samples:
         """Samples of all rows, divided into parts and segments; InputError for a clock that is
@@ -293,8 +293,12 @@ def open_stream_file(
             )
         chosen = ((recording_column, recording),)
     roles = roles_of(header, clock=stream.clock)
-    success = next(iter(roles.success), None)
-    return StreamFile(file, tuple(header), roles, segment_column, success, chosen, shared)
+    declared = stream.valid if isinstance(stream, FeatureStream) else None
+    validity = Validity.of(declared, roles)
+    for column in validity.columns:
+        if column not in header:
+            raise InputError(f"{file}: valid: {unknown_column(column, header)}")
+    return StreamFile(file, tuple(header), roles, segment_column, validity, chosen, shared)
 
 
 def matching_columns(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -45,6 +46,7 @@ from va_search.data.streams_document import (
     read_streams_document,
 )
 from va_search.data.streams_recordings import StreamedRecording, read_streamed_recordings
+from va_search.data.validity import Validity
 from va_search.errors import InputError, counted
 
 RATES_APART = 0.01
@@ -54,8 +56,8 @@ RATES_APART = 0.01
 @dataclass
 class StreamSource:
     """The source in the folder `path`. `files` are those of each stream and recording, `raters` the
-    names of files that are a rater's own; `clocks`, `columns` and `stream_rates` (samples a second
-    in its first file) are those of each stream by its key, `rates` the frames per second of each
+    names of files that are a rater's own; `clocks`, `columns`, `validities` and `stream_rates`
+    (samples a second in its first file) are those of each stream by its key, `rates` the frames per second of each
     recording."""
 
     path: Path
@@ -67,6 +69,7 @@ class StreamSource:
     files: dict[tuple[str, str], list[Path]] = field(default_factory=dict)
     clocks: dict[str, StreamClock] = field(default_factory=dict)
     columns: dict[str, list[str]] = field(default_factory=dict)
+    validities: dict[str, Validity] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
     stream_rates: dict[str, float] = field(default_factory=dict)
 
@@ -207,12 +210,23 @@ def look_at(source: Path) -> StreamSource:
     if not source.is_dir():
         state = "it is a file" if source.exists() else "no such folder"
         raise InputError(f"{source}: {state}, expected a folder with streams.yaml")
+    if not (source / "streams.yaml").exists():
+        raise InputError(
+            f"{source / 'streams.yaml'}: no such file; `va-search data draft {quote(str(source))}` "
+            "writes a draft of it"
+        )
     document = read_streams_document(source / "streams.yaml")
     recordings, remarks = read_streamed_recordings(source, document)
     looked_at = StreamSource(source, document, recordings, remarks)
     refuse(find_files(looked_at))
     look_at_clocks(looked_at)
     return looked_at
+
+
+def find_clocks(source: StreamSource) -> None:
+    """Note the files of each stream and recording, and the columns and clocks of the first ones."""
+    refuse(find_files(source))
+    _read_headers(source, ())
 
 
 def look_at_clocks(source: StreamSource, known: Sequence[ClockSample] = ()) -> None:
@@ -299,6 +313,7 @@ def _read_headers(source: StreamSource, known: Sequence[ClockSample]) -> None:
             if isinstance(stream, FeatureStream):
                 taken = _taken_columns(source.document, stream)
                 source.columns[key] = matching_columns(stream_file, stream.patterns, taken, key)
+                source.validities[key] = stream_file.validity
             elif isinstance(stream, TargetStream):
                 _check_label_columns(stream_file, key, stream)
             sample = _clock_sample(source, key, stream, stream_file)
@@ -354,6 +369,8 @@ def _taken_columns(document: StreamsDocument, stream: FeatureStream) -> list[str
     for other in document.streams().values():
         if other.files == stream.files:
             taken += [name for name in (other.clock, other.recording_column) if name is not None]
+            if isinstance(other, FeatureStream):
+                taken += other.valid or ()
     return taken
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,9 +45,9 @@ from va_search.data.stream_report import (
 )
 from va_search.data.stream_samples import Samples
 from va_search.data.stream_source import StreamSource, look_at
-from va_search.data.streams_document import FeatureStream, StreamsDocument
+from va_search.data.streams_document import DATETIME, FeatureStream, StreamsDocument
+from va_search.data.time_texts import EXAMPLE, example_of
 from va_search.errors import InputError
-from va_search.files import digest
 from va_search.targets import Target
 
 SPREAD = "_spread"
@@ -71,14 +72,13 @@ def import_streams(
     feature_sets = {}
     for name, stream in document.features.items():
         feature_sets[name] = (stream.modality, tuple(_column_names(origin, name, stream)))
-    settings = digest(document.model_dump(mode="json"))
     description = Description(
         name=document.name,
         targets=document.store_targets,
         feature_sets=feature_sets,
         dtype=dtype,
         time_column=origin.frame_clock.column or "time",
-        source=f"streams {source.resolve()} {settings}",
+        source=f"streams {source.resolve()} {document.signed()}",
         rated=any(target.has_raters for target in document.targets.values()),
     )
     with drafting(to, description, origin.sources) as draft:
@@ -161,16 +161,44 @@ def _part(
         if name not in pooled:
             width = len(_column_names(source, name, stream))
             pooled[name] = np.full((len(frames), width), np.nan)
+    shares = []
+    for name, samples in features.items():
+        validity = source.validities[f"features.{name}"]
+        if validity.columns:
+            rows = len(samples.times) + samples.missing
+            shares.append((validity.remark(name), samples.invalid, rows))
+    notes: dict[str, Any] = {}
+    example = _time_example(source, recording, frames)
+    if example is not None:
+        notes[EXAMPLE] = example
     facts.without_some = int(lacking_some(pooled, frames).sum())
+    notes["streams"] = facts.to_json()
     return Part(
         dict(pooled),
         annotations=annotations,
         times=frames.written,
         gaps=frames.gaps,
         warnings=tuple(facts.warnings(recording, document)),
-        notes={"streams": facts.to_json()},
+        notes=notes,
+        shares=tuple(shares),
         ratings=ratings,
     )
+
+
+def _time_example(source: StreamSource, recording: str, frames: Frames) -> str | None:
+    """A time of the labels as their file writes it, or as another recording's does, where the
+    frames' times are written otherwise without it; None where they are numbers at a rate of their
+    own."""
+    clock = source.frame_clock
+    is_made = source.document.frames_per_second is not None and clock.unit != DATETIME
+    key = f"targets.{next(iter(source.document.targets))}"
+    others = [row.name for row in source.recordings]
+    files: list[Path] = []
+    for name in (recording, *others):
+        files += source.files[key, name][:1]
+    if clock.column is None or is_made or not files:
+        return None
+    return example_of(files[0], clock.column, frames.written)
 
 
 def _shift(stream: FeatureStream) -> float:

@@ -24,6 +24,7 @@ from va_search.data.column_names import SPELLINGS, UNITS
 from va_search.data.dataset import refuse_unsafe_names
 from va_search.document import StrictModel, read_document
 from va_search.errors import nearest_name
+from va_search.files import digest
 from va_search.targets import Target, name_problem, range_problem
 
 ALL_OTHERS = "all others"
@@ -97,7 +98,8 @@ class FeatureStream(Stream):
     """One feature set. `columns`: names, patterns such as `AU*_r`, or `all others`. `delay`:
     seconds before the frame's time from which samples are taken. `window`: seconds of sound that a
     sample was computed from; its time then names the window's start. `optional`: recordings may
-    lack it as a whole, and have its values as missing."""
+    lack it as a whole, and have its values as missing. `valid`: the lowest values of columns at
+    which a row counts (validity.py)."""
 
     modality: str = Field(min_length=1)
     columns: str | Annotated[list[str], Field(min_length=1)] = ALL_OTHERS
@@ -105,6 +107,7 @@ class FeatureStream(Stream):
     delay: Finite = 0.0
     window: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     optional: bool = False
+    valid: dict[str, Finite] | None = None
 
     @property
     def patterns(self) -> list[str]:
@@ -196,6 +199,15 @@ class StreamsDocument(StrictModel):
     def store_targets(self) -> tuple[Target, ...]:
         """The targets as a store declares them."""
         return tuple(Target(name, *entry.range) for name, entry in self.targets.items())
+
+    def signed(self) -> str:
+        """The hash that a draft's signature has of the description: without `valid` the same as
+        ever, so that a store made before is found again."""
+        content = self.model_dump(mode="json")
+        for entry in content["features"].values():
+            if entry["valid"] is None:
+                del entry["valid"]
+        return digest(content)
 
     def streams(self) -> dict[str, Stream]:
         """All streams by the key under which they stand: `features.sound`, `targets.valence`."""

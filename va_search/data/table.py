@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from va_search.data.arrays import Floats, Values
+from va_search.data.arrays import Floats
 from va_search.data.clock import find_gaps
-from va_search.data.column_names import role_of
+from va_search.data.column_names import Roles, is_clock, role_of
 from va_search.data.dataset import Dataset, TableSource, read_dataset, read_recordings
 from va_search.data.draft import Description, Part
 from va_search.data.frame_names import RecordingFrames
@@ -44,6 +44,9 @@ from va_search.data.readers import (
 )
 from va_search.data.row_checks import refuse_ignored
 from va_search.data.store import Store
+from va_search.data.streams_draft import other_layout
+from va_search.data.time_texts import EXAMPLE, example_of
+from va_search.data.validity import Validity
 from va_search.errors import InputError
 from va_search.files import digest
 from va_search.targets import AFFECT, Target
@@ -64,10 +67,11 @@ def import_table(
     again."""
     if not source.is_dir():
         state = "it is a file" if source.exists() else "no such folder"
-        raise InputError(
+        refused = (
             f"{source}: {state}, expected a folder with dataset.yaml, recordings.csv and "
             "recordings/"
         )
+        raise InputError(refused, *(other_layout(source) if source.is_file() else []))
     dataset, recordings, warnings = _read_description(source)
     names = frozenset(recording.name for recording in recordings)
     people = frozenset(recording.subject for recording in recordings)
@@ -80,11 +84,14 @@ def import_table(
         feature_sets=feature_sets,
         dtype=dtype,
         time_column=dataset.time_column,
-        source=f"table {source.resolve()}{_raters_signature(dataset)}",
+        source=(
+            f"table {source.resolve()}{_validity_signature(dataset)}{_raters_signature(dataset)}"
+        ),
         rated=bool(dataset.fused),
     )
     with drafting(to, description, list(recordings)) as draft:
         draft.remarks = warnings
+        draft.advice_without = lambda targets: _advice_without(dataset, targets)
 
         def read(index: int) -> Part:
             return read_part(recordings[index], dataset, names, people)
@@ -95,6 +102,34 @@ def import_table(
 def _raters_signature(dataset: Dataset) -> str:
     """Text that tells how raters are fused; none where there is one annotation a target."""
     return f" raters {digest(dataset.fused)}" if dataset.fused else ""
+
+
+def _advice_without(dataset: Dataset, targets: Sequence[str]) -> str:
+    """The lines of dataset.yaml that leave some targets out."""
+    declared = []
+    ignored = list(dataset.ignored_columns)
+    for target in dataset.target_list:
+        columns = dataset.columns_by_target[target.name]
+        if target.name in targets:
+            ignored += columns
+            continue
+        ends = f"[{exact(target.low)}, {exact(target.high)}]"
+        if target.name in dataset.fused:
+            ends = f"{{range: {ends}, raters: [{', '.join(columns)}]}}"
+        elif columns != [target.name]:
+            ends = f"{{range: {ends}, column: {columns[0]}}}"
+        declared.append(f"{target.name}: {ends}")
+    place = " instead of label_range" if dataset.targets is None else ""
+    return (
+        f"`targets: {{{', '.join(declared)}}}`{place}, and `ignored_columns: "
+        f"[{', '.join(ignored)}]`, in dataset.yaml"
+    )
+
+
+def _validity_signature(dataset: Dataset) -> str:
+    """Text that tells which rows count; none where all do."""
+    valid = {name: entry.valid for name, entry in dataset.features.items() if entry.valid}
+    return f" valid {digest(valid)}" if valid else ""
 
 
 def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[str]]:
@@ -113,11 +148,10 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
             dataset = dataset.with_raters_of(_all_columns(listing.recordings))
         except InputError as error:
             refuse([*problems, *(f"{source / 'dataset.yaml'}: {text}" for text in error.problems)])
-    if dataset is not None and dataset.has_patterns and listing.recordings:
+    if dataset is not None and listing.recordings:
         # Patterns are of the first file's columns; the other files must have the same ones.
         try:
-            header = read_header(listing.recordings[0].files[0])
-            dataset = dataset.with_columns_of(header)
+            dataset = _with_columns(dataset, listing.recordings[0].files[0])
         except InputError as error:
             refuse([*problems, *(f"{source / 'dataset.yaml'}: {text}" for text in error.problems)])
     if dataset is not None:
@@ -131,6 +165,8 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
                 problems += _column_problems(file, read_header(file), dataset, recording.split)
             except InputError as error:
                 problems += error.problems
+    if not (source / "dataset.yaml").exists():
+        problems += other_layout(source)
     refuse(problems)
     assert dataset is not None
     return dataset, listing.recordings, [*listing.warnings, *_doubtful_columns(dataset)]
@@ -145,6 +181,20 @@ def _all_columns(recordings: Sequence[TableSource]) -> list[str]:
         except InputError:
             continue  # a damaged file is told by whoever reads it
     return list(columns)
+
+
+def _with_columns(dataset: Dataset, file: Path) -> Dataset:
+    """The dataset with the columns that patterns mean in a file, and its column of success as
+    `valid` of the feature set that it is of."""
+    try:
+        header = read_header(file)
+    except InputError:
+        if dataset.has_patterns:
+            raise
+        return dataset  # told when the file is read
+    if dataset.has_patterns:
+        dataset = dataset.with_columns_of(header)
+    return dataset.with_success_of(header)
 
 
 def _without_absent_target(
@@ -180,7 +230,12 @@ def _doubtful_columns(dataset: Dataset) -> list[str]:
     declared, and for each feature that is a frame's number, a time or a row number."""
     warnings = []
     for column in dataset.ignored_columns:
-        if not dataset.time_column and role_of(column) in ("clocks", "frames"):
+        if role_of(column) == "success":
+            warnings.append(
+                f"dataset.yaml: column {column!r} is ignored, so rows count where nothing was found; "
+                f"`valid: {{{column}: 1}}` in the entry of a feature set has them as missing"
+            )
+        if not dataset.time_column and is_clock(column):
             warnings.append(
                 f"dataset.yaml: column {column!r} is ignored, so rows are taken as frames one "
                 f"after another; `time_column: {column}` would find gaps and rows out of order"
@@ -212,6 +267,9 @@ def read_part(
     labels = [name for name in dataset.label_columns if name in header]
     columns = [*dataset.columns, *labels]
     width = len(dataset.columns)
+    # Neither a feature nor a label, unless it is one as well.
+    telling = [name for name in dataset.valid_columns if name not in columns]
+    columns += telling
     clock = dataset.clock
     if clock:
         columns.append(clock.column)
@@ -223,26 +281,19 @@ def read_part(
             f"{file}: {len(numbers)} rows, but recordings.csv says rows = {recording.rows}"
         )
     values = numbers[:, :width]
-    if not np.isfinite(values).all():
-        # An infinite value is a mistake, an empty cell is a missing value.
-        lacking = np.isnan(values)
-        problems += not_finite(file, np.where(lacking, 0.0, values), dataset.columns)
-        if lacking.any():
-            remarks.append("feature values are empty or NaN, kept as missing,")
+    # An infinite value is a mistake, an empty cell is a missing value.
+    is_finite = bool(np.isfinite(values).all())
+    if not is_finite and np.isnan(values).any():
+        remarks.append("feature values are empty or NaN, kept as missing,")
+    shares = _drop_invalid(dataset, numbers, columns)
+    if not is_finite:
+        problems += not_finite(file, np.where(np.isnan(values), 0.0, values), dataset.columns)
     annotations: Floats | None = None
     ratings: Ratings | None = None
     if labels:
         traces = _traces(dataset, labels, numbers[:, width : width + len(labels)])
-        outside = []
-        for target in dataset.target_list:
-            matrix = traces[target.name].matrix
-            outside += label_problems(file, matrix, [target] * matrix.shape[1])
+        problems += _label_problems(file, dataset, traces)
         annotations, ratings = fuse_targets(traces, len(numbers))
-        if dataset.targets is None and len(outside) == 1:
-            outside[0] += (
-                "; if valence and arousal differ in their ranges, declare each in `targets`"
-            )
-        problems += outside
         if recording.split != "test":
             absent = [name for name in dataset.label_columns if name not in labels]
             remarks += [f"no label column {name!r}" for name in absent]
@@ -255,23 +306,63 @@ def read_part(
             gaps, doubts = find_gaps(file, times, recording.frames_per_second, clock)
         except InputError as error:
             problems += error.problems
+    notes = {}
+    if clock and times is not None and (example := example_of(file, clock.column, times)):
+        notes[EXAMPLE] = example
     problems += _ignored_problems(recording, dataset, header, recordings, people)
     refuse(problems)
-    # Columns of a feature set are neighbours, in the order of dataset.yaml.
-    features: dict[str, Values] = {}
-    start = 0
-    for name, entry in dataset.features.items():
-        features[name] = numbers[:, start : start + len(entry.columns)]
-        start += len(entry.columns)
     return Part(
-        features,
+        {name: numbers[:, own] for name, own in _slices(dataset).items()},
         annotations=annotations,
         times=times,
         gaps=gaps,
         warnings=tuple(doubts),
+        notes=notes,
         kinds=tuple(remarks),
+        shares=tuple(shares),
         ratings=ratings,
     )
+
+
+def _drop_invalid(
+    dataset: Dataset, numbers: Floats, columns: Sequence[str]
+) -> list[tuple[str, int, int]]:
+    """Make missing, in place, the values of each feature set in the rows of a sheet (rows, columns)
+    that do not count; remarks with the number of these rows."""
+    shares = []
+    invalid = {}
+    # A column may tell and be a feature too: all are looked at before a value is dropped.
+    for name, entry in dataset.features.items():
+        if entry.valid:
+            validity = Validity.of(entry.valid, Roles())
+            invalid[name] = ~validity.rows(numbers, columns)
+            rows = invalid[name]
+            shares.append((validity.remark(name), int(rows.sum()), len(rows)))
+    slices = _slices(dataset)
+    for name, rows in invalid.items():
+        numbers[rows, slices[name]] = np.nan
+    return shares
+
+
+def _slices(dataset: Dataset) -> dict[str, slice]:
+    """The columns of each feature set: neighbours, in the order of dataset.yaml."""
+    slices = {}
+    start = 0
+    for name, entry in dataset.features.items():
+        slices[name] = slice(start, start + len(entry.columns))
+        start += len(entry.columns)
+    return slices
+
+
+def _label_problems(file: Path, dataset: Dataset, traces: dict[str, Traces]) -> list[str]:
+    """Labels outside their target's range, by any rater."""
+    problems: list[str] = []
+    for target in dataset.target_list:
+        matrix = traces[target.name].matrix
+        problems += label_problems(file, matrix, [target] * matrix.shape[1])
+    if dataset.targets is None and len(problems) == 1:
+        problems[0] += _own_ranges(dataset, problems[0])
+    return problems
 
 
 def _traces(dataset: Dataset, columns: Sequence[str], labels: Floats) -> dict[str, Traces]:
@@ -313,7 +404,7 @@ def _ignored_problems(
 def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str) -> list[str]:
     """At most two problems: the columns that are missing, and those that dataset.yaml does not
     name."""
-    needed = list(dataset.columns)
+    needed = list(dict.fromkeys([*dataset.columns, *dataset.valid_columns]))
     if dataset.time_column:
         needed.append(dataset.time_column)
     present = set(header)
@@ -350,6 +441,20 @@ def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str
             f"{advice.format('each')}"
         )
     return problems
+
+
+def _own_ranges(dataset: Dataset, problem: str) -> str:
+    """Advice for data of which only one of valence and arousal, that of a problem, is on the range."""
+    targets = []
+    for target in dataset.target_list:
+        ends = f"{exact(target.low)}, {exact(target.high)}"
+        if f": {target.name} " in problem:
+            ends = "LOWEST, HIGHEST"
+        targets.append(f"{target.name}: [{ends}]")
+    return (
+        "; if valence and arousal differ in their ranges, write `targets: "
+        f"{{{', '.join(targets)}}}` instead of label_range, with numbers for LOWEST and HIGHEST"
+    )
 
 
 def _own_targets(dataset: Dataset, present: list[str]) -> str:

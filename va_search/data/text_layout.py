@@ -37,6 +37,8 @@ DECIMALS = {
     ".": re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?"),
     ",": re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?"),
 }
+GROUPED = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+"""A number whose comma may stand before decimals as well as between thousands: 1,234."""
 LOG_BEGINNING = "Time of Rating"
 LOG_COLUMN = "Second"
 LOG_RULE = "%%%"
@@ -220,7 +222,8 @@ def _count_cells(line: str, separator: str) -> int:
 
 def _find_decimal(layout: Layout, lines: Sequence[str]) -> str:
     """The sign before the decimals: a comma where cells have one and none has a point; "" where no
-    cell has decimals."""
+    cell tells, since none has decimals, or only such as may be thousands (1,234). Between
+    semicolons a comma is before decimals: they are what programs write where it is."""
     has_commas = any("," in line for line in lines)
     if layout.separator == ",":
         # Between commas, a cell with a comma stands in quotes.
@@ -229,21 +232,24 @@ def _find_decimal(layout: Layout, lines: Sequence[str]) -> str:
         return "." if any("." in line for line in lines) else ""
     cells = itertools.chain.from_iterable(cells for _, cells in layout.cells(lines))
     signs = set()
+    is_certain = layout.separator == ";"
     for cell in itertools.islice(cells, CELLS_LOOKED_AT):
         text = cell.strip()
         for sign, number in DECIMALS.items():
             if number.fullmatch(text):
                 signs.add(sign)
-    if not signs:
-        return ""
-    return "," if signs == {","} else "."
+                is_certain |= sign == "," and not GROUPED.fullmatch(text)
+    if "." in signs:
+        return "."
+    return "," if signs and is_certain else ""
 
 
 def _has_decimal_comma(file: Path, separator: str) -> bool:
     edge = re.escape(separator.encode()) + rb"\r\n"
-    cell = re.compile(
-        rb"(?:^|[" + edge + rb"]) *\"?[+-]?\d*,\d+(?:[eE][+-]?\d+)?\"? *(?=[" + edge + rb"]|$)"
-    )
+    # A comma that may stand between thousands tells nothing, but between semicolons.
+    grouped = b"" if separator == ";" else rb"(?![1-9]\d{0,2},\d{3}(?![\deE]))"
+    number = rb"[+-]?" + grouped + rb"\d*,\d+(?:[eE][+-]?\d+)?"
+    cell = re.compile(rb"(?:^|[" + edge + rb"]) *\"?" + number + rb"\"? *(?=[" + edge + rb"]|$)")
     with open_bytes(file) as handle:
         while lines := handle.readlines(1 << 22):
             block = b"".join(lines)

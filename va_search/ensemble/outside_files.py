@@ -35,7 +35,11 @@ from va_search.data.frame_rows import place_rows
 from va_search.data.nearby import Nearby
 from va_search.data.problems import first_few, not_used, refuse, unknown_column
 from va_search.data.readers import read_header, read_numbers, reader_of
-from va_search.data.row_checks import rows_of_other_people, several_people
+from va_search.data.row_checks import (
+    parts_out_of_order,
+    rows_of_other_people,
+    several_people,
+)
 from va_search.data.row_times import rows_by_time
 from va_search.data.split_file import SplitFile, names_recordings, split_file
 from va_search.data.store import Recording, Store
@@ -129,7 +133,8 @@ def _whole_file(folder: Path, store: Store, model: ModelFiles) -> Path | None:
         others = ", ".join(path.name for path in wholes[1:])
         model.remarks.append(f"{wholes[0]}: read; of the same content and not read: {others}")
         wholes = wholes[:1]
-    if len(wholes) != 1 or not names_recordings(wholes[0]):
+    names = {recording.name for recording in store.recordings}
+    if len(wholes) != 1 or not names_recordings(wholes[0], names):
         return None
     return wholes[0]
 
@@ -370,7 +375,7 @@ def _by_another_clock(
 ) -> _Placed | None:
     """Rows by a clock that is not the frames' own; None where they have none, or it is their own and
     only some rows are wrong."""
-    roles = recording.roles_of(read_header(file), columns)
+    roles = recording.roles_of(file, columns)
     if not roles.clocks or roles.frames:
         return None
     for column in roles.texts:
@@ -379,6 +384,7 @@ def _by_another_clock(
     # A row of the right frame may still be of another face or person.
     refuse(several_people(file, roles.people, None))
     refuse(rows_of_other_people(file, roles, recording))
+    refuse(parts_out_of_order(file, roles, recording))
     clock = recording.own_clock if recording.own_clock in roles.clocks else roles.clocks[0]
     assert clock is not None
     rows = rows_by_time(file, clock, recording.frame_times)

@@ -34,7 +34,8 @@ MOST = 100
 
 
 class PredictionFile(Protocol):
-    """One file of a folder of predictions, `values` (rows, targets)."""
+    """One file of a folder of predictions, `values` (rows, targets); its `name` is its path in the
+    folder."""
 
     @property
     def name(self) -> str: ...
@@ -65,9 +66,9 @@ def may_write(
         return False
     if not out.is_dir():
         raise InputError(f"{out}: is a file, expected a folder to write to")
-    names = {path.name for path in out.iterdir()}
-    if not names:
+    if not any(out.iterdir()):
         return False
+    names = _names_in(out)
     hint = "choose another --out"
     if MARK not in names:
         raise InputError(
@@ -93,6 +94,15 @@ def may_write(
             f"{ensemble!r}; {hint}{option}"
         )
     return True
+
+
+def _names_in(folder: Path) -> set[str]:
+    """Paths of the files below a folder, and of the empty folders, relative to it."""
+    names = set()
+    for path in folder.rglob("*"):
+        if not path.is_dir() or not any(path.iterdir()):
+            names.add(path.relative_to(folder).as_posix())
+    return names
 
 
 def _few(names: Iterable[str]) -> str:

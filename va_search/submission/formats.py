@@ -25,6 +25,7 @@ from va_search.data.affwild2_files import COLUMN, sample_images
 from va_search.data.problems import first_few
 from va_search.data.readers import read_strings
 from va_search.data.store import Recording, Store
+from va_search.data.time_texts import time_examples, written_times
 from va_search.errors import InputError, unknown_name
 from va_search.files import file_name_of
 from va_search.targets import AFFECT, Target, affect, names
@@ -150,12 +151,14 @@ def recording_sheets(
     """
     sheets: list[Sheet] = []
     problems: list[str] = []
+    examples = time_examples(store)
     start = 0
     for recording in recordings:
         keys = None
         header = tuple(targets)
         if store.time_column:
-            keys = _time_texts(store.times[recording.start : recording.stop])
+            times = store.times[recording.start : recording.stop]
+            keys = written_times(times, examples.get(recording.name))
             header = (store.time_column, *targets)
         try:
             name = f"{file_name_of(recording.name)}.csv"
@@ -173,15 +176,3 @@ FORMATS: dict[str, Callable[[Values, Sequence[Recording], Store, Path | None], l
     "abaw": _abaw,
     "recordings": _recordings,
 }
-
-
-def _time_texts(times: NDArray[np.float64]) -> list[str]:
-    """The time column's texts: integers where all of the recording's are, empty where there was
-    none."""
-    missing = np.isnan(times)
-    are_whole = bool((times == np.round(times))[~missing].all())
-    texts = []
-    for time, is_missing in zip(times.tolist(), missing, strict=True):
-        text = str(int(time)) if are_whole and not is_missing else repr(time)
-        texts.append("" if is_missing else text)
-    return texts

@@ -1,6 +1,7 @@
 """The organisers' own files, filled: `submit --template DIR`.
 
     DIR/<recording>.csv     any rows at any rate, with a column of times or frames and a column a target
+    DIR/a/<recording>.csv   the same in folders, whose names may be the recordings' as well
     DIR/<any>.csv           one file of all recordings: a column says whose each row is (split_file.py)
 
 Conventions: only the cells of the targets change, which are found by name. File names, columns, order
@@ -13,11 +14,10 @@ a decimal comma where the file has them."""
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,13 +35,20 @@ from va_search.data.frame_names import (
 from va_search.data.frame_rows import name_rows, refuse_outside
 from va_search.data.problems import first_few, unknown_column
 from va_search.data.readers import empty_lines, read_header
-from va_search.data.row_checks import refuse_shuffled, rows_of_other_people, several_people
+from va_search.data.row_checks import (
+    parts_out_of_order,
+    refuse_shuffled,
+    rows_of_other_people,
+    several_people,
+)
 from va_search.data.row_times import RowTimes, rows_by_time
 from va_search.data.split_file import SplitFile, names_recordings, split_file
 from va_search.data.store import Recording, Store
+from va_search.data.text_layout import csv_layout
 from va_search.errors import InputError, unknown_name
 from va_search.files import file_name_of
 
+LINE_END = re.compile(r"\r\n|\r|\n")
 SUFFIXES = (".csv", ".tsv", ".txt")
 PROBLEMS = 20
 Values = NDArray[np.float64]
@@ -49,9 +56,9 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FilledFile:
-    """One file of the organisers' with predictions in it: `lines` are its lines as cells (the header
-    first), each as it was written, `ends` their line ends. Row i of `values` (rows, targets) stands
-    in line `rows[i]`, in the columns `columns`."""
+    """One file of the organisers' with predictions in it, by its path in their folder: `lines` are
+    its rows as cells (the header first), each as it was written, `ends` their line ends. Row i of
+    `values` (rows, targets) stands in `lines[rows[i]]`, in the columns `columns`."""
 
     name: str
     separator: str
@@ -67,7 +74,8 @@ class FilledFile:
         lines = [list(cells) for cells in self.lines]
         for line, row in zip(self.rows, self.values.tolist(), strict=True):
             for column, value in zip(self.columns, row, strict=True):
-                lines[line][column] = f"{value:.6f}".replace(".", self.decimal)
+                text = f"{value:.6f}".replace(".", self.decimal)
+                lines[line][column] = f'"{text}"' if self.decimal == self.separator else text
         joined = [self.separator.join(cells) for cells in lines]
         return "".join(line + end for line, end in zip(joined, self.ends, strict=True))
 
@@ -78,7 +86,7 @@ class FilledFile:
     def written(self, path: Path) -> Values | None:
         """Return (rows, targets) of a written file; None where anything but the targets' cells is
         not what it was in the template."""
-        lines, _ = _cells(path.read_bytes().decode(), self.separator)
+        lines = _rows_of(path.read_bytes().decode(), self.separator).cells
         if len(lines) != len(self.lines):
             return None
         filled = set(self.rows)
@@ -92,7 +100,7 @@ class FilledFile:
         numbers = []
         for line in self.rows:
             cells = [lines[line][column] for column in self.columns]
-            numbers.append([float(cell.replace(self.decimal, ".")) for cell in cells])
+            numbers.append([float(cell.strip('"').replace(self.decimal, ".")) for cell in cells])
         return np.array(numbers, dtype=np.float64).reshape(len(self.rows), len(self.columns))
 
 
@@ -109,7 +117,11 @@ def fill_template(
         raise InputError(
             f"--template {template}: {state}, expected the folder of the organisers' files"
         )
-    files = [path for path in sorted(template.iterdir()) if not path.name.startswith(".")]
+    files = []
+    for path in sorted(template.rglob("*")):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(template).parts)
+        if path.is_file() and not is_hidden:
+            files.append(path)
     if not files:
         raise InputError(f"--template {template}: empty, expected the organisers' files")
     by_name = {recording.name: recording for recording in test}
@@ -119,7 +131,7 @@ def fill_template(
         spans[recording.name] = values[start : start + recording.frames]
         start += recording.frames
     with TemporaryDirectory(prefix="va-search-template-") as scratch:
-        pieces, problems = _pieces(files, store, by_name, Path(scratch))
+        pieces, problems = _pieces(template, files, store, by_name, Path(scratch))
         covered = {piece.recording.name for piece in pieces}
         for name in by_name:
             if name not in covered:
@@ -137,7 +149,8 @@ def fill_template(
         sheets = []
         for path, by_line in filled.items():
             try:
-                sheets.append(_filled(path, by_line, store))
+                name = path.relative_to(template).as_posix()
+                sheets.append(_filled(path, name, by_line, store))
             except InputError as error:
                 problems += error.problems
     if problems:
@@ -154,7 +167,7 @@ class _Piece:
     file: Path
     recording: Recording
     frames: RecordingFrames
-    lines: list[int]
+    lines: Sequence[int]
     split: SplitFile | None = None
 
     def told(self, problem: str) -> str:
@@ -167,9 +180,10 @@ class _Piece:
         missing = [name for name in store.target_names if name not in header]
         if missing:
             raise InputError(*(f"{self.file}: {unknown_column(name, header)}" for name in missing))
-        roles = self.frames.roles_of(header, store.target_names)
+        roles = self.frames.roles_of(self.file, store.target_names)
         problems = several_people(self.file, roles.people, None)
         problems += rows_of_other_people(self.file, roles, self.frames)
+        problems += parts_out_of_order(self.file, roles, self.frames)
         if problems:
             raise InputError(*problems)
         for column in (*roles.frames, *roles.texts):
@@ -217,7 +231,11 @@ def _at_times(rows: RowTimes, values: Values) -> Values:
 
 
 def _pieces(
-    files: Sequence[Path], store: Store, test: dict[str, Recording], scratch: Path
+    template: Path,
+    files: Sequence[Path],
+    store: Store,
+    test: dict[str, Recording],
+    scratch: Path,
 ) -> tuple[list[_Piece], list[str]]:
     """The rows of each test recording in the organisers' files, and problems: files that are of no
     test recording, of no format that is read, or two of one recording."""
@@ -229,17 +247,16 @@ def _pieces(
         if file.suffix not in SUFFIXES:
             problems.append(f"{file}: not one of {', '.join(SUFFIXES)}; keep other files elsewhere")
             continue
-        recording = stems.get(file.stem) or stems.get(recording_name(file.stem))
+        recording = _recording_of(file.relative_to(template), stems)
         try:
-            if recording is None and not names_recordings(file):
+            if recording is None and not names_recordings(file, test):
                 problems.append(f"{file}: {unknown_name('test recording', file.stem, test)}")
                 continue
             problems += empty_lines(file)
             if recording is not None:
                 frames = RecordingFrames.of(recording, store)
-                lines, _ = _cells(_text(file), separator_of(file))
-                rows = list(range(2, len(lines) + 1))
-                pieces.append(_Piece(file, file, recording, frames, rows))
+                lines = _rows_of(_text(file), separator_of(file)).lines
+                pieces.append(_Piece(file, file, recording, frames, lines[1:]))
                 continue
             folder = scratch / str(number)
             folder.mkdir()
@@ -253,57 +270,76 @@ def _pieces(
     counts = Counter(piece.recording.name for piece in pieces)
     for name, count in counts.items():
         if count > 1:
-            of = ", ".join(piece.source.name for piece in pieces if piece.recording.name == name)
-            problems.append(f"{files[0].parent}: {count} files of test recording {name!r}: {of}")
+            own = [piece.source for piece in pieces if piece.recording.name == name]
+            of = ", ".join(path.relative_to(template).as_posix() for path in own)
+            problems.append(f"{template}: {count} files of test recording {name!r}: {of}")
     return pieces, problems
 
 
-def _filled(file: Path, by_line: dict[int, Values], store: Store) -> FilledFile:
+def _recording_of(file: Path, stems: dict[str, Recording]) -> Recording | None:
+    """The recording that a file in the template is called by, or a folder that it lies in."""
+    names = [file.with_suffix("").as_posix(), file.stem, recording_name(file.stem)]
+    names += reversed(file.parts[:-1])
+    return next((stems[name] for name in names if name in stems), None)
+
+
+def _filled(file: Path, name: str, by_line: dict[int, Values], store: Store) -> FilledFile:
     separator = separator_of(file)
-    lines, ends = _cells(_text(file), separator)
+    whole = _rows_of(_text(file), separator)
     header = read_header(file)
     columns = tuple(header.index(name) for name in store.target_names)
-    numbers = sorted(by_line)
-    rows = [number - 1 for number in numbers]
-    short = [number for number in numbers if len(lines[number - 1]) != len(header)]
+    rows = [row for row, line in enumerate(whole.lines) if line in by_line]
+    short = [row for row in rows if len(whole.cells[row]) != len(header)]
     if short:
+        row = short[0]
         raise InputError(
-            f"{file}:{short[0]}: {len(lines[short[0] - 1])} cells, expected {len(header)}"
+            f"{file}:{whole.lines[row]}: {len(whole.cells[row])} cells, expected {len(header)}"
         )
-    is_comma = separator != "," and any(
-        re.fullmatch(r"\s*-?\d+,\d+\s*", cell) for row in rows for cell in lines[row]
-    )
-    values = np.array([by_line[number] for number in numbers])
-    return FilledFile(
-        file.name, separator, lines, ends, rows, columns, values, "," if is_comma else "."
-    )
+    values = np.array([by_line[whole.lines[row]] for row in rows])
+    decimal = csv_layout(file).decimal
+    return FilledFile(name, separator, whole.cells, whole.ends, rows, columns, values, decimal)
 
 
 def _text(file: Path) -> str:
     return file.read_bytes().decode()
 
 
-def _cells(text: str, separator: str) -> tuple[list[list[str]], list[str]]:
-    """The cells of each line as they are written, quotation marks and spaces too, and each line's
-    end. A cell in quotation marks may hold the separator, but no line's end."""
-    lines, ends = [], []
-    for line in re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text):
-        content = line.rstrip("\r\n")
-        ends.append(line[len(content) :])
-        lines.append(_cut(content, separator))
-    while lines and lines[-1] == [""]:
-        # Empty lines at the end are no rows; they stay with the last row's end.
-        lines.pop()
-        end = ends.pop()
-        if ends:
-            ends[-1] += end
-    return lines, ends
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a text file: the cells of each as they are written, quotation marks and spaces
+    too, its line's end, and the line, from 1, in which it ends."""
+
+    cells: list[list[str]] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
 
 
-def _cut(line: str, separator: str) -> list[str]:
-    if '"' not in line:
-        return line.split(separator)
-    cell = rf'(?:"(?:[^"]|"")*"|[^{re.escape(separator)}"])*'
-    cells = re.split(rf"({cell})(?:{re.escape(separator)}|$)", line)[1::2]
-    plain = next(csv.reader([line], delimiter=separator), [])
-    return cells[: len(plain)]
+def _rows_of(text: str, separator: str) -> _Rows:
+    """The rows of a text; a cell in quotation marks may hold the separator and line ends. Empty
+    lines at the end are no rows: they stay with the last row's end."""
+    edge = re.escape(separator)
+    quoted = rf'"(?:[^"]|"")*"[^{edge}\r\n]*'
+    cell = re.compile(rf"({quoted}|[^{edge}\r\n]*)({edge}|\r\n|\r|\n|\Z)")
+    rows = _Rows()
+    cells: list[str] = []
+    line = 1
+    position = 0
+    while position < len(text) or cells:
+        match = cell.match(text, position)
+        assert match is not None
+        position = match.end()
+        cells.append(match[1])
+        line += len(LINE_END.findall(match[1]))
+        if match[2] == separator:
+            continue
+        rows.cells.append(cells)
+        rows.ends.append(match[2])
+        rows.lines.append(line)
+        cells = []
+        line += 1
+    while len(rows.cells) > 1 and rows.cells[-1] == [""]:
+        rows.cells.pop()
+        rows.lines.pop()
+        end = rows.ends.pop()
+        rows.ends[-1] += end
+    return rows
