@@ -83,7 +83,13 @@ def assert_same(one: Fit, other: Fit) -> None:
             "encoder_dropout": 0.0,
             "clip_gradient": None,
         },
-        {"keep": "mean_last_5", "stride": 7, "feature_noise": 0.3, "mixup": 0.4},
+        {
+            "keep": "mean_last_5",
+            "stride": 7,
+            "feature_noise": 0.3,
+            "mixup": 0.4,
+            "label_delay": 0.2,
+        },
         {
             "keep": "ema",
             "ema_decay": 0.9,
@@ -91,7 +97,6 @@ def assert_same(one: Fit, other: Fit) -> None:
             "gain_jitter": 0.3,
             "time_masking": 0.2,
             "modality_dropout": 0.3,
-            "label_delay": 0.2,
         },
     ],
     ids=lambda one: one.get("schedule", one.get("keep", "constant")),
