@@ -93,7 +93,7 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
     InputError with every reason why the ensemble can't predict: members from elsewhere and members
     of fold train_val_mix, which have no weights; files missing, cut short or of another version;
     members trained on other ranges of a target, or other columns of one feature set."""
-    without = _without_weights(ensemble)
+    without = _without_weights(ensemble, bank)
     problems = []
     for reason, members in without.items():
         build = "build one without them"
@@ -137,13 +137,16 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
     return [sets[name] for name in sorted(sets)]
 
 
-def _without_weights(ensemble: Ensemble) -> dict[str, dict[str, str]]:
+def _without_weights(ensemble: Ensemble, bank: Bank) -> dict[str, dict[str, str]]:
     """Members without weights to predict with, by the reason: label -> words on one of them."""
     by_reason: dict[str, dict[str, str]] = {}
     for _, piece, target, member in _each_member(ensemble):
         if member.source == "outside":
             reason = "from elsewhere, whose predictions are in the bank but not their weights"
-        elif not FoldKind(piece.measured_on.fold).has_validation:
+        elif (
+            not FoldKind(piece.measured_on.fold).has_validation
+            and not (bank.folder(member.study, member.trial) / f"{target}.safetensors").is_file()
+        ):
             reason = "of fold train_val_mix, whose predictions are means over epochs that keep no weights"
         else:
             continue
