@@ -30,7 +30,7 @@ KEPT = {
     "mean_last_5": "mean of the last five epochs",
     "ema": "moving average of the weights",
 }
-"""What a trial's CCCs are of, by its setting `keep`."""
+"""Words for the epochs that a trial's CCCs are of, by its setting `keep`."""
 
 Note = Callable[[str], None]
 """Takes a sentence that whoever started the job should read."""

@@ -34,7 +34,7 @@ RULES = {
     "mean_last_5": "the mean of the last five epochs' predictions",
     "ema": "the moving average of the weights",
 }
-"""What trials with each value of `keep` are made of."""
+"""Words for the epochs that a trial keeps, by its setting `keep`."""
 
 
 @dataclass(frozen=True)

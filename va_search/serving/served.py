@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,10 @@ class Served:
     @property
     def counts_seconds(self) -> bool:
         """True where the ensemble or a member needs to know the frame rate."""
-        models = [model for member in self.members for model, _ in member.models]
-        return counts_seconds(self.ensemble) or any(m.settings.label_delay for m in models)
+        if counts_seconds(self.ensemble):
+            return True
+        models = chain.from_iterable(member.models for member in self.members)
+        return any(model.settings.label_delay > 0 for model, _ in models)
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """recording and a column a target for every row of the table, in its order; see `rows` for the

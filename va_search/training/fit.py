@@ -255,7 +255,7 @@ class Fit:
             clock = perf_counter()
 
     def augmentation(self, number: int) -> Augmentation:
-        """What an epoch does to its inputs."""
+        """The changes of an epoch to its inputs."""
         data, seed = self.data, self.settings.seed
         return Augmentation(
             self.settings,
@@ -440,8 +440,8 @@ class Fit:
             steps, share = data.test, predicted / self.settings.trained_epochs
         frames = steps.frames_in(segments_of(self.settings, steps)[0])
         batches = in_batches(self.model, self.settings, data.gather, steps)
-        done = (int(frames[batch.segments].sum()) for batch, _ in batches)
-        return learning + share * _scaled_up(done, int(frames.sum()), budget * 0.3)
+        frames_predicted = (int(frames[batch.segments].sum()) for batch, _ in batches)
+        return learning + share * _scaled_up(frames_predicted, int(frames.sum()), budget * 0.3)
 
 
 def _scaled_up(frames: Iterator[int], total: int, budget: float) -> float:
