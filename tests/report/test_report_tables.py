@@ -28,6 +28,7 @@ from va_search.report.tables.folds import folds_table
 from va_search.report.tables.studies import store_table, studies_table
 from va_search.report.tables.submissions import submissions_table
 from va_search.report.tables.trials import overall_table, unfinished_table
+from va_search.report.words import BEST_EPOCH, kept_epochs
 from va_search.table import Table
 
 
@@ -313,3 +314,10 @@ def test_the_first_section_counts_and_names(everything: Gathered) -> None:
     assert told == [f"failed: ValueError: {HOSTILE} | no memory", "failed: RuntimeError: diverged",
                     "missing: proposed, not finished"]  # fmt: skip
     assert texts(store_table(everything))[2][-1] == "withheld"
+
+
+def test_a_table_says_which_epochs_its_trials_keep() -> None:
+    assert kept_epochs([]) == kept_epochs(["best", "best"]) == BEST_EPOCH
+    assert kept_epochs(["last"]) == "CCC on validation, of what each trial keeps: the last epoch."
+    mixed = kept_epochs(["best", "ema"])
+    assert "best epoch per target (in-sample" in mixed and "moving average of the weights" in mixed

@@ -65,6 +65,9 @@ def test_finished_trials_of_an_earlier_run_count() -> None:
     rungs.learn([make_trial(id="a", history=history), make_trial(id="outside")])
     assert rungs.behind("b", 2, {"score": 0.49})  # a's best epochs give (0.4 + 0.6) / 2
     assert not Rungs(2, 2, ["score"]).behind("b", 2, {"score": 0.49})
+    last = Rungs(2, 2, ["score"])
+    last.learn([make_trial(id="a", history=history, settings={"keep": "last"})])
+    assert not last.behind("b", 2, {"score": 0.31})  # a's second epoch alone gives 0.3
 
 
 def test_trials_without_validation_teach_nothing() -> None:

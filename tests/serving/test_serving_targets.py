@@ -14,9 +14,10 @@ from target_world import ONE, THREE
 from va_search.data.store import Recording, Store
 from va_search.ensemble.saved import Ensemble
 from va_search.serving.members import MemberModels, members_of, predict_together
-from va_search.serving.served import Served
+from va_search.serving.served import Served, counts_seconds
 from va_search.targets import Target
 from va_search.training.weights import TrainedModel
+from va_search.trial_settings import TrialSettings
 
 
 @dataclass
@@ -79,3 +80,17 @@ def test_a_served_ensemble_answers_with_a_column_a_target_within_its_range(
         raw = [1.5 * place * value for value in (5.0, -300.0, 300.0)]
         clipped = [min(max(value, target.low), target.high) for value in raw]
         np.testing.assert_allclose(answer[target.name], clipped)
+
+
+def test_the_frame_rate_is_needed_where_a_member_has_a_label_delay(tmp_path: Path) -> None:
+    world = make_target_world(tmp_path, ONE)
+    ensemble = world.build()
+    members = models_of(world, ensemble)
+    served = Served(ensemble, [], None, members)
+    assert not counts_seconds(ensemble)
+    for delay in (0.0, 0.5):
+        settings = TrialSettings(features=("face",), label_delay=delay)
+        for member in members:
+            for model, _ in member.models:
+                cast(Any, model).settings = settings
+        assert served.counts_seconds is (delay > 0)

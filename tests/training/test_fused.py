@@ -83,8 +83,23 @@ def assert_same(one: Fit, other: Fit) -> None:
             "encoder_dropout": 0.0,
             "clip_gradient": None,
         },
+        {
+            "keep": "mean_last_5",
+            "stride": 7,
+            "feature_noise": 0.3,
+            "mixup": 0.4,
+            "label_delay": 0.2,
+        },
+        {
+            "keep": "ema",
+            "ema_decay": 0.9,
+            "offset_jitter": 0.3,
+            "gain_jitter": 0.3,
+            "time_masking": 0.2,
+            "modality_dropout": 0.3,
+        },
     ],
-    ids=lambda one: one.get("schedule", "constant"),
+    ids=lambda one: one.get("schedule", one.get("keep", "constant")),
 )
 def test_a_fused_trial_is_the_one_trained_alone(tiny: Store, changes: dict[str, object]) -> None:
     trials = [settings(seed, rate, **changes) for seed, rate in VARIATIONS]

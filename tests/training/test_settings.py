@@ -63,6 +63,10 @@ def test_other_data_is_another_trial_and_the_id_is_stable() -> None:
         ({"loss_weights": {"valence": 2}}, "the weight of valence is the setting loss_valence"),
         ({"loss_weights": 2}, "expected weights by target, found 2"),
         ({"features": ()}, "at least 1"),
+        ({"keep": "first"}, "'best', 'last', 'mean_last_5' or 'ema'"),
+        ({"keep": "ema", "ema_decay": 1}, "less than 1"),
+        ({"feature_noise": float("inf")}, "finite number"),
+        ({"label_delay": -1}, "greater than or equal to 0"),
     ],
 )
 def test_wrong_settings_are_refused(changes: dict[str, object], message: str) -> None:
@@ -128,6 +132,32 @@ def test_the_ids_of_trials_that_homes_have_already_stay() -> None:
         "e6b7f27cfdf78cb6",
         "96686017add7424a",
     ]
+
+
+def test_settings_added_later_leave_ids_as_they_were() -> None:
+    """Golden: the defaults of what was added, written out."""
+    added = make(
+        keep="best", ema_decay=0.5, feature_noise=0, offset_jitter=0, gain_jitter=0, time_masking=0,
+        modality_dropout=0, mixup=0, label_delay=0,
+    )  # fmt: skip
+    assert trial_id(added, "data") == "be9b3a4f65a99866"
+    kept = [make(keep=rule) for rule in ("last", "mean_last_5", "ema")]
+    changed = [make(mixup=0.4), make(label_delay=1), make(keep="ema", ema_decay=0.9)]
+    found = [trial_id(trial, "data") for trial in (*kept, *changed)]
+    assert found == [
+        "027ff394687772cd",
+        "450d99b74fe28d91",
+        "ed699f20e2cd2601",
+        "38cb73519bb1479b",
+        "b52c0f2751929343",
+        "50e200e960439300",
+    ]
+
+
+def test_a_mixed_trial_that_keeps_last_epochs_averages_no_others() -> None:
+    mixed = make(fold="train_val_mix", keep="last", averaged_epochs=[16, 25])
+    assert mixed == make(fold="train_val_mix", keep="last")
+    assert (mixed.averaged_epochs, mixed.trained_epochs) == (None, 30)
 
 
 def test_a_mixed_trial_is_another_one_and_its_epochs_count() -> None:

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 LINE_SECONDS = 15.0
 """Where standard error is no terminal, progress is a line this often."""
 
+KEPT = {
+    "best": "in-sample best epoch",
+    "last": "last epoch",
+    "mean_last_5": "mean of the last five epochs",
+    "ema": "moving average of the weights",
+}
+"""Words for the epochs that a trial's CCCs are of, by its setting `keep`."""
+
 Note = Callable[[str], None]
 """Takes a sentence that whoever started the job should read."""
 
@@ -167,7 +175,7 @@ def summary_lines(summary: Summary, home: Home) -> Iterator[str]:
     if summary.devices:
         devices = [f"{count} on {device}" for device, count in summary.devices.items()]
         yield f"trained now: {', '.join(devices)}"
-    yield from _best_lines(summary)
+    yield from _best_lines(summary, home)
     if summary.recovered:
         times = counted(summary.recovered, "time")
         yield f"{times} a trial's process ended before it and another one went on with it"
@@ -179,13 +187,22 @@ def summary_lines(summary: Summary, home: Home) -> Iterator[str]:
     yield from _tracking_lines(summary)
 
 
-def _best_lines(summary: Summary) -> Iterator[str]:
+def _best_lines(summary: Summary, home: Home) -> Iterator[str]:
     """The best trial by measure and the Pareto set, or that nothing can be ranked."""
+    from va_search.predictions.bank import Bank
     from va_search.trial import SCORE
+
+    bank = Bank(home.bank)
+
+    def measured(name: str) -> str:
+        """Where a trial's CCCs are from."""
+        trial = bank.readable_trial(summary.study, name)
+        rule = "best" if trial is None else trial.keep
+        return f"validation, {KEPT.get(rule, rule)}  trial {name}"
 
     targets = len(summary.best) - 1  # besides the score
     for measure, (trial, value) in summary.best.items():
-        line = f"best {measure:8} {number(value)}  validation, in-sample best epoch  trial {trial}"
+        line = f"best {measure:8} {number(value)}  {measured(trial)}"
         if measure == SCORE and targets > 1:
             line += f"  best single trial for {'both' if targets == 2 else 'all targets'}"
         yield line
@@ -194,7 +211,7 @@ def _best_lines(summary: Summary) -> Iterator[str]:
         yield f"Pareto set: no other trial beats these on one target without losing on {other}"
     for point in summary.pareto or ():
         cccs = [f"{target} {number(ccc)}" for target, ccc in point.items() if target != "trial"]
-        yield f"  {'  '.join(cccs)}  validation, in-sample best epoch  trial {point['trial']}"
+        yield f"  {'  '.join(cccs)}  {measured(point['trial'])}"
     if summary.complete and not summary.best:
         yield (
             "no validation (train_val_mix): nothing to rank by; "

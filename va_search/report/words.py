@@ -28,6 +28,13 @@ MOST_MODALITIES = 4
 BEST_EPOCH = (
     "CCC on validation, of each trial's best epoch per target: in-sample, so a little too high."
 )
+RULES = {
+    "best": "the best epoch per target (in-sample, so a little too high)",
+    "last": "the last epoch",
+    "mean_last_5": "the mean of the last five epochs' predictions",
+    "ema": "the moving average of the weights",
+}
+"""Words for the epochs that a trial keeps, by its setting `keep`."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,14 @@ def configurations(trials: Iterable[Trial]) -> list[ConfigurationTrials]:
             key = configuration_id(trial.settings, but=("seed",))
         groups.setdefault(key, []).append(trial)
     return [ConfigurationTrials(tuple(group)) for group in groups.values()]
+
+
+def kept_epochs(rules: Iterable[str]) -> str:
+    """Return a sentence on the epochs whose CCCs are shown, by the rules (`keep`) of the trials."""
+    words = [RULES.get(rule, rule) for rule in sorted(set(rules))]
+    if words in ([], [RULES["best"]]):
+        return BEST_EPOCH
+    return f"CCC on validation, of what each trial keeps: {' or '.join(words)}."
 
 
 def measures(targets: Sequence[str]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from va_search.files import checked_name, digest, file_hash
 from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.serving.rows import RATE
-from va_search.serving.served import Served, counts_seconds, example, schema, write_served
+from va_search.serving.served import Served, example, schema, write_served
 from va_search.tracking.door import tracking_place
 from va_search.tracking.ensembles import log_ensemble
 from va_search.tracking.models import Column, Model, answered, log_version
@@ -75,7 +75,7 @@ def register(
         feature_sets = write_served(folder, ensemble, Bank(home.bank), rate)
         served = Served.open(folder)
         table = example(feature_sets, rate)
-        rate_needed = rate is None and counts_seconds(ensemble)
+        rate_needed = rate is None and served.counts_seconds
         # The folder is tried before anything is logged: a version can't be taken back.
         _refuse_broken(served, table)
         if not rate_needed:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,14 @@ class Served:
         rate = read_json(folder / "serving.json")["frames_per_second"]
         return cls(ensemble, needed(ensemble, bank), rate, list(load_members(ensemble, bank)))
 
+    @property
+    def counts_seconds(self) -> bool:
+        """True where the ensemble or a member needs to know the frame rate."""
+        if counts_seconds(self.ensemble):
+            return True
+        models = chain.from_iterable(member.models for member in self.members)
+        return any(model.settings.label_delay > 0 for model, _ in models)
+
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """recording and a column a target for every row of the table, in its order; see `rows` for the
         table's columns."""
@@ -65,7 +74,7 @@ class Served:
 
         ensemble = self.ensemble
         rate = self.frames_per_second
-        if rate is None and not counts_seconds(ensemble):
+        if rate is None and not self.counts_seconds:
             rate = 1.0  # nothing is counted in seconds: any will do
         store, order = to_store(
             frame, self.feature_sets, targets=ensemble.targets, frames_per_second=rate

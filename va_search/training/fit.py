@@ -260,7 +260,7 @@ class Fit:
             clock = perf_counter()
 
     def augmentation(self, number: int) -> Augmentation:
-        """What an epoch does to its inputs."""
+        """The changes of an epoch to its inputs."""
         data, seed = self.data, self.settings.seed
         return Augmentation(
             self.settings,

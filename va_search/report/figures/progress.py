@@ -134,6 +134,8 @@ def learning_curves(gathered: Gathered) -> Figure:
         "is the best epoch, which differs between the targets; the trial predicts each target from "
         "its own."
     )
+    if any(trial.keep != "best" for trial in best):
+        caption += " With another `keep` than best it is the last epoch."
     stopped = sum(bool(trial.stopped) for trial in best)
     if stopped:
         were = "was" if stopped == 1 else "were"
@@ -152,6 +154,8 @@ def _curves_picture(best: Sequence[Trial], target: str) -> Picture:
             label = f"{model_name(trial.settings)} {trial.id[:6]}"
             drawn.axis.plot(epochs, curve, color=colour, label=label)
             top = int(np.nan_to_num(curve, nan=-math.inf).argmax())
+            if trial.keep != "best":
+                top = len(curve) - 1
             drawn.axis.plot(epochs[top], curve[top], "o", color=colour, markersize=5)
         drawn.whole_numbers()
         drawn.legend_below()

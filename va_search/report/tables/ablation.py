@@ -19,10 +19,10 @@ from va_search.data.store import OFFICIAL
 from va_search.report.gather import Gathered
 from va_search.report.suggest import ablation_space
 from va_search.report.words import (
-    BEST_EPOCH,
     configurations,
     feature_columns,
     feature_texts,
+    kept_epochs,
     measures,
     model_name,
     other_settings,
@@ -89,6 +89,7 @@ def _combinations_table(gathered: Gathered, group: Sequence[Trial]) -> Table:
         rows.append(row(*names, str(len(combination.trials)), *scores))
     settings = ranked[0].settings
     assert settings is not None
+    epochs = kept_epochs([settings.keep])
     return Table(
         TITLE,
         (
@@ -96,7 +97,7 @@ def _combinations_table(gathered: Gathered, group: Sequence[Trial]) -> Table:
             *score_columns(gathered.targets, "Seeds"),
         ),
         tuple(rows),
-        lead=f"{BEST_EPOCH} All with one setting ({_fixed(gathered, settings)}).",
+        lead=f"{epochs} All with one setting ({_fixed(gathered, settings)}).",
         notes=("Over several seeds: mean ± standard deviation. In bold the best.",),
     )
 

@@ -52,7 +52,7 @@ MOST_NAMES = 8
 """Other ensembles that are named."""
 BEST_EPOCHS = (
     "All these scores are slightly too high, because each trial chose its best epoch on the same "
-    "recordings."
+    "recordings, unless its setting `keep` is another than best."
 )
 
 

@@ -9,8 +9,8 @@ from va_search.data.store import Recording, Store
 from va_search.report.gather import Gathered
 from va_search.report.suggest import fold_space
 from va_search.report.words import (
-    BEST_EPOCH,
     encoder_title,
+    kept_epochs,
     measures,
     other_settings,
     score_columns,
@@ -92,7 +92,7 @@ def table_of_folds(
         TITLE,
         (*columns("Fold"), *numbers, *columns("State")),
         tuple(rows),
-        lead=f"Each fold's validation recordings. {BEST_EPOCH}",
+        lead=f"Each fold's validation recordings. {kept_epochs(each.keep for each in settings)}",
         notes=tuple(notes),
     )
 

@@ -11,7 +11,6 @@ from va_search.data.store import OFFICIAL
 from va_search.errors import counted
 from va_search.report.gather import Gathered
 from va_search.report.words import (
-    BEST_EPOCH,
     ConfigurationTrials,
     absent_weights,
     configurations,
@@ -19,6 +18,7 @@ from va_search.report.words import (
     feature_columns,
     feature_texts,
     in_order,
+    kept_epochs,
     mean_ccc,
     model_name,
     other_settings,
@@ -60,7 +60,7 @@ def overall_table(gathered: Gathered) -> Table:
         model = model_name(settings, group.trials[0].id)
         texts = [model, *feature_texts(features, gathered.store), fusion, str(len(group.trials))]
         rows.append(row(*texts, *scores, other_settings(settings, names)))
-    lead = BEST_EPOCH
+    lead = kept_epochs(trial.keep for trial in gathered.on_main_fold)
     if gathered.main_fold != OFFICIAL:
         lead += f" Fold {gathered.main_fold}."
     return Table(
@@ -140,7 +140,7 @@ def best_trials_table(best: Sequence[Trial], measure: str, most_settings: int = 
         *columns("features", kind="list"),
         *columns("fusion", "seed", "fold", *names),
     )
-    return Table(title, heads, tuple(rows), BEST_EPOCH)
+    return Table(title, heads, tuple(rows), kept_epochs(trial.keep for trial in best))
 
 
 def pareto_table(front: Sequence[dict[str, Any]]) -> Table:
