@@ -19,6 +19,7 @@ from va_search.search.sameness import sameness_of
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
 from va_search.training.fit import Fit
+from va_search.training.fused import Fused, fits_of
 from va_search.training.weights import load_model
 from va_search.trial_settings import MEANING, TrialSettings, meaning_on, trial_id, trial_id_on
 
@@ -220,3 +221,34 @@ def test_where_nothing_is_missing_the_setting_means_nothing(store: Store, tmp_pa
         meaning = sameness_of(each, ["official"]).meaning
         zero, last = (make(features=features, missing=how) for how in ("zero", "last"))
         assert (meaning(zero) == meaning(last)) == same
+
+
+@pytest.mark.parametrize("fusion", ["late", "gated"])
+def test_fused_trials_with_missing_values_are_those_trained_alone(
+    store: Store, fusion: str
+) -> None:
+    transformer = {"encoder": "transformer", "layers": 1, "attention_heads": 2, "feed_forward": 8}
+    several = [
+        make(
+            **transformer,
+            fusion=fusion,
+            frame_step=2,
+            missing="last",
+            normalise=("train", "recording"),
+            learning_rate=5e-3,
+            seed=seed,
+        )
+        for seed in range(2)
+    ]
+    fused = Fused(fits_of(several, store))
+    while not fused.finished:
+        fused.run_epoch()
+    for together, settings in zip(fused.fits, several, strict=True):
+        alone = Fit(settings, store)
+        while not alone.finished:
+            alone.run_epoch()
+        losses = [[epoch.loss for epoch in fit.history] for fit in (together, alone)]
+        assert losses[0] == pytest.approx(losses[1], abs=2e-4)
+        for split, expected in alone.predictions().items():
+            found = together.predictions()[split].values
+            np.testing.assert_allclose(found, expected.values, atol=2e-3)

@@ -20,7 +20,7 @@ from importlib import import_module
 from inspect import Parameter
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, PydanticUserError, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
 from va_search.errors import InputError, unknown_name
 from va_search.models import sources
@@ -75,6 +75,14 @@ class Encoder(Entry):
     # a step's output depends on no later step
     causal: bool = False
     gates: int = 0
+
+
+@dataclass(frozen=True)
+class Fusion(Entry):
+    """A fusion of modalities."""
+
+    # an encoder for each modality: with one modality it is early fusion
+    of_modalities: bool = False
 
 
 @dataclass(frozen=True)
@@ -250,12 +258,30 @@ ENCODERS = Menu(
     given=("width",),
 )
 
+
+class CrossAttentionOptions(EntryOptions):
+    """`recursions`: so many times in a row, with the same weights."""
+
+    recursions: int = Field(1, ge=1)
+
+
+FUSED = "va_search.models.fusions"
+
 FUSIONS = Menu(
     "fusion",
-    Entry,
-    Entry("early", "early", "va_search.models.estimator:Early", stackable=True),
-    Entry("late", "late", "va_search.models.estimator:Late", stackable=True),
+    Fusion,
+    Fusion("early", "early", f"{FUSED}:Early", stackable=True),
+    Fusion("late", "late", f"{FUSED}:Late", stackable=True, of_modalities=True),
+    Fusion("gated", "gated", f"{FUSED}:Gated", stackable=True, of_modalities=True),
+    Fusion(
+        "cross_attention",
+        "cross-attention",
+        f"{FUSED}:CrossAttention",
+        options=CrossAttentionOptions,
+        of_modalities=True,
+    ),
     given=("dims", "width", "new_encoder"),
+    offered=("share_columns", "carries_state"),
 )
 
 HEADS = Menu(

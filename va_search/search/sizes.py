@@ -17,7 +17,7 @@ from va_search.data.normalise import input_columns
 from va_search.data.store import Store, positions
 from va_search.errors import counted
 from va_search.home import Home
-from va_search.models.menu import ENCODERS
+from va_search.models.menu import ENCODERS, FUSIONS
 from va_search.search.budget import planned_trials
 from va_search.search.configurations import Configuration, Space
 from va_search.search.machine import Options, cores, gpus_seen, memory_available, memory_limit
@@ -97,7 +97,8 @@ def _columns(settings: TrialSettings, store: Store) -> dict[str, int]:
 def number_of_weights(settings: TrialSettings, store: Store) -> int:
     """Weights of a trial's model, biases included: what models/estimator.py builds."""
     dims = _columns(settings, store)
-    branches = list(dims.values()) if settings.fusion == "late" else [sum(dims.values())]
+    fusion = FUSIONS[settings.fusion]
+    branches = list(dims.values()) if fusion.of_modalities else [sum(dims.values())]
     width, hidden, ff = settings.width, settings.hidden_size, settings.feed_forward
 
     # One encoder per branch: transformer layers, then a recurrence, as far as it has them.
@@ -113,13 +114,35 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     # A head per target, or one with an output for each.
     targets = len(store.targets)
     heads, outputs = (targets, 1) if settings.heads == "separate" else (1, targets)
-    size = (hidden if gates else width) * len(branches)
+    encoded = hidden if gates else width
+    size = encoded * len(branches)
+    fused = _fused(settings, store, encoded, len(branches))
+    if settings.fusion == "gated":
+        size = encoded
     head = 0
     for wide in settings.head_sizes:
         head += (size + 1) * wide
         size = wide
     head += (size + 1) * outputs
-    return sum((dim + 1) * width + encoder for dim in branches) + heads * head
+    return sum((dim + 1) * width + encoder for dim in branches) + fused + heads * head
+
+
+def _fused(settings: TrialSettings, store: Store, encoded: int, branches: int) -> int:
+    """Weights of a fusion behind its encoders, whose outputs have `encoded` columns."""
+    weights = 0
+    if settings.fusion == "gated":
+        weights = (branches * encoded + 1) * branches
+    elif settings.fusion == "cross_attention":
+        projections = 4 * encoded * (encoded + 1)
+        norm = 2 * encoded
+        weights = branches * (projections + norm)
+    if FUSIONS[settings.fusion].of_modalities:
+        # a vector for each modality that may be missing
+        chosen = [store.feature_sets[name] for name in settings.features]
+        modalities = {feature_set.modality for feature_set in chosen}
+        whole = {feature_set.modality for feature_set in chosen if not feature_set.missing}
+        weights += encoded * len(modalities - whole)
+    return weights
 
 
 # -- room

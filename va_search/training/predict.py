@@ -21,7 +21,7 @@ from va_search.models.estimator import Estimator, States, carry
 from va_search.models.menu import ENCODERS, FUSIONS, HEADS, LOSSES
 from va_search.targets import AFFECT, Target
 from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
-from va_search.training.features import Gather, modality_dims
+from va_search.training.features import Gather, modality_dims, share_columns
 from va_search.training.loss import TrialLoss
 from va_search.trial_settings import TrialSettings
 
@@ -35,11 +35,17 @@ def build_model(
 ) -> Estimator:
     """A freshly initialised model of these targets; draws from torch's global generator."""
     encoder = ENCODERS[settings.encoder].load()
-    fusion = FUSIONS[settings.fusion].load()
     # a fusion decides how many encoders there are
     new_encoder = partial(encoder, settings.width, **settings.arguments(ENCODERS))
-    dims = list(modality_dims(feature_sets, len(settings.views)).values())
-    context = fusion(dims, settings.width, new_encoder, **settings.arguments(FUSIONS))
+    views = len(settings.views)
+    context = FUSIONS[settings.fusion].build(
+        list(modality_dims(feature_sets, views).values()),
+        settings.width,
+        new_encoder,
+        **settings.arguments(FUSIONS),
+        share_columns=share_columns(feature_sets, views),
+        carries_state=settings.carries_state,
+    )
     heads = HEADS[settings.heads].build(
         context.size, **settings.arguments(HEADS), target_names=tuple(target_names)
     )
