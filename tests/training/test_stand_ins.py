@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from training_world import write_store
 from va_search.data.draft import Part
 from va_search.data.segments import stretches
 from va_search.data.stand_ins import StandIns
-from va_search.data.store import Recording, Store
+from va_search.data.store import MemoryStore, Recording, Store
 from va_search.search.sameness import sameness_of
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
@@ -181,6 +182,17 @@ def test_training_and_a_model_read_back_predict_the_same(
     model = load_model(tmp_path, "valence")
     parts = [model.predict(store, (recording,))[:, 0] for recording in store.split("test")]
     np.testing.assert_allclose(np.concatenate(parts), expected[:, 0], atol=1e-5)
+    # and from a table
+    frames = slice(store.split("test")[0].start, store.split("test")[-1].stop)
+    table = MemoryStore.of(
+        "the table",
+        model.feature_sets,
+        {name: np.array(store.features(name)[frames]) for name in ("face", "voice")},
+        [replace(each, start=each.start - frames.start) for each in store.split("test")],
+        store.targets,
+    )
+    served = model.predict(table, table.recordings)
+    np.testing.assert_allclose(served[:, 0], expected[:, 0], atol=1e-5)
 
 
 def test_ids_change_where_frames_with_and_without_a_value_share_a_step(
