@@ -74,11 +74,11 @@ def test_values_by_hand(tmp_path: Path) -> None:
     expected = {"last": [10, 10, 10, 10, 30, 30, 30], "mean": [20.0] * 7}
     for how, values in expected.items():
         table = StandIns.of(how, store, [face], store.recordings[:1])
-        places = 1 * store.frames + np.arange(7)
-        entry = np.searchsorted(table.place, places, side="right") - 1
+        keys = 1 * store.frames + np.arange(7)
+        entry = np.searchsorted(table.key, keys, side="right") - 1
         missing = [0, 1, 3, 5, 6]
         assert table.value[entry][missing].tolist() == [values[frame] for frame in missing]
-        assert np.isnan(table.value[table.place >= 2 * store.frames]).all()  # never any value
+        assert np.isnan(table.value[table.key >= 2 * store.frames]).all()  # never any value
 
 
 def stand_in(

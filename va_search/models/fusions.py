@@ -190,14 +190,13 @@ class CrossAttention(Late):
         ]
         attended: list[Tensor] = []
         for index, y in enumerate(outputs):
-            others = [other for other in range(len(outputs)) if other != index]
+            sources = [source for source in range(len(outputs)) if source != index]
             # something to attend to where no other modality has a step
             nothing = torch.zeros_like(projected[index][0][:, :1])
-            keys = torch.cat([nothing, *(projected[other][1] for other in others)], dim=1)
-            values = torch.cat([nothing, *(projected[other][2] for other in others)], dim=1)
-            allowed = torch.cat(
-                [torch.ones_like(steps[index][:, :1]), *(steps[other] for other in others)], dim=1
-            )
+            keys = torch.cat([nothing, *(projected[source][1] for source in sources)], dim=1)
+            values = torch.cat([nothing, *(projected[source][2] for source in sources)], dim=1)
+            always = torch.ones_like(steps[index][:, :1])
+            allowed = torch.cat([always, *(steps[source] for source in sources)], dim=1)
             z = functional.scaled_dot_product_attention(
                 projected[index][0], keys, values, attn_mask=allowed[:, None, :]
             )
@@ -209,10 +208,10 @@ class CrossAttention(Late):
 def weighed_by_gates(outputs: list[Tensor], logits: Tensor, present: list[Tensor | None]) -> Tensor:
     """[..., step, size]: the outputs [..., step, size] of the modalities added, each times its
     share in the softmax of `logits` [..., step, modality]; those that are not present count 0."""
-    steps = [
-        torch.ones_like(logits[..., 0], dtype=torch.bool) if own is None else own for own in present
-    ]
-    allowed = torch.stack(steps, dim=-1)
+    allowed = torch.ones_like(logits, dtype=torch.bool)
+    for modality, steps in enumerate(present):
+        if steps is not None:
+            allowed[..., modality] = steps
     lowest = torch.finfo(logits.dtype).min
     gates = logits.masked_fill(~allowed, lowest).softmax(dim=-1) * allowed
     return (torch.stack(outputs, dim=-1) * gates[..., None, :]).sum(dim=-1)
@@ -273,5 +272,5 @@ def present_first(y: Tensor, present: Tensor) -> Tensor:
 
 def back_in_place(z: Tensor, present: Tensor) -> Tensor:
     """[..., step, size] with what `present_first` put in front where it came from."""
-    place = (present.cumsum(dim=-1) - 1).clamp(min=0)
-    return z.gather(-2, place[..., None].expand(*place.shape, z.shape[-1]))
+    position = (present.cumsum(dim=-1) - 1).clamp(min=0)
+    return z.gather(-2, position[..., None].expand(*position.shape, z.shape[-1]))

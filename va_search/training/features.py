@@ -219,7 +219,7 @@ class Lookup:
         self, table: StandIns, frames: int, dims: Sequence[int], views: int, device: torch.device
     ) -> None:
         self._frames = frames
-        self._place = torch.from_numpy(table.place).to(device)
+        self._key = torch.from_numpy(table.key).to(device)
         self._value = torch.from_numpy(table.value).to(device)
         # all views of a column look up the same
         columns = torch.split(torch.arange(sum(dims)), list(dims))
@@ -227,8 +227,8 @@ class Lookup:
 
     def at(self, column: Tensor, frame: Tensor) -> Tensor:
         """(cells,) float64 of columns of the input at frames of the store that are missing there."""
-        place = self._source[column] * self._frames + frame
-        return self._value[torch.searchsorted(self._place, place, right=True) - 1]
+        key = self._source[column] * self._frames + frame
+        return self._value[torch.searchsorted(self._key, key, right=True) - 1]
 
 
 class Gather:
