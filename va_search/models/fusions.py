@@ -101,23 +101,34 @@ class Late(nn.Module):
         outputs: list[Tensor] = []
         carried: list[State] = []
         for index, part in enumerate(torch.split(x, self.dims, dim=-1)):
-            encoder = self.encoders[index]
             # an encoder that has seen no step yet has an empty state: from zero
             state = None if states is None else states[index] or None
-            y = self.affines[index](part)
-            steps = present[index]
-            if steps is None or bool((steps == mask).all()):
-                y, state = encoder(y, mask, state)
-            elif self.carries_state:
-                y, state = encoded_in_turn(encoder, y, steps, state)
-            else:
-                y = encoded_together(lambda z, real: encoder(z, real, None)[0], y, steps)  # noqa: B023
-                state = ()
-            if steps is not None:
-                y = torch.where(steps[..., None], y, self.absent[str(index)].to(y.dtype))
+            y, state = self._branch(index, self.affines[index](part), mask, present[index], state)
             outputs.append(y)
             carried.append(state)
         return outputs, tuple(carried)
+
+    def _branch(
+        self, index: int, y: Tensor, mask: Tensor, steps: Tensor | None, state: State | None
+    ) -> tuple[Tensor, State]:
+        """A modality's output by its encoder, of the `steps` that have it (None: all), and the
+        encoder's state."""
+        encoder = self.encoders[index]
+
+        def encode(z: Tensor, real: Tensor) -> Tensor:
+            output: Tensor = encoder(z, real, None)[0]
+            return output
+
+        new_state: State = ()
+        if steps is None or bool((steps == mask).all()):
+            y, new_state = encoder(y, mask, state)
+        elif self.carries_state:
+            y, new_state = encoded_in_turn(encoder, y, steps, state)
+        else:
+            y = encoded_together(encode, y, steps)
+        if steps is not None:
+            y = torch.where(steps[..., None], y, self.absent[str(index)].to(y.dtype))
+        return y, new_state
 
 
 class Gated(Late):
@@ -257,7 +268,8 @@ def encoded_in_turn(
             )
         output = output.index_put((rows[:, None], torch.arange(steps, device=y.device)), z)
         carried = tuple(
-            part.index_copy(1, rows, new) for part, new in zip(carried, behind, strict=True)
+            part.index_copy(1, rows, new.to(part.dtype))
+            for part, new in zip(carried, behind, strict=True)
         )
     if output is None:  # nobody has a step: from zero another time, or as it was
         return y.new_zeros(*y.shape[:2], encoder.size), state or ()
