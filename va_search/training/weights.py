@@ -134,10 +134,8 @@ def save_model(
     """Write one file, whole. `about` (dimension, epoch, ccc, …) goes into the metadata."""
     # statistics of training recordings can't be measured where the model will be used
     tensors = {f"{MODEL}{name}": tensor.contiguous() for name, tensor in weights.items()}
-    dims = [
-        feature_set.dim
-        for feature_set in in_order([store.feature_sets[name] for name in settings.features])
-    ]
+    feature_sets = in_order([store.feature_sets[name] for name in settings.features])
+    dims = [feature_set.dim for feature_set in feature_sets]
     for number, view in enumerate(settings.views):
         if NORMALISERS[view].of_training:
             columns = columns_of_view(dims, len(settings.views), number)
