@@ -67,7 +67,7 @@ def test_two_values_between_minus_one_and_one_per_step(
     y, states = small(encoder, fusion, heads)(x, torch.ones(4, 7, dtype=torch.bool))
     assert y.shape == (4, 7, 2)
     assert y.abs().max() <= 1
-    assert len(states) == (2 if fusion == "late" else 1)
+    assert len(states) == (2 if FUSIONS[fusion].of_modalities else 1)
     assert bool(states[0]) == ENCODERS[encoder].carries_state
 
 

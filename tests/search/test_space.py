@@ -173,10 +173,21 @@ def test_configurations_that_compute_the_same_are_one(read: Any) -> None:
     assert stride.size() == 2  # the segment length as stride is no overlap
 
 
-def test_late_fusion_of_one_modality_is_trained_as_early(read: Any) -> None:
-    space = read("fusion: late", features="features: [fau, mae]")
+@pytest.mark.parametrize("fusion", ["late", "gated", "cross_attention"])
+def test_a_fusion_of_one_modality_is_trained_as_early(read: Any, fusion: str) -> None:
+    space = read(f"fusion: {fusion}", features="features: [fau, mae]")
     (configuration,) = space.configurations()
     assert [trial.fusion for trial in space.trials(configuration)] == ["early"]
+
+
+def test_options_of_a_fusion_that_becomes_early_count_once(read: Any) -> None:
+    options = "fusion: cross_attention\nfusion_options: {recursions: {choice: [1, 2]}}"
+    assert read(options, features="features: [fau, mae]").size() == 1
+    both = read(options, features="features: [fau, hubert]")
+    assert both.size() == 2
+    for configuration in both.configurations():
+        trial = both.trials(configuration)[0]
+        assert both.configuration(trial) == configuration
 
 
 def test_invalid_combinations_are_no_configurations(read: Any) -> None:

@@ -3,6 +3,7 @@ can't be meant."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,17 @@ def test_tables_that_are_refused(changed: dict[str, Any], said: list[str]) -> No
     assert len(error.value.problems) == len(said)
     for one, text in zip(error.value.problems, said, strict=True):
         assert text in one
+
+
+def test_values_may_be_missing_where_some_were_in_training() -> None:
+    table = small(**{"face.gaze.x": [1, None, 3]})
+    face = replace(FACE, missing=True)
+    store, _ = to_store(table, [face, VOICE], targets=affect(-1, 1), frames_per_second=25.0)
+    assert np.isnan(store.features("face")).sum() == 1
+    assert store.feature_sets["face"].missing and not store.feature_sets["voice"].missing
+    table["face.smile"] = np.inf
+    with pytest.raises(InputError, match="3 values of 'face' are no finite float32"):
+        to_store(table, [face, VOICE], targets=affect(-1, 1), frames_per_second=25.0)
 
 
 def test_a_rate_some_recording_lacks() -> None:

@@ -12,6 +12,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from va_search import trial_settings
 from va_search.data.store import Store
 from va_search.models.menu import SCHEDULES
 from va_search.training import fit as fit_module
@@ -208,7 +209,7 @@ def test_another_trainings_checkpoint_is_passed_over(
     for fit in (Fit(settings(seed=1), tiny), Fit(settings(), other_data)):
         assert not fit.resume(tmp_path)
         assert "another training" in fit.remarks[0]
-    monkeypatch.setattr(fit_module, "MEANING", 99)
+    monkeypatch.setattr(trial_settings, "MEANING", 99)
     fit = Fit(settings(), tiny)
     assert not fit.resume(tmp_path)
     assert "meaning differs" in fit.remarks[0]

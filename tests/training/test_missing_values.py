@@ -14,6 +14,7 @@ from va_search.data.draft import Part
 from va_search.data.normalise import centre_and_spread
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.models.menu import FUSIONS
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
 from va_search.training.features import modality_dims
@@ -90,7 +91,7 @@ def test_inputs_are_zero_where_a_value_is_missing_and_say_so(
         np.testing.assert_allclose(x[0, step].numpy(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("fusion", ["early", "late"])
+@pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_trial_trains_is_saved_and_predicts_again(
     store: Store, tmp_path: Path, fusion: str
 ) -> None:

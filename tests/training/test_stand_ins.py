@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from training_world import write_store
 from va_search.data.draft import Part
 from va_search.data.segments import stretches
 from va_search.data.stand_ins import StandIns
-from va_search.data.store import Recording, Store
+from va_search.data.store import MemoryStore, Recording, Store
 from va_search.search.sameness import sameness_of
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
 from va_search.training.fit import Fit
+from va_search.training.fused import Fused, fits_of
 from va_search.training.weights import load_model
 from va_search.trial_settings import MEANING, TrialSettings, meaning_on, trial_id, trial_id_on
 
@@ -72,11 +74,11 @@ def test_values_by_hand(tmp_path: Path) -> None:
     expected = {"last": [10, 10, 10, 10, 30, 30, 30], "mean": [20.0] * 7}
     for how, values in expected.items():
         table = StandIns.of(how, store, [face], store.recordings[:1])
-        places = 1 * store.frames + np.arange(7)
-        entry = np.searchsorted(table.place, places, side="right") - 1
+        keys = 1 * store.frames + np.arange(7)
+        entry = np.searchsorted(table.key, keys, side="right") - 1
         missing = [0, 1, 3, 5, 6]
         assert table.value[entry][missing].tolist() == [values[frame] for frame in missing]
-        assert np.isnan(table.value[table.place >= 2 * store.frames]).all()  # never any value
+        assert np.isnan(table.value[table.key >= 2 * store.frames]).all()  # never any value
 
 
 def stand_in(
@@ -180,6 +182,17 @@ def test_training_and_a_model_read_back_predict_the_same(
     model = load_model(tmp_path, "valence")
     parts = [model.predict(store, (recording,))[:, 0] for recording in store.split("test")]
     np.testing.assert_allclose(np.concatenate(parts), expected[:, 0], atol=1e-5)
+    # and from a table
+    frames = slice(store.split("test")[0].start, store.split("test")[-1].stop)
+    table = MemoryStore.of(
+        "the table",
+        model.feature_sets,
+        {name: np.array(store.features(name)[frames]) for name in ("face", "voice")},
+        [replace(each, start=each.start - frames.start) for each in store.split("test")],
+        store.targets,
+    )
+    served = model.predict(table, table.recordings)
+    np.testing.assert_allclose(served[:, 0], expected[:, 0], atol=1e-5)
 
 
 def test_ids_change_where_frames_with_and_without_a_value_share_a_step(
@@ -220,3 +233,34 @@ def test_where_nothing_is_missing_the_setting_means_nothing(store: Store, tmp_pa
         meaning = sameness_of(each, ["official"]).meaning
         zero, last = (make(features=features, missing=how) for how in ("zero", "last"))
         assert (meaning(zero) == meaning(last)) == same
+
+
+@pytest.mark.parametrize("fusion", ["late", "gated"])
+def test_fused_trials_with_missing_values_are_those_trained_alone(
+    store: Store, fusion: str
+) -> None:
+    transformer = {"encoder": "transformer", "layers": 1, "attention_heads": 2, "feed_forward": 8}
+    several = [
+        make(
+            **transformer,
+            fusion=fusion,
+            frame_step=2,
+            missing="last",
+            normalise=("train", "recording"),
+            learning_rate=5e-3,
+            seed=seed,
+        )
+        for seed in range(2)
+    ]
+    fused = Fused(fits_of(several, store))
+    while not fused.finished:
+        fused.run_epoch()
+    for together, settings in zip(fused.fits, several, strict=True):
+        alone = Fit(settings, store)
+        while not alone.finished:
+            alone.run_epoch()
+        losses = [[epoch.loss for epoch in fit.history] for fit in (together, alone)]
+        assert losses[0] == pytest.approx(losses[1], abs=2e-4)
+        for split, expected in alone.predictions().items():
+            found = together.predictions()[split].values
+            np.testing.assert_allclose(found, expected.values, atol=2e-3)

@@ -15,7 +15,7 @@ from va_search.data.draft import Part
 from va_search.data.normalise import Normalisation, columns_of_view, normalisation, side_by_side
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.models.menu import NORMALISERS
+from va_search.models.menu import FUSIONS, NORMALISERS
 from va_search.report.words import other_settings, varying
 from va_search.search.importance import importances
 from va_search.search.sizes import memory_of_trial, number_of_weights
@@ -148,7 +148,7 @@ def test_a_model_of_views_is_saved_and_predicts_again(
 
 
 def test_sizes_count_views_and_masks(holes: Store) -> None:
-    for fusion in ("early", "late"):
+    for fusion in FUSIONS:
         for normalise in ("train", ("subject", "recording")):
             settings = make(fusion=fusion, normalise=normalise)
             model = build_model(settings, [*holes.feature_sets.values()])

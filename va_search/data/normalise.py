@@ -69,16 +69,16 @@ def input_columns(feature_set: FeatureSet, views: int) -> int:
 
 
 def columns_of_view(dims: Sequence[int], views: int, view: int) -> NDArray[np.int64]:
-    """Places of one view's columns among those of all views, in the order of the feature sets.
+    """Numbers of one view's columns among those of all views, in the order of the feature sets.
 
     `dims` are the feature sets' columns. Of each set all views come before the next set, so that
     what belongs to one modality stays together."""
-    places: list[NDArray[np.int64]] = []
+    columns: list[NDArray[np.int64]] = []
     start = 0
     for dim in dims:
-        places.append(start + view * dim + np.arange(dim))
+        columns.append(start + view * dim + np.arange(dim))
         start += views * dim
-    return np.concatenate(places)
+    return np.concatenate(columns)
 
 
 def side_by_side(views: Sequence[Normalisation], dims: Sequence[int]) -> Normalisation:

@@ -1,7 +1,7 @@
 """Values that stand in for missing ones: the last that was there, or the mean of the recording.
 
 Conventions: columns are those of several feature sets, one set after another; frames are positions
-in the store. A value stands in from its own place (a column and a frame) up to the next place of
+in the store. A value stands in from its own key (a column and a frame) up to the next key of
 the table, so that a look-up is a binary search, and a segment that begins inside a hole sees what
 came before it. Values are as in the store, before any normalisation; NaN where a column has none."""
 
@@ -25,10 +25,10 @@ Part = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class StandIns:
-    """A table of values: `place` (entries,) is column * frames of the store + frame, sorted;
-    `value` (entries,) stands in from there to the next place."""
+    """A table of values: `key` (entries,) is column * frames of the store + frame, sorted;
+    `value` (entries,) stands in from there to the next key."""
 
-    place: NDArray[np.int64]
+    key: NDArray[np.int64]
     value: NDArray[np.float64]
 
     @classmethod
@@ -41,18 +41,18 @@ class StandIns:
     ) -> StandIns:
         """Read the values of some recordings: `how` is "last" or "mean"."""
         parts_of: Callable[..., list[Part]] = {"last": _last, "mean": _mean}[how]
-        places: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        keys: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
         values: list[NDArray[np.float64]] = [np.zeros(0)]
         first_column = 0
         for feature_set in feature_sets:
             if feature_set.missing:
                 for column, frame, value in parts_of(store.features(feature_set.name), recordings):
-                    places.append((first_column + column) * store.frames + frame)
+                    keys.append((first_column + column) * store.frames + frame)
                     values.append(value)
             first_column += feature_set.dim
-        place, value = np.concatenate(places), np.concatenate(values)
-        order = np.argsort(place)
-        return cls(place[order], value[order])
+        key, value = np.concatenate(keys), np.concatenate(values)
+        order = np.argsort(key)
+        return cls(key[order], value[order])
 
 
 def _last(values: NDArray[np.floating], recordings: Sequence[Recording]) -> list[Part]:

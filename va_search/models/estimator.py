@@ -1,4 +1,4 @@
-"""The whole model: fusion of modalities with its encoders, then heads.
+"""The whole model: fusion of modalities with its encoders (fusions.py), then heads.
 
 Conventions: the input [batch, step, feature] holds the columns of one modality after another, mask
 [batch, step] is True where a step is real, predictions [batch, step, target] are the store's targets
@@ -9,7 +9,7 @@ beside each step, and the last of the states is the row's own part of it: ([1, r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,48 +21,6 @@ from va_search.models.summary import OtherSegments, Summary, counted, own_sum
 from va_search.targets import AFFECT
 
 States = tuple[State, ...]
-NewEncoder = Callable[[], Any]  # a module with a `size`
-
-
-class Early(nn.Module):
-    """Formula 1 of the paper (3.2.3): all columns through one linear layer, then one encoder.
-
-    `dims` are the columns of each modality, `width` the encoder's input.
-    """
-
-    def __init__(self, dims: Sequence[int], width: int, new_encoder: NewEncoder) -> None:
-        super().__init__()
-        self.affine = nn.Linear(sum(dims), width)
-        self.encoder = new_encoder()
-        self.size = self.encoder.size
-
-    def forward(self, x: Tensor, mask: Tensor, states: States | None) -> tuple[Tensor, States]:
-        """[batch, step, feature] to [batch, step, size]."""
-        y, state = self.encoder(self.affine(x), mask, None if states is None else states[0])
-        return y, (state,)
-
-
-class Late(nn.Module):
-    """Formula 2: per modality a linear layer and an encoder of its own; outputs side by side."""
-
-    def __init__(self, dims: Sequence[int], width: int, new_encoder: NewEncoder) -> None:
-        super().__init__()
-        self.dims = list(dims)
-        self.affines = nn.ModuleList(nn.Linear(dim, width) for dim in dims)
-        encoders = [new_encoder() for _ in dims]
-        self.encoders = nn.ModuleList(encoders)
-        self.size = sum(encoder.size for encoder in encoders)
-
-    def forward(self, x: Tensor, mask: Tensor, states: States | None) -> tuple[Tensor, States]:
-        """[batch, step, feature] to [batch, step, size]."""
-        outputs: list[Tensor] = []
-        carried: list[State] = []
-        for index, part in enumerate(torch.split(x, self.dims, dim=-1)):
-            state = None if states is None else states[index]
-            y, state = self.encoders[index](self.affines[index](part), mask, state)
-            outputs.append(y)
-            carried.append(state)
-        return torch.cat(outputs, dim=-1), tuple(carried)
 
 
 class Separate(nn.Module):

@@ -94,6 +94,14 @@ class Family(Entry):
 
 
 @dataclass(frozen=True)
+class Fusion(Entry):
+    """A fusion of modalities."""
+
+    # an encoder for each modality: with one modality it is early fusion
+    of_modalities: bool = False
+
+
+@dataclass(frozen=True)
 class ScheduleEntry(Entry):
     """A learning-rate schedule."""
 
@@ -291,12 +299,30 @@ ENCODERS = Menu(
     given=("width",),
 )
 
+
+class CrossAttentionOptions(EntryOptions):
+    """`recursions`: so many times in a row, with the same weights."""
+
+    recursions: int = Field(1, ge=1)
+
+
+FUSED = "va_search.models.fusions"
+
 FUSIONS = Menu(
     "fusion",
-    Entry,
-    Entry("early", "early", "va_search.models.estimator:Early", stackable=True),
-    Entry("late", "late", "va_search.models.estimator:Late", stackable=True),
+    Fusion,
+    Fusion("early", "early", f"{FUSED}:Early", stackable=True),
+    Fusion("late", "late", f"{FUSED}:Late", stackable=True, of_modalities=True),
+    Fusion("gated", "gated", f"{FUSED}:Gated", stackable=True, of_modalities=True),
+    Fusion(
+        "cross_attention",
+        "cross-attention",
+        f"{FUSED}:CrossAttention",
+        options=CrossAttentionOptions,
+        of_modalities=True,
+    ),
     given=("dims", "width", "new_encoder"),
+    offered=("share_columns", "carries_state"),
 )
 
 HEADS = Menu(

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from va_search.models.encoders import Mlp, Tcn, Transformer, sinusoids
-from va_search.models.estimator import Early, Estimator, Separate
+from va_search.models.estimator import Estimator, Separate
+from va_search.models.fusions import Early, Gated, encoded_together, weighed_by_gates
 
 
 class Dropout:
@@ -132,13 +133,34 @@ class Stack:
         if isinstance(context, Early):
             y = self._linear("context.affine", x)
             return self._encoder("context.encoder", context.encoder, y, mask, dropout)
-        # late fusion: an encoder for each modality
+        # an encoder for each modality
         outputs: list[Tensor] = []
+        present = context.present(x, mask)
         for index, part in enumerate(torch.split(x, context.dims, dim=-1)):
             y = self._linear(f"context.affines.{index}", part)
-            name, encoder = f"context.encoders.{index}", context.encoders[index]
-            outputs.append(self._encoder(name, encoder, y, mask, dropout))
+            outputs.append(self._branch(index, y, mask, present[index], dropout))
+        if isinstance(context, Gated):
+            logits = self._linear("context.gate", torch.cat(outputs, dim=-1))
+            return weighed_by_gates(outputs, logits, present)
         return torch.cat(outputs, dim=-1)
+
+    def _branch(
+        self, index: int, y: Tensor, mask: Tensor | None, steps: Tensor | None, dropout: Dropout
+    ) -> Tensor:
+        """A modality's output by its encoder, of the steps that have it (None: all), as
+        models/fusions.py computes it for a single model."""
+        context: Any = self._like.context
+
+        def encode(z: Tensor, real: Tensor | None) -> Tensor:
+            name, encoder = f"context.encoders.{index}", context.encoders[index]
+            return self._encoder(name, encoder, z, real, dropout)
+
+        if steps is None:
+            return encode(y, mask)
+        whole = bool(steps.all()) if mask is None else bool((steps == mask).all())
+        y = encode(y, mask) if whole else encoded_together(encode, y, steps)
+        absent = self._parameters[f"context.absent.{index}"]
+        return torch.where(steps[..., None], y, absent[:, None, None].to(y.dtype))
 
     def _heads(self, x: Tensor, dropout: Dropout) -> Tensor:
         heads: Any = self._like.heads

@@ -2,7 +2,7 @@
 
 Conventions: a configuration maps the names of the settings in play to plain values; settings out of
 play take the defaults of `TrialSettings`. Two configurations that would compute the same are one:
-unused settings count as their defaults, late fusion of feature sets of one modality is early
+unused settings count as their defaults, a fusion of modalities of which there is one is early
 fusion, and what else means the same on this store (sameness.py) counts once: the first in grid
 order, or whichever was trained."""
 
@@ -379,9 +379,7 @@ class Space:
             raise InputError(
                 f"all targets ({targets}) have weight 0 in the loss: there would be nothing to learn"
             )
-        if settings.fusion == "late" and self.sameness.one_modality(settings.features):
-            settings = settings.model_copy(update={"fusion": "early"})
-        return settings
+        return self.sameness.without_branches(settings)
 
     def _meant(self, settings: TrialSettings) -> str:
         """Equal for settings that compute the same with one seed, on one kind of fold."""

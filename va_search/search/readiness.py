@@ -25,6 +25,7 @@ from va_search.data.store import Store, positions
 from va_search.errors import InputError
 from va_search.home import Home
 from va_search.locks import only_one
+from va_search.models.menu import FUSIONS
 from va_search.models.sources import references
 from va_search.search.configurations import OWN_STATISTICS, Space
 from va_search.search.machine import (
@@ -190,9 +191,10 @@ def same_here(space: Space) -> Iterator[str]:
             "subject of its own; they count once"
         )
     one_modality = space.sameness.one_modality([*space.sameness.modalities])
-    if set(fusion) == {"early", "late"} and one_modality:
+    alike = [name for name in fusion if name == "early" or FUSIONS[name].of_modalities]
+    if len(alike) > 1 and one_modality:
         yield (
-            "fusion: early and late mean the same here, since all feature sets are of one "
+            f"fusion: {' and '.join(alike)} mean the same here, since all feature sets are of one "
             "modality; they count once"
         )
 

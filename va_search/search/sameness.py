@@ -8,7 +8,7 @@ stay, and a space counts and trains one trial of each meaning.
     normalise         recording and subject, where no two recordings of one side are of one subject; among views
                       likewise, but for views of both
     normalise_by      where nothing is normalised it is no setting (TrialSettings)
-    fusion            late and early, where all feature sets are of one modality
+    fusion            early and those of modalities, where all feature sets are of one modality
     frame_step        all from the longest stretch (frames between two gaps) on: a stretch is one model step
     segment_length    all from the longest stretch on, in model steps: a stretch is one segment; `stride` likewise
     batch_size        all from the number of segments on (encoders that carry state: of stretches): one batch
@@ -28,6 +28,7 @@ from typing import Any
 
 from va_search.data.segments import stretches
 from va_search.data.store import Store
+from va_search.models.menu import FUSIONS
 from va_search.trial import known_settings
 from va_search.trial_settings import TrialSettings, checked_views
 
@@ -74,12 +75,18 @@ class Sameness:
         """Return True when all these feature sets are of one modality."""
         return len({self.modalities.get(name, name) for name in features}) == 1
 
+    def without_branches(self, settings: TrialSettings) -> TrialSettings:
+        """Settings with early fusion where a fusion of modalities gets only one."""
+        if not FUSIONS[settings.fusion].of_modalities or not self.one_modality(settings.features):
+            return settings
+        document = settings.model_dump(mode="json")
+        return TrialSettings(**{**document, "fusion": "early"})  # options of the fusion go, too
+
     def meaning(self, settings: TrialSettings) -> TrialSettings:
         """Settings that stand for all those which mean the same; for comparing, not for
         training."""
         update: dict[str, Any] = {}
-        if settings.fusion == "late" and self.one_modality(settings.features):
-            update["fusion"] = "early"
+        settings = self.without_branches(settings)
         if "subject" in settings.views and "recording" not in settings.views and self.own_subjects:
             views = ["recording" if view == "subject" else view for view in settings.views]
             update["normalise"] = checked_views(views)

@@ -17,7 +17,7 @@ from va_search.data.normalise import input_columns
 from va_search.data.store import Store, positions
 from va_search.errors import counted
 from va_search.home import Home
-from va_search.models.menu import ENCODERS
+from va_search.models.menu import ENCODERS, FUSIONS
 from va_search.search.budget import planned_trials
 from va_search.search.configurations import Configuration, Space
 from va_search.search.machine import Options, cores, gpus_seen, memory_available, memory_limit
@@ -99,14 +99,16 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     dims = _columns(settings, store)
     if settings.family == "ridge":
         return sum(dims.values()) * len(store.targets)  # for each window, of which there are few
-    branches = list(dims.values()) if settings.fusion == "late" else [sum(dims.values())]
+    fusion = FUSIONS[settings.fusion]
+    branches = list(dims.values()) if fusion.of_modalities else [sum(dims.values())]
     width = settings.width
     encoder, output = encoder_size(settings)
 
     # A head per target, or one with an output for each.
     targets = len(store.targets)
     heads, outputs = (targets, 1) if settings.heads == "separate" else (1, targets)
-    size = output * len(branches)
+    fused = _fused(settings, store, output, len(branches))
+    size = output if settings.fusion == "gated" else output * len(branches)
     if settings.context != "none":
         size *= 2  # a summary beside each step
     head = 0
@@ -114,7 +116,25 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
         head += (size + 1) * wide
         size = wide
     head += (size + 1) * outputs
-    return sum((dim + 1) * width + encoder for dim in branches) + heads * head
+    return sum((dim + 1) * width + encoder for dim in branches) + fused + heads * head
+
+
+def _fused(settings: TrialSettings, store: Store, encoded: int, branches: int) -> int:
+    """Weights of a fusion behind its encoders, whose outputs have `encoded` columns."""
+    weights = 0
+    if settings.fusion == "gated":
+        weights = (branches * encoded + 1) * branches
+    elif settings.fusion == "cross_attention":
+        projections = 4 * encoded * (encoded + 1)
+        norm = 2 * encoded
+        weights = branches * (projections + norm)
+    if FUSIONS[settings.fusion].of_modalities:
+        # a vector for each modality that may be missing
+        chosen = [store.feature_sets[name] for name in settings.features]
+        modalities = {feature_set.modality for feature_set in chosen}
+        whole = {feature_set.modality for feature_set in chosen if not feature_set.missing}
+        weights += encoded * len(modalities - whole)
+    return weights
 
 
 def encoder_size(settings: TrialSettings) -> tuple[int, int]:

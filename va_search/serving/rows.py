@@ -114,7 +114,8 @@ class _Table:
 
     def values(self, feature_set: FeatureSet) -> NDArray[np.floating]:
         """(frames, dim) of one feature set in the store's order, in float64 where the model's store
-        kept it so, else float32; a problem where they are not all finite numbers."""
+        kept it so, else float32; NaN where missing, if the models know missing values of it. A
+        problem where other values are no finite numbers."""
         columns = columns_of(feature_set)
         precision = np.float64 if feature_set.dtype == "float64" else np.float32
         try:
@@ -127,13 +128,14 @@ class _Table:
         # A number too large for float32 becomes infinite, which is told below.
         with np.errstate(over="ignore"):
             values = numbers.astype(precision)
-        wrong = ~np.isfinite(values)
+        wrong = np.isinf(values) if feature_set.missing else ~np.isfinite(values)
         if wrong.any():
+            missing = "" if feature_set.missing else "missing or "
             row, column = np.argwhere(wrong)[0]
             count = int(wrong.sum())
             self.problems.append(
                 f"the table: {counted(count, 'value')} of {feature_set.name!r} "
-                f"{'is' if count == 1 else 'are'} missing or no finite {np.dtype(precision)}, the "
+                f"{'is' if count == 1 else 'are'} {missing}no finite {np.dtype(precision)}, the "
                 f"first in column {columns[column]!r} of recording "
                 f"{str(self.frame[RECORDING].iloc[row])!r}, row {row} (from 0)"
             )

@@ -65,6 +65,21 @@ def modality_dims(feature_sets: list[FeatureSet], views: int = 1) -> dict[str, i
     return dims
 
 
+def share_columns(feature_sets: list[FeatureSet], views: int) -> list[list[int]]:
+    """For each modality, in the order of `in_order`, the columns (counted within its own) that hold
+    the shares of its feature sets' values; empty where one of them lacks none."""
+    ends: dict[str, int] = {}
+    shares: dict[str, list[int]] = {}
+    whole: set[str] = set()
+    for feature_set in in_order(feature_sets):
+        modality = feature_set.modality
+        ends[modality] = ends.get(modality, 0) + input_columns(feature_set, views)
+        shares.setdefault(modality, []).append(ends[modality] - 1)
+        if not feature_set.missing:
+            whole.add(modality)
+    return [[] if modality in whole else columns for modality, columns in shares.items()]
+
+
 def normalised_views(
     settings: TrialSettings,
     store: Store,
@@ -206,7 +221,7 @@ class Lookup:
         self, table: StandIns, frames: int, dims: Sequence[int], views: int, device: torch.device
     ) -> None:
         self._frames = frames
-        self._place = torch.from_numpy(table.place).to(device)
+        self._key = torch.from_numpy(table.key).to(device)
         self._value = torch.from_numpy(table.value).to(device)
         # all views of a column look up the same
         columns = torch.split(torch.arange(sum(dims)), list(dims))
@@ -214,8 +229,8 @@ class Lookup:
 
     def at(self, column: Tensor, frame: Tensor) -> Tensor:
         """(cells,) float64 of columns of the input at frames of the store that are missing there."""
-        place = self._source[column] * self._frames + frame
-        return self._value[torch.searchsorted(self._place, place, right=True) - 1]
+        key = self._source[column] * self._frames + frame
+        return self._value[torch.searchsorted(self._key, key, right=True) - 1]
 
 
 class Gather:
@@ -352,7 +367,8 @@ class Gather:
 
     def _blocks(self, x: Tensor) -> Sequence[Tensor]:
         """The columns of each feature set, all its views."""
-        return torch.split(x, [self._views * dim for dim in self._dims], dim=-1)
+        sizes = [self._views * dim for dim in self._dims]
+        return torch.split(x, sizes, dim=-1)
 
     def _room(self, rows: int, columns: int) -> Tensor:
         """[row, column], with anything in it.

@@ -14,6 +14,7 @@ constructor has a parameter `target_names` gets the names of the store's targets
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -280,6 +281,10 @@ def _fusion_problems(settings: TrialSettings, code: Any, options: dict[str, Any]
 
     encoder = ENCODERS[settings.encoder].load()
     new_encoder = partial(encoder, settings.width, **settings.arguments(ENCODERS))
+    # the facts of the store that a fusion may ask for: nothing is missing here
+    offered = {"share_columns": [[], []], "carries_state": settings.carries_state}
+    taken = inspect.signature(code).parameters
+    options = options | {name: value for name, value in offered.items() if name in taken}
     fusion = code([3, 2], settings.width, new_encoder, **options)
     size = getattr(fusion, "size", None)
     if not isinstance(size, int):

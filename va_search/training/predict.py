@@ -24,7 +24,7 @@ from va_search.models.summary import SUMMARIES
 from va_search.targets import AFFECT, Target
 from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
 from va_search.training.context import SegmentSums
-from va_search.training.features import BatchInputs, Gather, modality_dims
+from va_search.training.features import BatchInputs, Gather, modality_dims, share_columns
 from va_search.training.loss import TrialLoss
 from va_search.trial_settings import TrialSettings
 
@@ -44,11 +44,17 @@ def build_model(
         model: Estimator = family.new_model(columns, tuple(target_names), **arguments)
         return model
     encoder = ENCODERS[settings.encoder].load()
-    fusion = FUSIONS[settings.fusion].load()
     # a fusion decides how many encoders there are
     new_encoder = partial(encoder, settings.width, **settings.arguments(ENCODERS))
-    dims = list(modality_dims(feature_sets, len(settings.views)).values())
-    context = fusion(dims, settings.width, new_encoder, **settings.arguments(FUSIONS))
+    views = len(settings.views)
+    context = FUSIONS[settings.fusion].build(
+        list(modality_dims(feature_sets, views).values()),
+        settings.width,
+        new_encoder,
+        **settings.arguments(FUSIONS),
+        share_columns=share_columns(feature_sets, views),
+        carries_state=settings.carries_state,
+    )
     summary = SUMMARIES.get(settings.context)
     size = context.size if summary is None else 2 * context.size
     heads = HEADS[settings.heads].build(

@@ -147,10 +147,8 @@ def save_model(
         prefix = MODEL if len(states) == 1 else f"{EPOCH}{epoch}."
         tensors |= {f"{prefix}{name}": tensor.contiguous() for name, tensor in weights.items()}
     # statistics of training recordings can't be measured where the model will be used
-    dims = [
-        feature_set.dim
-        for feature_set in in_order([store.feature_sets[name] for name in settings.features])
-    ]
+    feature_sets = in_order([store.feature_sets[name] for name in settings.features])
+    dims = [feature_set.dim for feature_set in feature_sets]
     for number, view in enumerate(settings.views):
         if NORMALISERS[view].of_training:
             columns = columns_of_view(dims, len(settings.views), number)

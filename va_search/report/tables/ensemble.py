@@ -17,6 +17,7 @@ from va_search.ensemble.saved import (
 )
 from va_search.ensemble.verdict import verdict_of, within_recordings
 from va_search.errors import counted
+from va_search.models.menu import FUSIONS
 from va_search.report.chosen import ChosenEnsemble, ensemble_targets, sentence
 from va_search.report.gather import Gathered
 from va_search.report.suggest import free_name
@@ -129,7 +130,7 @@ def target_table(ensemble: Ensemble, target: str) -> Table:
         tuple(rows),
         lead=_lead(ensemble, target),
         notes=tuple(notes),
-        mark="late fusion; all others: early fusion",
+        mark="late fusion; others: early fusion, unless another is named",
     )
 
 
@@ -174,6 +175,8 @@ def _model(member: EnsembleMember) -> str:
     if member.encoder is None:
         return ELSEWHERE
     model = encoder_title(member.encoder)
+    if member.fusion not in (None, "early", "late"):
+        model += f", {FUSIONS.title(member.fusion)}"
     if member.source == "folds":
         model += f" over {len(member.trials or {}) or 'all'} folds"
     return model
