@@ -101,6 +101,8 @@ class TrialSettings(BaseModel):
     # alpha of the paper's formula 10
     loss_valence: Annotated[float, Field(ge=0)] = 1.0
     loss_arousal: Annotated[float, Field(ge=0)] = 1.0  # beta
+    # weight of the predictions' roughness beside each target's cost
+    loss_smoothness: Annotated[Weight, ADDED] = 0.0
     optimiser: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5

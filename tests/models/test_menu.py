@@ -71,9 +71,9 @@ def test_an_entrys_code_takes_what_the_entry_says(menu: Menu[Any], name: str) ->
         assert set(entry.settings) <= {"normalise_by"}
     elif menu.setting == "loss":
         # the weights that trials have as settings come as one sequence, in the targets' order
-        assert set(entry.settings) == {"loss_valence", "loss_arousal"}
-        names = {parameter.name for parameter in parameters}
-        assert names - set(menu.offered) == set(entry.options.model_fields)
+        assert set(entry.settings) == {"loss_valence", "loss_arousal", "loss_smoothness"}
+        names = {parameter.name for parameter in parameters} | {"loss_valence", "loss_arousal"}
+        assert names - set(menu.offered) == expected
     else:
         by_keyword = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
         by_keyword -= set(menu.offered)

@@ -1,13 +1,26 @@
-"""The CCC loss, above all where a wrong formula differs from the right one."""
+"""The losses, above all where a wrong formula differs from the right one."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from va_search.metrics import ccc
-from va_search.training.loss import CccLoss, TrialLoss, ccc_loss
+from va_search.models.menu import LOSSES
+from va_search.targets import AFFECT
+from va_search.training.loss import (
+    CccLoss,
+    CccMseLoss,
+    CccRecordingLoss,
+    TrialLoss,
+    ccc_loss,
+    roughness,
+)
+from va_search.training.predict import build_loss
+from va_search.trial_settings import TrialSettings, trial_id
 
 NAN = float("nan")
 
@@ -103,3 +116,152 @@ def test_a_loss_gets_the_facts_of_the_batch_that_it_takes() -> None:
     facts = {"mask": torch.ones(3, 1, dtype=torch.bool), "recording": torch.tensor([0, 1, 0])}
     assert TrialLoss(BatchMeans())(prediction, prediction, **facts) == 2 + 10 * 2
     assert TrialLoss(CccLoss((1.0,)))(prediction, prediction, **facts) == 0
+
+
+# -- shares of other costs
+
+
+def numbers(n: int = 24, targets: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predictions and labels [4, n / 4, targets] of which some are missing."""
+    p, y = pairs(n)
+    y[5:9] = NAN
+    y[12, 0] = NAN
+    return p.view(4, -1, targets), y.view(4, -1, targets)
+
+
+def official(p: torch.Tensor, y: torch.Tensor) -> float:
+    """1 - CCC of a target's predictions and labels of any shape."""
+    return 1 - ccc(p.flatten().numpy(), y.flatten().numpy())
+
+
+def test_a_share_of_the_mse_is_each_targets_own() -> None:
+    p, y = numbers()
+    expected = 0.0
+    for k, weight in enumerate((2.0, 0.5)):
+        mse = float(((p - y) ** 2)[..., k].nanmean())
+        expected += weight * (0.75 * official(p[..., k], y[..., k]) + 0.25 * mse)
+    loss = CccMseLoss((2.0, 0.5), mse_share=0.25)
+    assert loss(p, y).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_share_of_the_recordings_counts_each_of_them_once() -> None:
+    p, y = numbers()
+    recording = torch.tensor([7, 3, 7, 7])
+    expected = 0.0
+    for k, weight in enumerate((2.0, 0.5)):
+        within = [official(p[rows, :, k], y[rows, :, k]) for rows in ([0, 2, 3], [1])]
+        pooled = official(p[..., k], y[..., k])
+        expected += weight * (0.75 * pooled + 0.25 * sum(within) / 2)
+    loss = CccRecordingLoss((2.0, 0.5), recording_share=0.25)
+    assert loss(p, y, recording=recording).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_recording_with_one_label_is_none_of_those_averaged() -> None:
+    p, y = numbers()
+    recording = torch.tensor([0, 1, 1, 1])
+    y[0, 1:] = NAN
+    loss = CccRecordingLoss((1.0, 0.0), recording_share=1.0)
+    expected = official(p[1:, :, 0], y[1:, :, 0])
+    assert loss(p, y, recording=recording).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_roughness_is_the_share_of_the_variance_between_neighbours() -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 20_000, 1, generator=generator)
+    steps = torch.linspace(0, 6.28, 20_000)
+    slow = torch.sin(steps)[None, :, None]
+    assert roughness(noise, noise).item() == pytest.approx(1.0, abs=0.02)
+    assert roughness(3 * noise + 1, noise).item() == pytest.approx(1.0, abs=0.02)
+    assert roughness(slow, slow).item() == pytest.approx(0.0, abs=1e-3)
+
+    # a jump over an unlabelled step, or from one row to the next, is none
+    p = torch.tensor([[0.0, 0.0, 9.0, 5.0, 5.0], [2.0, 2.0, 2.0, 2.0, 2.0]])[..., None]
+    y = torch.zeros_like(p)
+    y[0, 2] = NAN
+    assert roughness(p, y).item() == 0.0
+    y[0, 2] = 0.0
+    variance = float(p.var(unbiased=False))
+    assert roughness(p, y).item() == pytest.approx((9**2 + 4**2) / 8 / (2 * variance))
+
+
+def test_roughness_is_weighed_beside_each_targets_cost() -> None:
+    p, y = numbers()
+    rough = roughness(p, y)
+    for plain, smooth in (
+        (CccLoss((2.0, 0.5)), CccLoss((2.0, 0.5), 0.1)),
+        (CccMseLoss((2.0, 0.5)), CccMseLoss((2.0, 0.5), 0.1)),
+    ):
+        expected = plain(p, y) + 0.1 * (2.0 * rough[0] + 0.5 * rough[1])
+        torch.testing.assert_close(smooth(p, y), expected)
+
+
+LOSS_SETTINGS = [
+    *({"loss": name} for name in LOSSES),
+    *({"loss": name, "loss_smoothness": 0.5} for name in LOSSES),
+]
+
+
+def call(
+    settings: dict[str, Any], p: torch.Tensor, y: torch.Tensor, **weights: float
+) -> torch.Tensor:
+    """The loss of a trial with these settings; each row is another recording."""
+    trial = TrialSettings(features=("face",), **settings, **weights)
+    loss = build_loss(trial, AFFECT)
+    facts = {"mask": torch.ones(p.shape[:2], dtype=torch.bool), "recording": torch.arange(len(p))}
+    value: torch.Tensor = loss(p, y, **facts)
+    return value
+
+
+@pytest.mark.parametrize("settings", LOSS_SETTINGS, ids=str)
+def test_every_loss_weighs_targets_and_bears_any_labels(settings: dict[str, Any]) -> None:
+    p, y = numbers()
+    weighed = call(settings, p, y, loss_valence=3.0, loss_arousal=0.5)
+    valence = call(settings, p, y, loss_arousal=0.0)
+    arousal = call(settings, p, y, loss_valence=0.0)
+    torch.testing.assert_close(weighed, 3 * valence + 0.5 * arousal)
+
+    # no label, one label, constant ones, constant predictions: finite, and nothing where too few
+    for labels in (0, 1, 24):
+        for constant in (False, True):
+            few = torch.full((24, 2), 0.25)
+            few[labels:] = NAN
+            prediction = torch.full((4, 6, 2), 0.25) if constant else p.clone()
+            prediction.requires_grad_(True)
+            value = call(settings, prediction, few.view(4, 6, 2))
+            value.backward()
+            assert value.isfinite()
+            assert prediction.grad is not None
+            assert prediction.grad.isfinite().all()
+            if labels < 2:
+                assert value.item() == 0.0
+                assert not prediction.grad.any()
+
+    # a NaN that is predicted where no label is has no part
+    spoilt = p.clone()
+    spoilt[y.isnan()] = NAN
+    torch.testing.assert_close(call(settings, spoilt, y), call(settings, p, y))
+    # one step a row has no neighbours
+    assert call(settings, p[:, :1], y[:, :1]).isfinite()
+
+
+def test_a_share_is_in_the_id_of_its_loss_alone() -> None:
+    def identity(**settings: Any) -> str:
+        return trial_id(TrialSettings(features=("face",), **settings), "data")
+
+    assert identity() == identity(loss="ccc", loss_smoothness=0.0)
+    assert identity() != identity(loss_smoothness=0.1)
+    half = identity(loss="ccc_mse")
+    assert half == identity(loss="ccc_mse", **{"loss.mse_share": 0.5})
+    assert half != identity(loss="ccc_mse", **{"loss.mse_share": 0.1})
+    assert identity() == identity(**{"loss.mse_share": 0.1})
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if LOSSES[name].stackable])
+def test_a_loss_of_several_models_is_each_models_own(name: str) -> None:
+    settings = TrialSettings(features=("face",), loss=name, loss_smoothness=0.5)
+    loss = build_loss(settings, AFFECT)
+    p, y = torch.randn(3, 4, 6, 2), torch.randn(3, 4, 6, 2)
+    y[1, :2] = NAN
+    together = torch.vmap(loss)(p, y)
+    alone = [loss(prediction, label) for prediction, label in zip(p, y, strict=True)]
+    torch.testing.assert_close(together, torch.stack(alone))

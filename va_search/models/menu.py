@@ -294,15 +294,40 @@ HEADS = Menu(
     offered=("target_names",),
 )
 
+
+class MseShare(EntryOptions):
+    """`mse_share` is the share of the mean squared error in the cost."""
+
+    mse_share: float = Field(0.5, ge=0, le=1)
+
+
+class RecordingShare(EntryOptions):
+    """`recording_share` is the share of the recordings' own CCCs in the cost."""
+
+    recording_share: float = Field(0.5, ge=0, le=1)
+
+
+def _loss(
+    name: str, title: str, code: str, options: type[EntryOptions], *, stackable: bool
+) -> Entry:
+    """A loss of training/loss.py; all weigh targets, and can punish rough predictions."""
+    settings = ("loss_valence", "loss_arousal", "loss_smoothness")
+    return Entry(
+        name, title, f"va_search.training.loss:{code}", settings, options, stackable=stackable
+    )
+
+
 LOSSES = Menu(
     "loss",
     Entry,
-    Entry(
-        "ccc",
-        "CCC",
-        "va_search.training.loss:CccLoss",
-        ("loss_valence", "loss_arousal"),
-        stackable=True,
+    _loss("ccc", "CCC", "CccLoss", EntryOptions, stackable=True),
+    _loss("ccc_mse", "CCC and MSE", "CccMseLoss", MseShare, stackable=True),
+    _loss(
+        "ccc_recording",
+        "CCC, also per recording",
+        "CccRecordingLoss",
+        RecordingShare,
+        stackable=False,
     ),
     given=(),
     offered=("target_names", "target_weights"),

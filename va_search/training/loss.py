@@ -1,9 +1,12 @@
-"""The CCC loss (paper 3.5): the sum over targets of weight * (1 - CCC) over a batch's labelled frames;
-the paper's alpha and beta are the weights of valence and arousal.
+"""Losses: the sum over targets of weight * cost over a batch's labelled frames. The cost is 1 - CCC
+(paper 3.5; the paper's alpha and beta are the weights of valence and arousal), or that with a share
+of another one.
 
-Conventions: variances and covariance are population ones (divide by n), as in the official metric;
-NaN in a label means unlabelled and the frame is left out of that target. With n - 1 in the
-variances only, a perfect prediction would have a CCC of .9375 at n = 16."""
+Conventions: predictions and labels are [row, step, target] in [-1, 1], whatever the targets' own
+ranges, and NaN in a label means unlabelled: the frame is left out of that target. Sums are float32.
+Variances and covariance are population ones (divide by n), as in the official metric; with n - 1 in
+the variances only, a perfect prediction would have a CCC of .9375 at n = 16. A target with fewer than
+`LEAST` labelled frames costs nothing and has no gradient."""
 
 from __future__ import annotations
 
@@ -42,36 +45,127 @@ class TrialLoss(nn.Module):
 
 
 @dataclass(frozen=True)
-class CccLoss:
-    """The loss with a weight for each target, in their order."""
+class WeightedLoss:
+    """Sums each target's cost by `target_weights`, in the targets' order; `loss_smoothness` is the
+    weight of a prediction's roughness beside its cost."""
 
     target_weights: tuple[float, ...]
+    loss_smoothness: float = 0.0
+
+    def weighted(self, costs: Tensor, prediction: Tensor, label: Tensor) -> Tensor:
+        """Return the weighted sum of the costs [target], roughness included."""
+        if self.loss_smoothness:
+            costs = costs + self.loss_smoothness * roughness(prediction, label)
+        weights = torch.tensor(self.target_weights, device=costs.device)
+        return (costs * weights).sum()
+
+
+@dataclass(frozen=True)
+class CccLoss(WeightedLoss):
+    """1 - CCC of each target over all labelled frames of a batch."""
 
     def __call__(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """Scalar from [..., target] predictions and labels (NaN: unlabelled)."""
-        return ccc_loss(prediction, label, self.target_weights)
+        """Scalar from [..., step, target] predictions and labels."""
+        return self.weighted(ccc_distances(prediction, label), prediction, label)
+
+
+@dataclass(frozen=True)
+class CccMseLoss(WeightedLoss):
+    """1 - CCC with a share of the mean squared error, which also pulls where the CCC is flat."""
+
+    mse_share: float = 0.5
+
+    def __call__(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Scalar from [..., step, target] predictions and labels."""
+        concordance = (1.0 - self.mse_share) * ccc_distances(prediction, label)
+        costs = concordance + self.mse_share * squared_errors(prediction, label)
+        return self.weighted(costs, prediction, label)
+
+
+@dataclass(frozen=True)
+class CccRecordingLoss(WeightedLoss):
+    """1 - CCC over the batch with a share of 1 - CCC within its recordings, on average: the one is
+    above all about differences between recordings, the other about the course of each."""
+
+    recording_share: float = 0.5
+
+    def __call__(self, prediction: Tensor, label: Tensor, *, recording: Tensor) -> Tensor:
+        """Scalar from [row, step, target] predictions and labels, and each row's recording [row]."""
+        concordance = (1.0 - self.recording_share) * ccc_distances(prediction, label)
+        within = recording_distances(prediction, label, recording)
+        return self.weighted(concordance + self.recording_share * within, prediction, label)
 
 
 def ccc_loss(
     prediction: Tensor, label: Tensor, target_weights: Sequence[float] | None = None
 ) -> Tensor:
-    """Scalar float32 loss from [..., target] predictions and labels (NaN unlabelled), computed in
-    float32; every target weighs 1 where no weights are given.
+    """Scalar loss from [..., target] predictions and labels; every target weighs 1 where no weights
+    are given."""
+    weights = tuple(target_weights or [1.0] * label.shape[-1])
+    return CccLoss(weights)(prediction, label)
 
-    A target with fewer than two labelled frames adds 0 and has no gradient.
-    """
-    targets = label.shape[-1]
-    p = prediction.float().reshape(-1, targets)
-    y = label.reshape(-1, targets)
-    labelled = ~torch.isnan(y)
-    mask = labelled.float()  # [frame, target]
-    y = torch.where(labelled, y, 0.0)
-    p = torch.where(labelled, p, 0.0)  # a masked prediction, even NaN, has no part and no gradient
+
+def ccc_distances(prediction: Tensor, label: Tensor) -> Tensor:
+    """[target] 1 - CCC over all labelled frames of [..., target] predictions and labels."""
+    p, y, mask = (values.flatten(end_dim=-2) for values in labelled(prediction, label))
     n = mask.sum(dim=0).clamp(min=1.0)  # [target]
     mean_p, mean_y = p.sum(dim=0) / n, y.sum(dim=0) / n
     dp, dy = (p - mean_p) * mask, (y - mean_y) * mask
     covariance = (dp * dy).sum(dim=0) / n
     denominator = (dp * dp).sum(dim=0) / n + (dy * dy).sum(dim=0) / n + (mean_p - mean_y) ** 2
-    distance = 1.0 - 2.0 * covariance / denominator.clamp(min=1e-8)  # [target]
-    weights = torch.tensor(target_weights or [1.0] * targets, device=p.device)
-    return (torch.where(mask.sum(dim=0) >= LEAST, distance, 0.0) * weights).sum()
+    distance = 1.0 - 2.0 * covariance / denominator.clamp(min=1e-8)
+    return torch.where(mask.sum(dim=0) >= LEAST, distance, 0.0)
+
+
+def recording_distances(prediction: Tensor, label: Tensor, recording: Tensor) -> Tensor:
+    """[target] mean of 1 - CCC within each recording, over those with labels enough; predictions and
+    labels [row, step, target], the recording of each row [row]."""
+    p, y, mask = labelled(prediction, label)
+    same = (recording[:, None] == recording).float()  # [row, row]
+
+    def total(values: Tensor) -> Tensor:
+        """[row, target] sums over all frames of each row's recording."""
+        return same @ values.sum(dim=1)
+
+    frames = total(mask)
+    n = frames.clamp(min=1.0)
+    mean_p, mean_y = total(p) / n, total(y) / n
+    dp, dy = (p - mean_p[:, None]) * mask, (y - mean_y[:, None]) * mask
+    denominator = total(dp * dp) / n + total(dy * dy) / n + (mean_p - mean_y) ** 2
+    distance = 1.0 - 2.0 * (total(dp * dy) / n) / denominator.clamp(min=1e-8)  # [row, target]
+    # a recording counts once, however many rows of it there are
+    share = (frames >= LEAST) / same.sum(dim=1, keepdim=True)
+    return (distance * share).sum(dim=0) / share.sum(dim=0).clamp(min=1e-8)
+
+
+def squared_errors(prediction: Tensor, label: Tensor) -> Tensor:
+    """[target] mean squared error over all labelled frames of [..., target] predictions and
+    labels."""
+    p, y, mask = (values.flatten(end_dim=-2) for values in labelled(prediction, label))
+    frames = mask.sum(dim=0)
+    error = ((p - y) ** 2).sum(dim=0) / frames.clamp(min=1.0)
+    return torch.where(frames >= LEAST, error, 0.0)
+
+
+def roughness(prediction: Tensor, label: Tensor) -> Tensor:
+    """[target] share of the predictions' variance that lies between neighbouring steps (von Neumann
+    1941): mean squared difference of neighbours / (2 * variance), over labelled frames of [..., step,
+    target]. 0 is a constant, 1 white noise, whatever the predictions' spread."""
+    p, _, mask = labelled(prediction, label)
+    both = mask[..., 1:, :] * mask[..., :-1, :]
+    jumps = (p[..., 1:, :] - p[..., :-1, :]) ** 2 * both
+    jump = jumps.flatten(end_dim=-2).sum(dim=0) / both.flatten(end_dim=-2).sum(dim=0).clamp(min=1.0)
+    # the variance of all labelled frames of a target
+    p, mask = p.flatten(end_dim=-2), mask.flatten(end_dim=-2)
+    frames = mask.sum(dim=0)
+    n = frames.clamp(min=1.0)
+    variance = (((p - p.sum(dim=0) / n) * mask) ** 2).sum(dim=0) / n
+    return torch.where(frames >= LEAST, jump / (2.0 * variance).clamp(min=1e-8), 0.0)
+
+
+def labelled(prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Predictions and labels as float32, both 0 where unlabelled, and a mask that is 1 where labelled
+    and 0 elsewhere. A prediction without a label, even NaN, has no part and no gradient."""
+    known = ~torch.isnan(label)
+    p = torch.where(known, prediction.float(), 0.0)
+    return p, torch.where(known, label, 0.0), known.float()
