@@ -178,6 +178,9 @@ class TrialSettings(BaseModel):
                 "fold train_val_mix has no validation scores, which `patience` and schedule "
                 "plateau need"
             )
+        needed = LOSSES[self.loss].heads
+        if needed and self.heads != needed:
+            raise ValueError(f"loss {self.loss} needs heads {needed}, but got heads {self.heads}")
         affect = self.loss_valence or self.loss_arousal
         if not affect and not any(self.loss_weights.values()):
             raise ValueError(

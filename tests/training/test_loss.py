@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from va_search.metrics import ccc
+from va_search.models.estimator import Binned
 from va_search.models.menu import LOSSES
 from va_search.targets import AFFECT
 from va_search.training.loss import (
+    CccBinnedLoss,
     CccLoss,
     CccMseLoss,
     CccRecordingLoss,
     TrialLoss,
     ccc_loss,
+    cross_entropies,
     roughness,
 )
 from va_search.training.predict import build_loss
@@ -165,6 +170,57 @@ def test_a_recording_with_one_label_is_none_of_those_averaged() -> None:
     assert loss(p, y, recording=recording).item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_cross_entropy_is_that_of_the_two_nearest_values() -> None:
+    # five values: -1, -.5, 0, .5, 1
+    label = torch.tensor([-1.0, 1.0, 0.125, NAN, -0.5]).view(1, 5, 1)
+    probabilities = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25])
+    log_bins = probabilities.log().expand(1, 5, 1, 5)
+    terms = [0.1, 0.25, 0.3**0.75 * 0.15**0.25, 0.2]
+    expected = -sum(math.log(term) for term in terms) / 4 / math.log(5)
+    assert cross_entropies(log_bins, label).item() == pytest.approx(expected)
+    even = torch.full((1, 5, 1, 5), 0.2).log()
+    assert cross_entropies(even, label).item() == pytest.approx(1.0)
+
+
+def test_a_share_of_the_cross_entropy_is_each_targets_own() -> None:
+    p, y = numbers()
+    y = y.clamp(-1, 1)
+    log_bins = torch.randn(4, 6, 2, 7).log_softmax(dim=-1)
+    entropy = cross_entropies(log_bins, y)
+    expected = 0.0
+    for k, weight in enumerate((2.0, 0.5)):
+        pooled = official(p[..., k], y[..., k])
+        expected += weight * (0.75 * pooled + 0.25 * float(entropy[k]))
+    loss = CccBinnedLoss((2.0, 0.5), cross_entropy_share=0.25)
+    assert loss(p, y, log_bins=log_bins).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_loss_of_bins_needs_heads_that_have_them() -> None:
+    with pytest.raises(
+        ValidationError, match="loss ccc_binned needs heads binned, but got heads s"
+    ):
+        TrialSettings(features=("face",), loss="ccc_binned")
+
+
+def test_bins_are_learnt_through_the_heads_that_have_them() -> None:
+    torch.manual_seed(0)
+    heads = Binned(3, head_sizes=(), head_dropout=0.0, bins=5)
+    loss = build_loss(TrialSettings(features=("face",), heads="binned", loss="ccc_binned"), AFFECT)
+    x, label = torch.randn(2, 6, 3), torch.rand(2, 6, 2)
+    prediction = heads(x)
+    loss(prediction, label, log_bins=heads.log_bins).backward()
+    gradient = heads.both[0].weight.grad
+    assert gradient is not None
+    assert gradient.isfinite().all()
+    assert gradient.any(dim=1).all()
+    # a prediction is the expected value of evenly spaced ones
+    probabilities = heads.both(x).view(2, 6, 2, 5).softmax(dim=-1)
+    expected = probabilities @ torch.tensor([-1, -0.5, 0, 0.5, 1.0])
+    torch.testing.assert_close(prediction, expected)
+    assert heads.eval()(x).shape == (2, 6, 2)
+    assert heads.log_bins is None
+
+
 def test_roughness_is_the_share_of_the_variance_between_neighbours() -> None:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, 20_000, 1, generator=generator)
@@ -205,9 +261,14 @@ def call(
     settings: dict[str, Any], p: torch.Tensor, y: torch.Tensor, **weights: float
 ) -> torch.Tensor:
     """The loss of a trial with these settings; each row is another recording."""
-    trial = TrialSettings(features=("face",), **settings, **weights)
+    heads = LOSSES[settings["loss"]].heads or "separate"
+    trial = TrialSettings(features=("face",), heads=heads, **settings, **weights)
     loss = build_loss(trial, AFFECT)
-    facts = {"mask": torch.ones(p.shape[:2], dtype=torch.bool), "recording": torch.arange(len(p))}
+    facts = {
+        "mask": torch.ones(p.shape[:2], dtype=torch.bool),
+        "recording": torch.arange(len(p)),
+        "log_bins": torch.linspace(0, 1, 5).expand(*p.shape, 5).log_softmax(dim=-1),
+    }
     value: torch.Tensor = loss(p, y, **facts)
     return value
 

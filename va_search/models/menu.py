@@ -80,6 +80,14 @@ class Encoder(Entry):
 
 
 @dataclass(frozen=True)
+class Loss(Entry):
+    """A loss."""
+
+    # the only heads with which it can be computed; empty: any
+    heads: str = ""
+
+
+@dataclass(frozen=True)
 class ScheduleEntry(Entry):
     """A learning-rate schedule."""
 
@@ -273,7 +281,7 @@ ENCODERS = Menu(
         carries_state=True,
         causal=True,
     ),
-    Encoder("mlp", "MLP", MLP, ("layers", "encoder_dropout"), stackable=True),
+    Encoder("mlp", "MLP", MLP, ("layers", "encoder_dropout"), stackable=True, causal=True),
     given=("width",),
 )
 
@@ -285,11 +293,21 @@ FUSIONS = Menu(
     given=("dims", "width", "new_encoder"),
 )
 
+BINNED = "va_search.models.estimator:Binned"
+
+
+class BinnedOptions(EntryOptions):
+    """`bins` is the number of values whose probabilities are learnt."""
+
+    bins: int = Field(21, ge=2)
+
+
 HEADS = Menu(
     "heads",
     Entry,
     Entry("separate", "separate", "va_search.models.estimator:Separate", HEAD, stackable=True),
     Entry("shared", "shared", "va_search.models.estimator:Shared", HEAD, stackable=True),
+    Entry("binned", "binned", BINNED, HEAD, BinnedOptions),
     given=("size",),
     offered=("target_names",),
 )
@@ -307,27 +325,39 @@ class RecordingShare(EntryOptions):
     recording_share: float = Field(0.5, ge=0, le=1)
 
 
+class CrossEntropyShare(EntryOptions):
+    """`cross_entropy_share` is the share of the bins' cross entropy in the cost."""
+
+    cross_entropy_share: float = Field(0.5, ge=0, le=1)
+
+
 def _loss(
-    name: str, title: str, code: str, options: type[EntryOptions], *, stackable: bool
-) -> Entry:
+    name: str,
+    title: str,
+    code: str,
+    options: type[EntryOptions] = EntryOptions,
+    *,
+    heads: str = "",
+    stackable: bool = False,
+) -> Loss:
     """A loss of training/loss.py; all weigh targets, and can punish rough predictions."""
+    code = f"va_search.training.loss:{code}"
     settings = ("loss_valence", "loss_arousal", "loss_smoothness")
-    return Entry(
-        name, title, f"va_search.training.loss:{code}", settings, options, stackable=stackable
-    )
+    return Loss(name, title, code, settings, options, heads=heads, stackable=stackable)
 
 
 LOSSES = Menu(
     "loss",
-    Entry,
-    _loss("ccc", "CCC", "CccLoss", EntryOptions, stackable=True),
+    Loss,
+    _loss("ccc", "CCC", "CccLoss", stackable=True),
     _loss("ccc_mse", "CCC and MSE", "CccMseLoss", MseShare, stackable=True),
+    _loss("ccc_recording", "CCC, also per recording", "CccRecordingLoss", RecordingShare),
     _loss(
-        "ccc_recording",
-        "CCC, also per recording",
-        "CccRecordingLoss",
-        RecordingShare,
-        stackable=False,
+        "ccc_binned",
+        "CCC and cross entropy",
+        "CccBinnedLoss",
+        CrossEntropyShare,
+        heads="binned",
     ),
     given=(),
     offered=("target_names", "target_weights"),

@@ -96,6 +96,8 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     # A head per target, or one with an output for each.
     targets = len(store.targets)
     heads, outputs = (targets, 1) if settings.heads == "separate" else (1, targets)
+    if settings.heads == "binned":
+        outputs *= (settings.model_extra or {})["heads.bins"]
     size = output * len(branches)
     head = 0
     for wide in settings.head_sizes:

@@ -222,7 +222,11 @@ class Fit:
         if not learn:
             return None, states
         loss: Tensor = self.loss(
-            prediction, inputs.label, mask=inputs.mask, recording=inputs.recording
+            prediction,
+            inputs.label,
+            mask=inputs.mask,
+            recording=inputs.recording,
+            log_bins=getattr(self.model.heads, "log_bins", None),
         )
         # backward, with the gradient's norm bounded where the trial asks for it
         self.optimiser.zero_grad()

@@ -11,6 +11,7 @@ the variances only, a perfect prediction would have a CCC of .9375 at n = 16. A 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +23,9 @@ LEAST = 2
 """Labelled frames below which a target of a batch contributes nothing."""
 
 
-FACTS = ("mask", "recording")
+FACTS = ("mask", "recording", "log_bins")
 """Facts of a batch that a loss gets by keyword where its call has such a parameter: see
-`features.BatchInputs`."""
+`features.BatchInputs`, and for heads that have them `estimator.Binned`."""
 
 
 class TrialLoss(nn.Module):
@@ -96,6 +97,21 @@ class CccRecordingLoss(WeightedLoss):
         return self.weighted(concordance + self.recording_share * within, prediction, label)
 
 
+@dataclass(frozen=True)
+class CccBinnedLoss(WeightedLoss):
+    """1 - CCC with a share of the cross entropy between the label's bin and the bins' probabilities,
+    for heads that have them. It is 1 where all bins are equally likely."""
+
+    cross_entropy_share: float = 0.5
+
+    def __call__(self, prediction: Tensor, label: Tensor, *, log_bins: Tensor) -> Tensor:
+        """Scalar from [row, step, target] predictions and labels, and the logarithms of the bins'
+        probabilities [row, step, target, bin]."""
+        concordance = (1.0 - self.cross_entropy_share) * ccc_distances(prediction, label)
+        entropy = self.cross_entropy_share * cross_entropies(log_bins, label)
+        return self.weighted(concordance + entropy, prediction, label)
+
+
 def ccc_loss(
     prediction: Tensor, label: Tensor, target_weights: Sequence[float] | None = None
 ) -> Tensor:
@@ -145,6 +161,24 @@ def squared_errors(prediction: Tensor, label: Tensor) -> Tensor:
     frames = mask.sum(dim=0)
     error = ((p - y) ** 2).sum(dim=0) / frames.clamp(min=1.0)
     return torch.where(frames >= LEAST, error, 0.0)
+
+
+def cross_entropies(log_bins: Tensor, label: Tensor) -> Tensor:
+    """[target] mean cross entropy over all labelled frames, in units of log(bins); log_bins [row, step,
+    target, bin] of evenly spaced values from -1 to 1, labels [row, step, target]. A label between
+    two of the values belongs to both, so that its expected value is the label."""
+    known = ~torch.isnan(label)
+    bins = log_bins.shape[-1]
+    place = (torch.where(known, label, 0.0).clamp(-1.0, 1.0) + 1.0) / 2.0 * (bins - 1)
+    below = place.floor().clamp(max=bins - 2)
+    upper = place - below  # the share of the value above
+    index = below.long()[..., None]
+    likely = (1.0 - upper) * log_bins.gather(-1, index)[..., 0]
+    likely = likely + upper * log_bins.gather(-1, index + 1)[..., 0]
+    entropy = torch.where(known, -likely, 0.0).flatten(end_dim=-2).sum(dim=0)
+    frames = known.flatten(end_dim=-2).sum(dim=0)
+    mean = entropy / frames.clamp(min=1) / math.log(bins)
+    return torch.where(frames >= LEAST, mean, 0.0)
 
 
 def roughness(prediction: Tensor, label: Tensor) -> Tensor:
