@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,35 +123,37 @@ def ccc_loss(
 
 def ccc_distances(prediction: Tensor, label: Tensor) -> Tensor:
     """[target] 1 - CCC over all labelled frames of [..., target] predictions and labels."""
-    p, y, mask = (values.flatten(end_dim=-2) for values in labelled(prediction, label))
-    n = mask.sum(dim=0).clamp(min=1.0)  # [target]
-    mean_p, mean_y = p.sum(dim=0) / n, y.sum(dim=0) / n
-    dp, dy = (p - mean_p) * mask, (y - mean_y) * mask
-    covariance = (dp * dy).sum(dim=0) / n
-    denominator = (dp * dp).sum(dim=0) / n + (dy * dy).sum(dim=0) / n + (mean_p - mean_y) ** 2
-    distance = 1.0 - 2.0 * covariance / denominator.clamp(min=1e-8)
-    return torch.where(mask.sum(dim=0) >= LEAST, distance, 0.0)
+    frames = [values.flatten(end_dim=-2)[None] for values in labelled(prediction, label)]
+    distance, _ = distances(*frames, total=lambda values: values.sum(dim=1))
+    return distance[0]
 
 
 def recording_distances(prediction: Tensor, label: Tensor, recording: Tensor) -> Tensor:
     """[target] mean of 1 - CCC within each recording, over those with labels enough; predictions and
     labels [row, step, target], the recording of each row [row]."""
-    p, y, mask = labelled(prediction, label)
     same = (recording[:, None] == recording).float()  # [row, row]
+    distance, enough = distances(
+        *labelled(prediction, label), total=lambda values: same @ values.sum(dim=1)
+    )
+    # a recording counts once, however many rows of it there are
+    share = enough / same.sum(dim=1, keepdim=True)
+    return (distance * share).sum(dim=0) / share.sum(dim=0).clamp(min=1e-8)
 
-    def total(values: Tensor) -> Tensor:
-        """[row, target] sums over all frames of each row's recording."""
-        return same @ values.sum(dim=1)
 
+def distances(
+    p: Tensor, y: Tensor, mask: Tensor, *, total: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """[row, target] 1 - CCC over the frames that `total` sums up for a row, from [row, step, target] to
+    [row, target], and True where these are enough; 0 where they are not. `mask` as in `labelled`."""
     frames = total(mask)
     n = frames.clamp(min=1.0)
     mean_p, mean_y = total(p) / n, total(y) / n
     dp, dy = (p - mean_p[:, None]) * mask, (y - mean_y[:, None]) * mask
+    covariance = total(dp * dy) / n
     denominator = total(dp * dp) / n + total(dy * dy) / n + (mean_p - mean_y) ** 2
-    distance = 1.0 - 2.0 * (total(dp * dy) / n) / denominator.clamp(min=1e-8)  # [row, target]
-    # a recording counts once, however many rows of it there are
-    share = (frames >= LEAST) / same.sum(dim=1, keepdim=True)
-    return (distance * share).sum(dim=0) / share.sum(dim=0).clamp(min=1e-8)
+    distance = 1.0 - 2.0 * covariance / denominator.clamp(min=1e-8)
+    enough = frames >= LEAST
+    return torch.where(enough, distance, 0.0), enough
 
 
 def squared_errors(prediction: Tensor, label: Tensor) -> Tensor:
@@ -169,9 +171,9 @@ def cross_entropies(log_bins: Tensor, label: Tensor) -> Tensor:
     two of the values belongs to both, so that its expected value is the label."""
     known = ~torch.isnan(label)
     bins = log_bins.shape[-1]
-    place = (torch.where(known, label, 0.0).clamp(-1.0, 1.0) + 1.0) / 2.0 * (bins - 1)
-    below = place.floor().clamp(max=bins - 2)
-    upper = place - below  # the share of the value above
+    position = (torch.where(known, label, 0.0).clamp(-1.0, 1.0) + 1.0) / 2.0 * (bins - 1)
+    below = position.floor().clamp(max=bins - 2)
+    upper = position - below  # the share of the value above
     index = below.long()[..., None]
     likely = (1.0 - upper) * log_bins.gather(-1, index)[..., 0]
     likely = likely + upper * log_bins.gather(-1, index + 1)[..., 0]
