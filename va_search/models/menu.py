@@ -340,8 +340,8 @@ def _loss(
     heads: str = "",
     stackable: bool = False,
 ) -> Loss:
-    """A loss of training/loss.py; all weigh targets, and can punish rough predictions."""
-    code = f"va_search.training.loss:{code}"
+    """A loss of training/losses.py; all weigh targets, and can punish rough predictions."""
+    code = f"va_search.training.losses:{code}"
     settings = ("loss_valence", "loss_arousal", "loss_smoothness")
     return Loss(name, title, code, settings, options, heads=heads, stackable=stackable)
 

@@ -20,7 +20,7 @@ from va_search.errors import InputError, counted, unknown_name
 from va_search.models.menu import NORMALISERS
 from va_search.training.batches import Batch, Steps, independent, side_by_side
 from va_search.training.features import Gather, in_order
-from va_search.training.loss import LEAST
+from va_search.training.losses import LEAST
 from va_search.training.predict import segments_of
 from va_search.trial_settings import TrialSettings
 

@@ -22,7 +22,7 @@ from va_search.models.menu import ENCODERS, FUSIONS, HEADS, LOSSES
 from va_search.targets import AFFECT, Target
 from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
 from va_search.training.features import Gather, modality_dims
-from va_search.training.loss import TrialLoss
+from va_search.training.losses import TrialLoss
 from va_search.trial_settings import TrialSettings
 
 VALUES = 8_000_000

@@ -14,7 +14,7 @@ from va_search.metrics import ccc
 from va_search.models.estimator import Binned
 from va_search.models.menu import LOSSES
 from va_search.targets import AFFECT
-from va_search.training.loss import (
+from va_search.training.losses import (
     CccBinnedLoss,
     CccLoss,
     CccMseLoss,
