@@ -23,7 +23,7 @@ from torch import Tensor
 from va_search.data.store import FeatureSet
 from va_search.metrics import ccc
 from va_search.models.estimator import Estimator
-from va_search.training.loss import ccc_loss
+from va_search.training.losses import ccc_loss
 from va_search.training.predict import build_model
 from va_search.trial_settings import TrialSettings
 

@@ -150,6 +150,8 @@ class TrialSettings(BaseModel):
     loss_arousal: Annotated[float, Field(ge=0)] = 1.0  # beta
     # frames on which several raters agree weigh more (training/frame_weights.py)
     weight_by_agreement: Annotated[bool, ADDED] = False
+    # weight of the predictions' roughness beside each target's cost
+    loss_smoothness: Annotated[Weight, ADDED] = 0.0
     optimiser: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
@@ -234,6 +236,9 @@ class TrialSettings(BaseModel):
                 "fold train_val_mix has no validation scores, which `patience` and schedule "
                 "plateau need"
             )
+        needed = LOSSES[self.loss].heads
+        if needed and self.heads != needed:
+            raise ValueError(f"loss {self.loss} needs heads {needed}, but got heads {self.heads}")
         affect = self.loss_valence or self.loss_arousal
         if not affect and not any(self.loss_weights.values()):
             raise ValueError(

@@ -120,7 +120,7 @@ def test_carried_state_has_no_gradient_into_the_past() -> None:
 
 def test_causal_encoders_look_back_only() -> None:
     causal = [encoder for encoder in ENCODERS if ENCODERS[encoder].causal]
-    assert causal == ["lstm", "gru", "ssm"]
+    assert causal == ["lstm", "gru", "ssm", "mlp"]
     for encoder in causal:
         model = small(encoder)
         x, mask = torch.randn(1, 8, 5), torch.ones(1, 8, dtype=torch.bool)

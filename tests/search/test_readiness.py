@@ -19,7 +19,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted
 from va_search.files import read_json
 from va_search.home import Home
-from va_search.models.menu import ENCODERS, FUSIONS
+from va_search.models.menu import ENCODERS, FUSIONS, HEADS
 from va_search.search import machine, sizes
 from va_search.search.machine import Options, gpu_problem, gpus_each, gpus_seen, torch_problem
 from va_search.search.readiness import Readiness, check_ready
@@ -307,7 +307,7 @@ def test_sizes_count_the_weights_that_a_model_has(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s", frames=4)
     for encoder in ENCODERS:
         for fusion in FUSIONS:
-            for heads in ("separate", "shared"):
+            for heads in HEADS:
                 settings = TrialSettings(
                     features=("face", "voice"), encoder=encoder, fusion=fusion, heads=heads, width=16, hidden_size=12,
                     recurrent_layers=2, layers=3, attention_heads=2, feed_forward=20, head_sizes=(7, 5),

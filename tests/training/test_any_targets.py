@@ -19,7 +19,7 @@ from va_search.models.menu import HEADS
 from va_search.search.task import Task, best_of, trained_trial
 from va_search.training.fit import Fit
 from va_search.training.fused import Fused, fits_of
-from va_search.training.loss import ccc_loss
+from va_search.training.losses import ccc_loss
 from va_search.training.own_models import own_model_problems
 from va_search.training.weights import load_model
 from va_search.trial import Trial

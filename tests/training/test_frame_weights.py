@@ -21,7 +21,7 @@ from va_search.training.examples import Examples
 from va_search.training.fit import Fit
 from va_search.training.frame_weights import agreement_weights
 from va_search.training.fused import Fused, fits_of
-from va_search.training.loss import ccc_loss
+from va_search.training.losses import ccc_loss
 from va_search.training.weights import load_model
 from va_search.trial_settings import TrialSettings, configuration_id, trial_id
 

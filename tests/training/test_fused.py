@@ -98,6 +98,8 @@ def assert_same(one: Fit, other: Fit) -> None:
             "time_masking": 0.2,
             "modality_dropout": 0.3,
         },
+        {"encoder": "tcn", "loss": "ccc_mse", "loss_smoothness": 0.2, "schedule": "linear"},
+        {"encoder": "mlp", "fusion": "late", "schedule": "cosine"},
     ],
     ids=lambda one: one.get("schedule", one.get("keep", "constant")),
 )
@@ -217,10 +219,10 @@ def test_torchs_own_generator_is_left_as_it_was(tiny: Store) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("encoder", ["lstm", "gru", "transformer_lstm"])
+@pytest.mark.parametrize("encoder", ["lstm", "gru", "transformer_lstm", "bilstm", "ssm"])
 def test_recurrent_encoders_are_refused(tiny: Store, encoder: str) -> None:
     with pytest.raises(
-        InputError, match=f"encoder {encoder} can't be fused \\(allowed: transformer\\)"
+        InputError, match=f"encoder {encoder} can't be fused \\(allowed: transformer, tcn, mlp\\)"
     ):
         fits_of([settings(0, encoder=encoder), settings(1, encoder=encoder)], tiny)
 

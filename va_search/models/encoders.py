@@ -207,9 +207,9 @@ class Tcn(nn.Module):
         if mask is not None and not self.causal:
             x = x.masked_fill(~mask[..., None], 0.0)
         apart, steps = 2**level, x.shape[-2]
-        before = (self.kernel - 1 if self.causal else self.kernel // 2) * apart
-        after = (self.kernel - 1) * apart - before
-        padded = functional.pad(x, (0, 0, before, after))
+        left = (self.kernel - 1 if self.causal else self.kernel // 2) * apart
+        right = (self.kernel - 1) * apart - left
+        padded = functional.pad(x, (0, 0, left, right))
         shifts = range(0, self.kernel * apart, apart)
         return torch.cat([padded[..., shift : shift + steps, :] for shift in shifts], dim=-1)
 
@@ -234,8 +234,8 @@ class Ssm(nn.Module):
         carried: list[Tensor] = []
         parts = zip(self.norms, self.spaces, self.gates, strict=True)
         for layer, (norm, space, gate) in enumerate(parts):
-            y, last = space(norm(x), None if state is None else state[0][layer])
-            carried.append(last)
+            y, final = space(norm(x), None if state is None else state[0][layer])
+            carried.append(final)
             y = functional.glu(gate(functional.gelu(y)), dim=-1)
             x = x + self.dropout(y)
         return x, (torch.stack(carried),)

@@ -66,6 +66,38 @@ class Shared(nn.Module):
         return regress(self.both, x, beside)
 
 
+class Binned(nn.Module):
+    """One classifier for all targets: how likely each of `bins` values is, evenly spaced from -1 to
+    1. A target is predicted as the expected value.
+
+    In training, `log_bins` are the logarithms of the last call's probabilities [batch, step, target,
+    bin], for a loss that takes them; None in evaluation."""
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        head_sizes: Sequence[int],
+        head_dropout: float,
+        bins: int,
+        target_names: Sequence[str] = AFFECT,
+    ) -> None:
+        super().__init__()
+        self.shape = (len(target_names), bins)
+        layers = regressor(size, head_sizes, head_dropout, outputs=len(target_names) * bins)
+        self.both = layers[:-1]  # without the tanh of a regressor
+        self.register_buffer("values", torch.linspace(-1.0, 1.0, bins), persistent=False)
+        self.values: Tensor
+        self.log_bins: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, step, size] to [batch, step, target] in [-1, 1]."""
+        logits: Tensor = self.both(x).float().unflatten(-1, self.shape)
+        log_bins = logits.log_softmax(dim=-1)
+        self.log_bins = log_bins if self.training else None
+        return (log_bins.exp() * self.values).sum(dim=-1)
+
+
 def regressor_name(target: str) -> str:
     """Return the name of a target's regressor among the modules of `Separate`: the target's own for
     valence and arousal, as weights files always had it, and for others one that no attribute of a

@@ -102,6 +102,14 @@ class Fusion(Entry):
 
 
 @dataclass(frozen=True)
+class Loss(Entry):
+    """A loss."""
+
+    # the only heads with which it can be computed; empty: any
+    heads: str = ""
+
+
+@dataclass(frozen=True)
 class ScheduleEntry(Entry):
     """A learning-rate schedule."""
 
@@ -295,7 +303,7 @@ ENCODERS = Menu(
         carries_state=True,
         causal=True,
     ),
-    Encoder("mlp", "MLP", MLP, ("layers", "encoder_dropout"), stackable=True),
+    Encoder("mlp", "MLP", MLP, ("layers", "encoder_dropout"), stackable=True, causal=True),
     given=("width",),
 )
 
@@ -325,24 +333,74 @@ FUSIONS = Menu(
     offered=("share_columns", "carries_state"),
 )
 
+BINNED = "va_search.models.estimator:Binned"
+
+
+class BinnedOptions(EntryOptions):
+    """`bins` is the number of values whose probabilities are learnt."""
+
+    bins: int = Field(21, ge=2)
+
+
 HEADS = Menu(
     "heads",
     Entry,
     Entry("separate", "separate", "va_search.models.estimator:Separate", HEAD, stackable=True),
     Entry("shared", "shared", "va_search.models.estimator:Shared", HEAD, stackable=True),
+    Entry("binned", "binned", BINNED, HEAD, BinnedOptions),
     given=("size",),
     offered=("target_names",),
 )
 
+
+class MseShare(EntryOptions):
+    """`mse_share` is the share of the mean squared error in the cost."""
+
+    mse_share: float = Field(0.5, ge=0, le=1)
+
+
+class RecordingShare(EntryOptions):
+    """`recording_share` is the share of the recordings' own CCCs in the cost."""
+
+    recording_share: float = Field(0.5, ge=0, le=1)
+
+
+class CrossEntropyShare(EntryOptions):
+    """`cross_entropy_share` is the share of the bins' cross entropy in the cost."""
+
+    cross_entropy_share: float = Field(0.5, ge=0, le=1)
+
+
+def _loss(
+    name: str,
+    title: str,
+    code: str,
+    options: type[EntryOptions] = EntryOptions,
+    *,
+    heads: str = "",
+    stackable: bool = False,
+    weighs_frames: bool = False,
+) -> Loss:
+    """A loss of training/losses.py; all weigh targets, and can punish rough predictions."""
+    code = f"va_search.training.losses:{code}"
+    settings: tuple[str, ...] = ("loss_valence", "loss_arousal", "loss_smoothness")
+    if weighs_frames:
+        settings = (*settings, "weight_by_agreement")
+    return Loss(name, title, code, settings, options, heads=heads, stackable=stackable)
+
+
 LOSSES = Menu(
     "loss",
-    Entry,
-    Entry(
-        "ccc",
-        "CCC",
-        "va_search.training.loss:CccLoss",
-        ("loss_valence", "loss_arousal", "weight_by_agreement"),
-        stackable=True,
+    Loss,
+    _loss("ccc", "CCC", "CccLoss", stackable=True, weighs_frames=True),
+    _loss("ccc_mse", "CCC and MSE", "CccMseLoss", MseShare, stackable=True),
+    _loss("ccc_recording", "CCC, also per recording", "CccRecordingLoss", RecordingShare),
+    _loss(
+        "ccc_binned",
+        "CCC and cross entropy",
+        "CccBinnedLoss",
+        CrossEntropyShare,
+        heads="binned",
     ),
     given=(),
     offered=("target_names", "target_weights"),

@@ -107,6 +107,8 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     # A head per target, or one with an output for each.
     targets = len(store.targets)
     heads, outputs = (targets, 1) if settings.heads == "separate" else (1, targets)
+    if settings.heads == "binned":
+        outputs *= (settings.model_extra or {})["heads.bins"]
     fused = _fused(settings, store, output, len(branches))
     size = output if settings.fusion == "gated" else output * len(branches)
     if settings.context != "none":

@@ -19,7 +19,7 @@ from va_search.errors import InputError, counted, unknown_name
 from va_search.training.batches import Batch, Steps, independent, side_by_side
 from va_search.training.features import Gather, in_order, normalised_views
 from va_search.training.frame_weights import agreement_weights, spread_problem
-from va_search.training.loss import LEAST
+from va_search.training.losses import LEAST
 from va_search.training.predict import segments_of
 from va_search.trial_settings import TrialSettings
 

@@ -294,6 +294,7 @@ class Fit:
             mask=inputs.mask,
             recording=inputs.recording,
             weight=inputs.weight,
+            log_bins=getattr(self.model.heads, "log_bins", None),
         )
         # backward, with the gradient's norm bounded where the trial asks for it
         self.optimiser.zero_grad()

@@ -25,7 +25,7 @@ from va_search.targets import AFFECT, Target
 from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
 from va_search.training.context import SegmentSums
 from va_search.training.features import BatchInputs, Gather, modality_dims, share_columns
-from va_search.training.loss import TrialLoss
+from va_search.training.losses import TrialLoss
 from va_search.trial_settings import TrialSettings
 
 VALUES = 8_000_000
