@@ -210,6 +210,7 @@ def _changes(store: Store) -> Iterator[AuditFinding]:
     rows = []
     for recording in store.recordings:
         row = {**vars(recording), "gaps": list(recording.gaps)}
+        del row["stimulus"]  # it stands in the manifest
         # Folds of folds.json are not the source's: labelled recordings had none.
         if store.folds_hash is not None and recording.split != "test":
             row["fold"] = None

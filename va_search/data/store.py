@@ -4,7 +4,8 @@
       features/<set>.arrow   one column, FixedSizeList<float16|float32|float64>[dim], one row per frame
       frames.arrow           one column a target (float32, NaN unlabelled), time (float64), valid (bool)
       recordings.arrow       one row per recording
-      manifest.json          written last: names, dims, modalities, targets, content hashes
+      manifest.json          written last: names, dims, modalities, targets, content hashes, and the
+                             stimulus of each recording where stimuli are known
       folds.json             only where `data folds` made them: fold of each labelled recording, written once
 
 Conventions: frames of all recordings lie one after another in the order of the recordings, so a
@@ -47,7 +48,8 @@ class Recording:
 
     `gaps` are frame numbers within the recording (0 < gap < frames) before which time jumps; no
     segment crosses one. `fold` is None where the data has no folds. `video` names what two persons
-    of one video share."""
+    of one video share, its sound and place; `stimulus` what the person watched or heard, which
+    others may have watched as well (None: not known)."""
 
     name: str
     subject: str
@@ -58,6 +60,7 @@ class Recording:
     frames: int
     frames_per_second: float
     gaps: tuple[int, ...] = ()
+    stimulus: str | None = None
 
     @property
     def stop(self) -> int:
@@ -150,7 +153,7 @@ class Store:
         for entry in manifest["feature_sets"]:
             feature_set = FeatureSet.from_json(entry)
             feature_sets[feature_set.name] = feature_set
-        recordings = _read_recordings(path / "recordings.arrow")
+        recordings = _read_recordings(path / "recordings.arrow", manifest.get("stimuli", {}))
         folds_hash = None
         if (path / "folds.json").is_file():
             recordings, folds_hash = _with_folds(recordings, path / "folds.json")
@@ -367,10 +370,15 @@ def _other_content(path: Path) -> str:
     return f"it is a folder of {kind}; import it with `{command}` and use {to}"
 
 
-def _read_recordings(path: Path) -> tuple[Recording, ...]:
+def _read_recordings(path: Path, stimuli: Mapping[str, str]) -> tuple[Recording, ...]:
+    """Return the recordings of recordings.arrow; `stimuli` by recording are the manifest's."""
     with pa.memory_map(str(path), "r") as source:
         rows = pa.ipc.open_file(source).read_all().to_pylist()
-    return tuple(Recording(**{**row, "gaps": tuple(row["gaps"])}) for row in rows)
+    recordings = []
+    for row in rows:
+        facts = {**row, "gaps": tuple(row["gaps"]), "stimulus": stimuli.get(row["name"])}
+        recordings.append(Recording(**facts))
+    return tuple(recordings)
 
 
 def _with_folds(recordings: tuple[Recording, ...], path: Path) -> tuple[tuple[Recording, ...], str]:

@@ -71,7 +71,8 @@ def import_streams(
     feature_sets = {}
     for name, stream in document.features.items():
         feature_sets[name] = (stream.modality, tuple(_column_names(origin, name, stream)))
-    settings = digest(document.model_dump(mode="json"))
+    # Stimuli are no part of a store's signature, as in `draft.Source`.
+    settings = digest(document.model_dump(mode="json", exclude={"stimulus"}))
     description = Description(
         name=document.name,
         targets=document.store_targets,

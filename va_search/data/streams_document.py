@@ -160,13 +160,15 @@ class TargetStream(Stream):
 
 
 class StreamsDocument(StrictModel):
-    """streams.yaml. `recordings` is recordings.csv, or MuSe's partition.csv. The labels' times are
-    the frames' where `frames_per_second` is None."""
+    """streams.yaml. `recordings` is recordings.csv, or MuSe's partition.csv; `stimulus` its column
+    that names what was watched. The labels' times are the frames' where `frames_per_second` is
+    None."""
 
     SYNONYMS: ClassVar[dict[str, str]] = OTHER_KEYS
 
     name: str = Field(min_length=1)
     recordings: str = "recordings.csv"
+    stimulus: str | None = Field(default=None, min_length=1)
     frames_per_second: Positive | None = None
     targets: dict[str, TargetStream] = Field(min_length=1)
     features: dict[str, FeatureStream] = Field(min_length=1)
