@@ -516,6 +516,7 @@ def _show_report(output: Output, store: Store, report: AuditReport) -> None:
             _bars(counts.histogram),
         )
     output.show(labels)
+    _show_variance(output, report)
     for finding in report.findings[:FINDINGS_SHOWN]:
         output.show(f"{finding.level}: {finding.where}: {finding.text}")
     if len(report.findings) > FINDINGS_SHOWN:
@@ -534,6 +535,19 @@ def _show_report(output: Output, store: Store, report: AuditReport) -> None:
     if errors:
         advice = "put the errors right and import again"
     output.show(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; {advice}")
+
+
+def _show_variance(output: Output, report: AuditReport) -> None:
+    """How much of the labels' variance lies between recordings, and between clips."""
+    between: dict[str, list[str]] = {"recordings": [], "clips": []}
+    for shares in report.variance:
+        if shares.between_recordings is not None:
+            between["recordings"].append(f"{shares.target} {shares.between_recordings:.1%}")
+        if shares.between_clips is not None:
+            between["clips"].append(f"{shares.target} {shares.between_clips:.1%}")
+    parts = [f"between {noun} {', '.join(texts)}" for noun, texts in between.items() if texts]
+    if parts:
+        output.show(f"variance of the labels of train and validation: {'; '.join(parts)}")
 
 
 def _bars(histogram: tuple[int, ...]) -> str:

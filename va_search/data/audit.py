@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from va_search.data.columns import audit_columns
 from va_search.data.copies import FrameHashes, copied_recordings
+from va_search.data.generalisation import SeenCounts, VarianceShares, variance_shares
 from va_search.data.problems import exact
 from va_search.data.store import SPLITS, Recording, Store
 from va_search.errors import counted
@@ -81,7 +82,7 @@ class LabelCounts:
 @dataclass(frozen=True)
 class AuditReport:
     """Counts and findings of `check`; `frame_rates` maps frames per second to recordings, `folds` a
-    fold to its labelled recordings."""
+    fold to its labelled recordings. `seen`: what validation and test share with training."""
 
     store: str
     name: str
@@ -92,6 +93,8 @@ class AuditReport:
     feature_sets: tuple[dict[str, object], ...]
     folds: dict[int, int]
     findings: tuple[AuditFinding, ...]
+    seen: dict[str, SeenCounts]
+    variance: tuple[VarianceShares, ...]
 
     def count(self, level: Level) -> int:
         """Findings of one level."""
@@ -119,6 +122,8 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     findings += _label_findings(store)
     findings += target_findings(store)
     findings += _recording_findings(store)
+    seen = _seen_by_split(store)
+    findings += _seen_findings(seen)
     videos = {}
     for name, note in manifest.get("notes", {}).items():
         if "streams" not in note:  # of an import of streams, which has a report of its own
@@ -150,6 +155,8 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
         feature_sets=tuple(entry.summary() for entry in store.feature_sets.values()),
         folds={fold: folds[fold] for fold in store.fold_numbers},
         findings=tuple(findings),
+        seen=seen,
+        variance=variance_shares(store),
     )
 
 
@@ -366,6 +373,35 @@ def _recording_findings(store: Store) -> Iterator[AuditFinding]:
                 f"{share:.0%} of its frames have no face and stand for their nearest frame with one"
             )
             yield AuditFinding("warning", f"recording {recording.name}", text)
+
+
+def _seen_by_split(store: Store) -> dict[str, SeenCounts]:
+    """What the recordings of validation and test, where there are some, share with training."""
+    seen = {}
+    train = store.split("train")
+    for split in ("validation", "test"):
+        recordings = store.split(split)
+        if recordings and train:
+            seen[split] = SeenCounts.of([(recordings, train)])
+    return seen
+
+
+def _seen_findings(seen: dict[str, SeenCounts]) -> Iterator[AuditFinding]:
+    """Notes on people who watched a clip that training people watched."""
+    for split, counts in seen.items():
+        if counts.of_seen_clips is None:
+            continue
+        meaning = "its scores are of unseen clips"
+        if counts.of_seen_clips == counts.recordings:
+            meaning = "its scores say nothing of unseen clips"
+        elif counts.of_seen_clips:
+            meaning = "its scores say little of unseen clips"
+        text = (
+            f"{counts.people_of_seen_clips} of {counted(counts.people, 'person', 'people')} saw "
+            f"clips that training people saw ({counts.of_seen_clips} of "
+            f"{counted(counts.recordings, 'recording')}); {meaning}"
+        )
+        yield AuditFinding("note", split, text)
 
 
 def _feature_findings(store: Store, name: str, frames: FrameHashes) -> Iterator[AuditFinding]:

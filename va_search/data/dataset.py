@@ -293,7 +293,7 @@ class Listing:
     recordings: list[TableSource] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    stimuli: Stimuli = Stimuli(None)
+    stimuli: Stimuli = field(default_factory=Stimuli)
 
 
 def read_recordings(source: Path, dataset: Dataset | None) -> Listing:

@@ -27,7 +27,7 @@ class Stimuli:
     """The column that names stimuli (None without one), remarks on it, and the columns that the
     remarks are about."""
 
-    column: str | None
+    column: str | None = None
     remarks: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
 
@@ -71,7 +71,7 @@ def _recognised(
     """Return the only one of the `columns` whose names say that they hold stimuli; none of them,
     with a remark, where there are several or it has only numbers."""
     if not columns:
-        return Stimuli(None)
+        return Stimuli()
     column = columns[0]
     stimuli = {row[column] for row in rows} - {*EMPTY}
     advice = f"if so, write `stimulus: {column}` in {document}"
