@@ -72,6 +72,14 @@ class Like(StrEnum):
     affwild2 = "affwild2"
 
 
+class By(StrEnum):
+    """What folds do not share."""
+
+    subject = "subject"
+    stimulus = "stimulus"
+    both = "subject,stimulus"
+
+
 ToOption = Annotated[
     Path, typer.Option("--to", help="The store to make: a new path or an empty folder.")
 ]
@@ -283,6 +291,13 @@ def folds(
             min=1, help="How many random divisions are tried; the best ones are then improved."
         ),
     ] = 1000,
+    by: Annotated[
+        By,
+        typer.Option(
+            help="What a fold has for itself: its people, its stimuli (clips), or both; then recordings "
+            "that share one of the two are left out of its training, and k is a product of two numbers.",
+        ),
+    ] = By.subject,
     as_json: JsonOption = False,
 ) -> None:
     """Divide the labelled recordings of a store into folds: a person is in one fold only, frames and
@@ -290,7 +305,9 @@ def folds(
     with command(as_json) as output:
         from va_search.data.folds import make_folds
 
-        folding = make_folds(store, k=k, keep_validation=keep_validation, seed=seed, tries=tries)
+        folding = make_folds(
+            store, k=k, keep_validation=keep_validation, seed=seed, tries=tries, by=by.value
+        )
         state = "folds made"
         if folding.already_there:
             state = "folds already there, made with the same options"
@@ -327,6 +344,14 @@ def _show_folds(output: Output, folding: Folding, kept: int | None) -> None:
     )
     together = folding.kept_together.replace("and", "and of one")
     output.show(f"kept together: recordings of one {together}")
+    if folding.left_out:
+        total = len(folding.folds)
+        trained = [total - row.recordings - folding.left_out[row.fold] for row in folding.rows]
+        output.show(
+            f"left out: a fold trains on {min(trained)} to {max(trained)} of {total} recordings; the "
+            f"others that it does not validate ({min(folding.left_out.values())} to "
+            f"{max(folding.left_out.values())}) share a person or a stimulus with those it validates"
+        )
     if folding.kept_together == "subject":
         output.note("videos connect all subjects, so that a video may be in several folds")
     for warning in folding.warnings:

@@ -6,14 +6,19 @@ recordings are divided into k. A subject's recordings and a video's stay togethe
 Balanced are the frames and the label histograms of the targets: the division has the lowest
 cost found, where the cost is the sum over folds of (2·(frames / mean − 1))² + Σ over bins of
 (fold's labelled frames in the bin − whole's / folds)², in units of a fold's labelled frames. Labels
-of the test split are never looked at."""
+of the test split are never looked at.
+
+Folds by subject and stimulus: where no groups of recordings have people and stimuli of their own,
+people are divided into parts, and stimuli are; a fold is the recordings of one part of people and
+one part of stimuli. Its training has no recording of these people or of these stimuli, so that the
+recordings that share one of the two are left out (`Store.apart`)."""
 
 from __future__ import annotations
 
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +26,9 @@ import numpy as np
 
 from va_search.data.arrays import Floats, Indexes
 from va_search.data.grouping import divide, kept_together
-from va_search.data.problems import shortened
-from va_search.data.store import Recording, Store
-from va_search.errors import InputError, counted
+from va_search.data.problems import refuse, shortened
+from va_search.data.store import Recording, Store, without_shared
+from va_search.errors import InputError, counted, unknown_name
 from va_search.files import read_json, write_json
 from va_search.locks import only_one
 
@@ -33,6 +38,12 @@ BINS = 10
 UNEVEN = 0.10
 """Share of the mean beyond which a fold's frames are told to be too many or too few."""
 FRAMES_WEIGHT = 2.0
+BY = {
+    "subject": ("subject",),
+    "stimulus": ("stimulus",),
+    "subject,stimulus": ("subject", "stimulus"),
+}
+"""What recordings in two folds do not share, by its name on the command line."""
 MEANING = 1
 """Version of the search: raised when the same labels and seed give other folds."""
 NAMES_SHOWN = 3
@@ -100,6 +111,9 @@ class Folding:
     kept_together: str
     warnings: tuple[str, ...]
     already_there: bool = False
+    by: str = "subject"
+    left_out: dict[int, int] = field(default_factory=dict)
+    """Recordings that each fold leaves out of its training, where some fold leaves out any."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the folds as `--json` has them."""
@@ -107,16 +121,27 @@ class Folding:
 
 
 def make_folds(
-    path: Path, *, k: int = FOLDS, keep_validation: bool = False, seed: int = 0, tries: int = TRIES
+    path: Path,
+    *,
+    k: int = FOLDS,
+    keep_validation: bool = False,
+    seed: int = 0,
+    tries: int = TRIES,
+    by: str = "subject",
 ) -> Folding:
     """Make folds for the store at `path` and write its folds.json, once; the same call again finds
     them.
 
-    InputError when the store has folds of its own, or made otherwise, or too few people for k.
+    `by`: what two folds do not share, a key of `BY`. InputError when the store has folds of its
+    own, or made otherwise, or too few people or stimuli for k.
     """
     store = Store.open(path)
     file = path / "folds.json"
-    made_with = {"k": k, "keep_validation": keep_validation, "seed": seed, "tries": tries}
+    made_with: dict[str, Any] = {
+        "k": k, "keep_validation": keep_validation, "seed": seed, "tries": tries,
+    }  # fmt: skip
+    if by != "subject":  # folds by subject are noted as before there were others
+        made_with["by"] = by
     recordings, labels = store.labelled, Labels.of(store, store.labelled)
     lock = path / ".folds.lock"
     # Two processes that make folds at once would write two documents: the first one's stays.
@@ -126,21 +151,44 @@ def make_folds(
             already_there = document is not None
             if document is None:
                 folds, together = fold_recordings(
-                    recordings, labels, k=k, keep_validation=keep_validation, seed=seed, tries=tries
+                    recordings,
+                    labels,
+                    k=k,
+                    keep_validation=keep_validation,
+                    seed=seed,
+                    tries=tries,
+                    by=by,
                 )
                 document = {
                     "made_with": {**made_with, "meaning": MEANING},
                     "kept_together": together,
                     "folds": folds,
                 }
+                if len(BY[by]) > 1:
+                    document["apart"] = list(BY[by])
                 write_json(file, document)
         finally:
             lock.unlink(missing_ok=True)
     folds = document["folds"]
     rows = fold_rows(recordings, labels, folds)
-    warnings = _subjects_in_two(recordings, folds)
-    warnings += uneven(recordings, folds, rows, keep_validation=keep_validation)
-    return Folding(folds, rows, document["kept_together"], tuple(warnings), already_there)
+    warnings = _subjects_in_two(recordings, folds) if by == "subject" else []
+    warnings += uneven(recordings, folds, rows, keep_validation=keep_validation, by=by)
+    left_out = left_out_of_training(recordings, folds, document.get("apart", ()))
+    together = document["kept_together"]
+    return Folding(folds, rows, together, tuple(warnings), already_there, by, left_out)
+
+
+def left_out_of_training(
+    recordings: Sequence[Recording], folds: dict[str, int], apart: Sequence[str]
+) -> dict[int, int]:
+    """Return the number of recordings that each fold neither validates nor trains on, since they
+    share one of the facts `apart` with its validation recordings; nothing where no fold does."""
+    left_out = {}
+    for number in sorted(set(folds.values())):
+        held = [recording for recording in recordings if folds[recording.name] == number]
+        others = [recording for recording in recordings if folds[recording.name] != number]
+        left_out[number] = len(others) - len(without_shared(others, held, apart))
+    return left_out if any(left_out.values()) else {}
 
 
 def folds_command(store: Store) -> str | None:
@@ -187,6 +235,8 @@ def _options(made_with: dict[str, Any] | None) -> str:
     words = [f"--k {made_with.get('k')}"]
     if made_with.get("keep_validation"):
         words.append("--keep-validation")
+    if "by" in made_with:
+        words.append(f"--by {made_with['by']}")
     words += [f"--seed {made_with.get('seed')}", f"--tries {made_with.get('tries')}"]
     if made_with.get("meaning") != MEANING:
         words.append("by another version")
@@ -201,12 +251,14 @@ def fold_recordings(
     keep_validation: bool = False,
     seed: int = 0,
     tries: int = TRIES,
+    by: str = "subject",
 ) -> tuple[dict[str, int], str]:
     """The fold of each of the labelled `recordings` (in their order, as `labels`), and what was
     kept together.
 
     InputError, with all reasons, where k folds are impossible.
     """
+    refuse(_problems_of_by(recordings, by, keep_validation=keep_validation))
     fold = {}
     free = []
     for index, recording in enumerate(recordings):
@@ -214,7 +266,10 @@ def fold_recordings(
             fold[index] = k
         else:
             free.append(index)
-    groups, together = kept_together(recordings, free)
+    groups, together = kept_together(recordings, free, BY[by])
+    if len(BY[by]) > 1 and len(groups) < k:
+        divided = _people_times_stimuli(recordings, labels, k=k, seed=seed, tries=tries)
+        return divided, " and ".join(BY[by])
     parts = k - 1 if keep_validation else k
     problems = []
     if k < 2:
@@ -237,6 +292,84 @@ def fold_recordings(
     for group, part in zip(groups, division.tolist(), strict=True):
         fold |= dict.fromkeys(group, part + 1)
     return {recording.name: fold[index] for index, recording in enumerate(recordings)}, together
+
+
+def _problems_of_by(
+    recordings: Sequence[Recording], by: str, *, keep_validation: bool
+) -> list[str]:
+    """Return what keeps folds from being divided `by` these facts."""
+    if by not in BY:
+        return [f"--by: {unknown_name('division', by, BY)}"]
+    problems = []
+    without = [recording.name for recording in recordings if recording.stimulus is None]
+    if "stimulus" in BY[by] and without:
+        problems.append(
+            f"--by {by}: {len(without)} of {counted(len(recordings), 'labelled recording')} have no "
+            f"stimulus ({shortened(without, NAMES_SHOWN)}); name the column of recordings.csv that "
+            "has them, and import again"
+        )
+    if by != "subject" and keep_validation:
+        problems.append(
+            f"--keep-validation goes with --by subject alone: with --by {by} the official "
+            "validation set is divided, too"
+        )
+    return problems
+
+
+def _people_times_stimuli(
+    recordings: Sequence[Recording], labels: Labels, *, k: int, seed: int, tries: int
+) -> dict[str, int]:
+    """Return the fold of each recording: one of k pairs of a part of people and a part of stimuli.
+
+    InputError where k is no product of two such numbers of parts, or a fold would be empty or
+    without training."""
+    every = range(len(recordings))
+    people, _ = kept_together(recordings, every, BY["subject"])
+    stimuli, _ = kept_together(recordings, every, BY["stimulus"])
+    of_people, of_stimuli = _two_factors(k, len(people), len(stimuli))
+    part_of = np.zeros((2, len(recordings)), np.int64)
+    divisions = ((people, of_people), (stimuli, of_stimuli))
+    for row, (groups, parts) in enumerate(divisions):
+        amounts = _amounts(recordings, labels, groups, parts)
+        division = divide(amounts, parts, seed=seed, tries=tries)
+        for group, part in zip(groups, division.tolist(), strict=True):
+            part_of[row, list(group)] = part
+    numbers = (part_of[0] * of_stimuli + part_of[1] + 1).tolist()
+    folds = {recording.name: numbers[index] for index, recording in enumerate(recordings)}
+    _refuse_useless_folds(recordings, folds, k)
+    return folds
+
+
+def _two_factors(k: int, people: int, stimuli: int) -> tuple[int, int]:
+    """Return the parts of people and of stimuli, k together, with which folds train on the most;
+    InputError where there are none of at least 2 each."""
+    best: tuple[float, int] | None = None
+    for parts in range(2, min(k // 2, people) + 1):
+        if k % parts == 0 and k // parts <= stimuli:
+            trained = (1 - 1 / parts) * (1 - parts / k)
+            best = max(best or (0.0, 0), (trained, parts))
+    if best is None:
+        raise InputError(
+            f"--k {k}: folds by subject and stimulus are parts of people times parts of stimuli, so "
+            f"expected a product of two numbers from 2 on, such as 4, 6 or 9, the first at most "
+            f"{people} (groups of people), the second at most {stimuli} (groups of stimuli)"
+        )
+    return best[1], k // best[1]
+
+
+def _refuse_useless_folds(recordings: Sequence[Recording], folds: dict[str, int], k: int) -> None:
+    """Refuse folds of which one holds no recording, or has none to train on."""
+    for number in range(1, k + 1):
+        held = [recording for recording in recordings if folds[recording.name] == number]
+        lacks = "would hold no recording"
+        if held:
+            if without_shared(recordings, held, BY["subject,stimulus"]):
+                continue
+            lacks = "would have no recording to train on"
+        raise InputError(
+            f"--k {k}: fold {number} {lacks}: too few people watched the same stimuli; try fewer "
+            "folds, or another --seed"
+        )
 
 
 def _amounts(
@@ -326,6 +459,7 @@ def uneven(
     rows: Sequence[FoldCounts],
     *,
     keep_validation: bool,
+    by: str = "subject",
 ) -> list[str]:
     """Warnings on made folds whose frames differ from their mean by more than 10 %, and why; a kept
     one is as it is."""
@@ -339,10 +473,14 @@ def uneven(
     for index, recording in enumerate(recordings):
         if folds[recording.name] in numbers:
             divided.append(index)
-    groups, together = kept_together(recordings, divided)
+    groups, together = kept_together(recordings, divided, BY[by])
     sizes = []
     for group in groups:
         sizes.append(sum(recordings[index].frames for index in group))
+    listed = ", ".join(f"fold {row.fold} has {row.frames / mean - 1:+.0%}" for row in far)
+    text = f"frames differ by more than 10 % from the mean of {mean:,.0f}: {listed}"
+    if len(groups) < len(divided_rows):
+        return [f"{text}; people and stimuli are each divided evenly, not both at once"]
     reason = f"{len(groups)} groups that stay together ({together}) can't be divided more evenly"
     if max(sizes) > mean:
         largest = groups[sizes.index(max(sizes))]
@@ -351,5 +489,4 @@ def uneven(
             f"{', '.join(subjects)} with {len(largest)} recordings that stay together has "
             f"{max(sizes):,}"
         )
-    listed = ", ".join(f"fold {row.fold} has {row.frames / mean - 1:+.0%}" for row in far)
-    return [f"frames differ by more than 10 % from the mean of {mean:,.0f}: {listed}; {reason}"]
+    return [f"{text}; {reason}"]
