@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from va_search.data.arrays import Values
-from va_search.data.store import Recording, Store
+from va_search.data.store import MIX, Recording, Store
 from va_search.errors import counted
 
 
@@ -72,6 +72,13 @@ class SeenCounts:
         if seen == self.recordings:
             return f"seen {noun}"
         return f"partly seen {noun} ({seen} of {counted(self.recordings, 'recording')})"
+
+
+def generalises_to(store: Store, keys: Iterable[str | int]) -> str | None:
+    """Return whom a score on the validation recordings of these folds, each predicted by what its
+    fold trained, generalises to; None where none of them validates."""
+    counts = seen_in(store, [key for key in keys if key != MIX])
+    return counts.text if counts.recordings else None
 
 
 def seen_in(store: Store, keys: Iterable[str | int]) -> SeenCounts:

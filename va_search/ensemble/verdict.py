@@ -25,6 +25,8 @@ COMPARISONS = {
     "behind": "not better than",
     "worse": "worse than",
 }
+UNSEEN = "unseen people"
+"""Whom scores of ensembles that an earlier version saved are taken to be of."""
 SAME = 1e-9
 """A smaller difference is none."""
 FOLLOWS, FOLLOWS_A_LITTLE = 0.3, 0.1
@@ -63,7 +65,8 @@ def verdict_of(ensemble: Ensemble) -> Verdict:
     scores, single = ensemble.scores.get("out_of_fold"), ensemble.best_single.get("out_of_fold")
     what = "configuration" if ensemble.measured_on.fold == ALL else "trial"
     if scores and single:
-        return judge(scores, single, ensemble.differences, what=what)
+        on = ensemble.measured_on.generalises_to or UNSEEN
+        return judge(scores, single, ensemble.differences, what=what, on=on)
     reason = ensemble.measured_on.reason or "there is no out-of-fold score"
     text = f"Whether this ensemble is better than a single {what} is not known: {reason}."
     outcomes: dict[str, Outcome] = dict.fromkeys(ensemble.target_names, "unknown")
@@ -77,9 +80,10 @@ def judge(
     *,
     who: str = "this ensemble",
     what: str = "trial",
+    on: str = UNSEEN,
 ) -> Verdict:
     """The verdict on out-of-fold scores {each target, score} against those of the best single
-    trial."""
+    trial; `on`: whom they generalise to."""
     intervals: dict[str, Interval | None] = dict.fromkeys(scores)
     for name, difference in (differences or {}).items():
         intervals[name] = difference.interval
@@ -88,7 +92,8 @@ def judge(
         outcomes[name] = _outcome(scores[name] - single[name], interval)
     score, single_score, interval = scores[SCORE], single[SCORE], intervals[SCORE]
     outcome = outcomes.pop(SCORE)
-    text = _sentence(outcome, (score, single_score), interval, who, what)
+    on = on.replace(", ", " and ")
+    text = _sentence(outcome, (score, single_score), interval, who=who, what=what, on=on)
     value = score - single_score
     return Verdict(outcome, score, single_score, value, interval, outcomes, text)
 
@@ -106,7 +111,13 @@ def _outcome(difference: float, interval: Interval | None) -> Outcome:
 
 
 def _sentence(
-    outcome: Outcome, scores: tuple[float, float], interval: Interval | None, who: str, what: str
+    outcome: Outcome,
+    scores: tuple[float, float],
+    interval: Interval | None,
+    *,
+    who: str,
+    what: str,
+    on: str,
 ) -> str:
     """`scores`: of the ensemble and of the best single trial."""
     if outcome == "unknown":
@@ -114,9 +125,7 @@ def _sentence(
     score, single = scores
     best = f"the best single {what} per target"
     if outcome == "same":
-        return (
-            f"On unseen people {who} is as good as {best}: score {score:.3f} out-of-fold for both."
-        )
+        return f"On {on} {who} is as good as {best}: score {score:.3f} out-of-fold for both."
     # Numbers, then what chance makes of them, then advice.
     between, chance = "", "but chance is not known: build it again"
     if interval is not None:
@@ -125,7 +134,7 @@ def _sentence(
         chance = "within chance" if within else "more than chance explains"
     advice = "; use --recipe best" if outcome in ("behind", "worse") else ""
     return (
-        f"On unseen people {who} is {COMPARISONS[outcome]} {best}: score {score:.3f} against "
+        f"On {on} {who} is {COMPARISONS[outcome]} {best}: score {score:.3f} against "
         f"{single:.3f}, difference {signed(score - single)}{between}, {chance}{advice}."
     )
 

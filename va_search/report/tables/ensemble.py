@@ -364,7 +364,8 @@ def measured_sentences(measured: MeasuredOn) -> list[str]:
         split = "all folds, each recording predicted by the trial that did not train on it"
     recordings = counted(measured.recordings, "recording")
     frames = counted(measured.labelled_frames, "labelled frame")
-    sentences = [f"Measured on {split}: {recordings}, {frames}."]
+    whom = "" if measured.generalises_to is None else f"; {measured.generalises_to}"
+    sentences = [f"Measured on {split}: {recordings}, {frames}{whom}."]
     # The reason says why the recordings could not be put into folds, such as one person only.
     if measured.reason:
         return [
