@@ -342,9 +342,11 @@ def _show_folds(output: Output, folding: Folding, kept: int | None) -> None:
         "± is the spread of labels; distance: share of labels in other bins than those of all "
         "folds together"
     )
-    together = folding.kept_together.replace("and", "and of one")
-    output.show(f"kept together: recordings of one {together}")
+    if not folding.left_out:
+        together = folding.kept_together.replace("and", "and of one")
+        output.show(f"kept together: recordings of one {together}")
     if folding.left_out:
+        output.show("kept apart: no fold trains on a person or a stimulus that it validates")
         total = len(folding.folds)
         trained = [total - row.recordings - folding.left_out[row.fold] for row in folding.rows]
         output.show(
@@ -542,6 +544,9 @@ def _show_report(output: Output, store: Store, report: AuditReport) -> None:
         )
     output.show(labels)
     _show_variance(output, report)
+    for baseline in report.baselines:
+        cccs = [f"{target} {number(value)}" for target, value in baseline.cccs.items()]
+        output.show(f"CCC on validation without any training, {baseline.title}: {', '.join(cccs)}")
     for finding in report.findings[:FINDINGS_SHOWN]:
         output.show(f"{finding.level}: {finding.where}: {finding.text}")
     if len(report.findings) > FINDINGS_SHOWN:

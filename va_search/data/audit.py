@@ -17,11 +17,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.baselines import Baseline, baselines
 from va_search.data.columns import audit_columns
 from va_search.data.copies import FrameHashes, copied_recordings
 from va_search.data.generalisation import SeenCounts, VarianceShares, variance_shares
 from va_search.data.problems import exact
-from va_search.data.store import SPLITS, Recording, Store
+from va_search.data.store import OFFICIAL, SPLITS, Recording, Store
 from va_search.errors import counted
 from va_search.files import digest, read_json
 from va_search.targets import Target, targets_to_json
@@ -82,7 +83,8 @@ class LabelCounts:
 @dataclass(frozen=True)
 class AuditReport:
     """Counts and findings of `check`; `frame_rates` maps frames per second to recordings, `folds` a
-    fold to its labelled recordings. `seen`: what validation and test share with training."""
+    fold to its labelled recordings. `seen`: what validation and test share with training.
+    `baselines` are of the official split."""
 
     store: str
     name: str
@@ -95,6 +97,7 @@ class AuditReport:
     findings: tuple[AuditFinding, ...]
     seen: dict[str, SeenCounts]
     variance: tuple[VarianceShares, ...]
+    baselines: tuple[Baseline, ...]
 
     def count(self, level: Level) -> int:
         """Findings of one level."""
@@ -157,6 +160,7 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
         findings=tuple(findings),
         seen=seen,
         variance=variance_shares(store),
+        baselines=baselines(store, [OFFICIAL]),
     )
 
 

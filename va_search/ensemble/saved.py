@@ -41,7 +41,7 @@ from va_search.files import read_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.targets import Target, names, targets_from_json, targets_to_json
-from va_search.trial import ALL
+from va_search.trial import ALL, FoldKind
 
 if TYPE_CHECKING:
     from va_search.ensemble.material import Materials
@@ -158,7 +158,7 @@ class MeasuredOn(Saved):
             by_target[target] = int((~np.isnan(material.annotation)).sum())
             if reason is None and material.folds.reason is not None:
                 reason = f"{target}: {material.folds.reason}"
-        keys = lines.store.fold_numbers if lines.fold == ALL else [lines.fold]
+        keys = FoldKind(lines.fold).keys(lines.store)
         differ = any(count != materials.labelled_frames for count in by_target.values())
         return cls(
             split="validation" if lines.fold != ALL else "train and validation",
@@ -189,6 +189,10 @@ class BlendPart(Saved):
     ensemble: Ensemble
 
 
+ScoresOfBaseline = dict[str, float | None]
+"""{each target, score} of a baseline (data/baselines.py); null where it is not defined."""
+
+
 class Ensemble(Saved):
     """A whole ensemble, or a blend of several.
 
@@ -196,7 +200,8 @@ class Ensemble(Saved):
     `best_for_both` one trial for all of them (None where there is one target). `intervals`: of
     {ensemble, best_single}. `differences`: {each target, score} -> the ensemble less the best trial
     per target. `complete`: how many trials of each study were complete when it was
-    built."""
+    built. `baselines`: scores of what nobody had to train, by name, on the recordings that the
+    ensemble was measured on; None where they are not known."""
 
     name: str
     recipe: str
@@ -220,6 +225,7 @@ class Ensemble(Saved):
     best_for_both: SingleForBoth | None = None
     differences: dict[str, Difference] | None = None
     complete: dict[str, int] | None = None
+    baselines: dict[str, ScoresOfBaseline] | None = None
     parts: list[BlendPart] = []
 
     @model_validator(mode="before")

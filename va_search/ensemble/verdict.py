@@ -1,5 +1,5 @@
-"""Is an ensemble better than its best single trial? One verdict for the terminal, `submit` and the
-report.
+"""Is an ensemble better than its best single trial, and than baselines that nobody had to train? One
+verdict for the terminal, `submit` and the report.
 
 Conventions: everything is out-of-fold. The best single trial is the best one per target, which is
 what the recipe `best` takes; it is chosen again in every fold, as the ensemble is. A difference
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from va_search.data.baselines import TITLES
 from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
-from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.saved import Ensemble, ScoresOfBaseline
 from va_search.trial import ALL, SCORE
 
 Outcome = Literal["better", "ahead", "same", "behind", "worse", "unknown"]
@@ -40,7 +41,8 @@ class Verdict:
     means.
 
     `use_best`: whether the recipe `best` is the better choice. `dimensions`: each target's
-    outcome."""
+    outcome. `not_beaten`: by target, the names of the baselines that are as good or better, the
+    best first; targets that beat them all are not in it."""
 
     outcome: Outcome
     ensemble: float | None
@@ -49,6 +51,7 @@ class Verdict:
     interval: Interval | None
     dimensions: dict[str, Outcome]
     text: str
+    not_beaten: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def use_best(self) -> bool:
@@ -66,11 +69,37 @@ def verdict_of(ensemble: Ensemble) -> Verdict:
     what = "configuration" if ensemble.measured_on.fold == ALL else "trial"
     if scores and single:
         on = ensemble.measured_on.generalises_to or UNSEEN
-        return judge(scores, single, ensemble.differences, what=what, on=on)
+        verdict = judge(scores, single, ensemble.differences, what=what, on=on)
+        return _beside_baselines(verdict, scores, ensemble.baselines or {})
     reason = ensemble.measured_on.reason or "there is no out-of-fold score"
     text = f"Whether this ensemble is better than a single {what} is not known: {reason}."
     outcomes: dict[str, Outcome] = dict.fromkeys(ensemble.target_names, "unknown")
     return Verdict("unknown", None, None, None, None, outcomes, text)
+
+
+def _beside_baselines(
+    verdict: Verdict, scores: Mapping[str, float], baselines: Mapping[str, ScoresOfBaseline]
+) -> Verdict:
+    """The verdict with the baselines that the out-of-fold scores do not beat, and a sentence on the
+    best of them for each target."""
+    not_beaten = {}
+    sentences = [verdict.text]
+    for target in verdict.dimensions:
+        # (CCC, name) of each that is as good, the best first.
+        as_good: list[tuple[float, str]] = []
+        for name, cccs in baselines.items():
+            value = cccs.get(target)
+            if value is not None and scores[target] <= value:
+                as_good.append((value, name))
+        if as_good:
+            as_good.sort(reverse=True)
+            not_beaten[target] = [name for _, name in as_good]
+            value, name = as_good[0]
+            sentences.append(
+                f"For {target} it does not beat {TITLES[name]}, which nobody had to train: "
+                f"{scores[target]:.3f} against {value:.3f}."
+            )
+    return replace(verdict, text=" ".join(sentences), not_beaten=not_beaten)
 
 
 def judge(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from va_search.data.baselines import TITLES
 from va_search.ensemble.saved import (
     Ensemble,
     EnsembleMember,
@@ -334,6 +335,9 @@ def _scores_table(ensemble: Ensemble, remarks: Sequence[str]) -> Table:
                 difference = ensemble.differences[name]
                 texts[index] = signed_with_interval(difference.value, difference.interval)
         rows.append(row("Ensemble − per target", "out-of-fold", *texts))
+    for name, cccs in (ensemble.baselines or {}).items():
+        values = [number(cccs.get(measure)) for measure in names]
+        rows.append(row(f"Baseline: {TITLES[name]}", "out-of-fold", *values))
     for label, scores, _ in subjects:
         rows.append(row(label, "in-sample", *score_texts(scores.get("in_sample"), None, names)))
     heads = (*columns("", "Measured"), *score_columns(targets))
