@@ -158,7 +158,8 @@ class Store:
             feature_set = FeatureSet.from_json(entry)
             feature_sets[feature_set.name] = feature_set
         recordings = _read_recordings(path / "recordings.arrow", manifest.get("stimuli", {}))
-        folds_hash, apart = None, ()
+        folds_hash: str | None = None
+        apart: tuple[str, ...] = ()
         if (path / "folds.json").is_file():
             recordings, folds_hash, apart = _with_folds(recordings, path / "folds.json")
         # A file cut short would be read as other numbers, since it is mapped.
