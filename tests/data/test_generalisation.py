@@ -93,8 +93,8 @@ def test_the_audit_says_who_saw_a_clip_of_training(tmp_path: Path) -> None:
     notes = [(finding.where, finding.text) for finding in report.findings if "saw" in finding.text]
     saw = "of 1 person saw clips that training people saw"
     assert notes == [
-        ("validation", f"1 {saw} (1 of 1 recording); its scores say nothing of unseen clips"),
-        ("test", f"0 {saw} (0 of 1 recording); its scores are of unseen clips"),
+        ("validation", f"1 {saw} (1 of 1 recording); scores say nothing of unseen clips"),
+        ("test", f"0 {saw} (0 of 1 recording); scores are of unseen clips"),
     ]  # fmt: skip
     document = report.to_json()
     assert document["seen"]["validation"]["of_seen_clips"] == 1

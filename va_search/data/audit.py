@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from va_search.data.baselines import Baseline, baselines
 from va_search.data.columns import audit_columns
 from va_search.data.copies import FrameHashes, copied_recordings
-from va_search.data.generalisation import SeenCounts, VarianceShares, variance_shares
+from va_search.data.generalisation import SeenCounts, VarianceShares, seen_in, variance_shares
 from va_search.data.problems import exact
 from va_search.data.store import OFFICIAL, SPLITS, Recording, Store
 from va_search.errors import counted
@@ -83,7 +83,7 @@ class LabelCounts:
 @dataclass(frozen=True)
 class AuditReport:
     """Counts and findings of `check`; `frame_rates` maps frames per second to recordings, `folds` a
-    fold to its labelled recordings. `seen`: what validation and test share with training.
+    fold to its labelled recordings. `seen`: what validation, test and folds share with training.
     `baselines` are of the official split."""
 
     store: str
@@ -382,13 +382,16 @@ def _recording_findings(store: Store) -> Iterator[AuditFinding]:
 
 
 def _seen_by_split(store: Store) -> dict[str, SeenCounts]:
-    """What the recordings of validation and test, where there are some, share with training."""
+    """What the recordings of validation and test, and those of all folds with the folds' own
+    training, share with training, where there are some."""
     seen = {}
     train = store.split("train")
     for split in ("validation", "test"):
         recordings = store.split(split)
         if recordings and train:
             seen[split] = SeenCounts.of([(recordings, train)])
+    if store.fold_numbers:
+        seen["folds"] = seen_in(store, store.fold_numbers)
     return seen
 
 
@@ -397,11 +400,11 @@ def _seen_findings(seen: dict[str, SeenCounts]) -> Iterator[AuditFinding]:
     for split, counts in seen.items():
         if counts.of_seen_clips is None:
             continue
-        meaning = "its scores are of unseen clips"
+        meaning = "scores are of unseen clips"
         if counts.of_seen_clips == counts.recordings:
-            meaning = "its scores say nothing of unseen clips"
+            meaning = "scores say nothing of unseen clips"
         elif counts.of_seen_clips:
-            meaning = "its scores say little of unseen clips"
+            meaning = "scores say little of unseen clips"
         text = (
             f"{counts.people_of_seen_clips} of {counted(counts.people, 'person', 'people')} saw "
             f"clips that training people saw ({counts.of_seen_clips} of "

@@ -94,9 +94,8 @@ def _content(store: Store, folds: Sequence[Fold]) -> str:
     """Return a hash of all that the baselines of these folds are made of."""
     sides = []
     for fold in folds:
-        sides.append(
-            [[recording.name for recording in side] for side in (fold.train, fold.validation)]
-        )
+        train = [recording.name for recording in fold.train]
+        sides.append([train, [recording.name for recording in fold.validation]])
     stimuli = {recording.name: recording.stimulus for recording in store.labelled}
     data = store.data_hash(sorted(store.feature_sets))
     return digest([MEANING, data, stimuli, sides])[:32]

@@ -24,20 +24,20 @@ from typing import Any
 
 import numpy as np
 
-from va_search.data.arrays import Floats, Indexes
+from va_search.data.arrays import Floats
+from va_search.data.crossed_folds import left_out_of_training, people_times_stimuli
+from va_search.data.fold_labels import Labels, amounts_of
 from va_search.data.grouping import divide, kept_together
 from va_search.data.problems import refuse, shortened
-from va_search.data.store import Recording, Store, without_shared
+from va_search.data.store import Recording, Store
 from va_search.errors import InputError, counted, unknown_name
 from va_search.files import read_json, write_json
 from va_search.locks import only_one
 
 FOLDS = 6
 TRIES = 1000
-BINS = 10
 UNEVEN = 0.10
 """Share of the mean beyond which a fold's frames are told to be too many or too few."""
-FRAMES_WEIGHT = 2.0
 BY = {
     "subject": ("subject",),
     "stimulus": ("stimulus",),
@@ -47,35 +47,6 @@ BY = {
 MEANING = 1
 """Version of the search: raised when the same labels and seed give other folds."""
 NAMES_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Of each recording: histograms (recording, target, bin) of labelled frames, (recording, target,
-    3) of their count, sum and sum of squares, and `labelled` (recording,) the frames with a label
-    for any target."""
-
-    histograms: Floats
-    moments: Floats
-    labelled: Indexes
-    target_names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, store: Store, recordings: Sequence[Recording]) -> Labels:
-        """Of these recordings alone; no other frame's label is looked at."""
-        histograms = np.zeros((len(recordings), len(store.targets), BINS))
-        moments = np.zeros((len(recordings), len(store.targets), 3))
-        labelled = np.zeros(len(recordings), np.int64)
-        for index, recording in enumerate(recordings):
-            annotations = store.annotations[recording.span]
-            labelled[index] = (~np.isnan(annotations)).any(axis=1).sum()
-            for column, target in enumerate(store.targets):
-                values = annotations[:, column].astype(np.float64)
-                labels = values[~np.isnan(values)]
-                histogram, _ = np.histogram(labels, bins=BINS, range=target.range)
-                histograms[index, column] = histogram
-                moments[index, column] = len(labels), labels.sum(), np.square(labels).sum()
-        return cls(histograms, moments, labelled, store.target_names)
 
 
 @dataclass(frozen=True)
@@ -137,9 +108,13 @@ def make_folds(
     """
     store = Store.open(path)
     file = path / "folds.json"
-    made_with: dict[str, Any] = {
-        "k": k, "keep_validation": keep_validation, "seed": seed, "tries": tries,
-    }  # fmt: skip
+    options: dict[str, Any] = {
+        "k": k,
+        "keep_validation": keep_validation,
+        "seed": seed,
+        "tries": tries,
+    }
+    made_with: dict[str, Any] = {**options, "meaning": MEANING}
     if by != "subject":  # folds by subject are noted as before there were others
         made_with["by"] = by
     recordings, labels = store.labelled, Labels.of(store, store.labelled)
@@ -147,23 +122,11 @@ def make_folds(
     # Two processes that make folds at once would write two documents: the first one's stays.
     with only_one(lock, f"{path}: making its folds"):
         try:
-            document = _read_folds(store, file, {**made_with, "meaning": MEANING})
+            document = _read_folds(store, file, made_with)
             already_there = document is not None
             if document is None:
-                folds, together = fold_recordings(
-                    recordings,
-                    labels,
-                    k=k,
-                    keep_validation=keep_validation,
-                    seed=seed,
-                    tries=tries,
-                    by=by,
-                )
-                document = {
-                    "made_with": {**made_with, "meaning": MEANING},
-                    "kept_together": together,
-                    "folds": folds,
-                }
+                folds, together = fold_recordings(recordings, labels, **options, by=by)
+                document = {"made_with": made_with, "kept_together": together, "folds": folds}
                 if len(BY[by]) > 1:
                     document["apart"] = list(BY[by])
                 write_json(file, document)
@@ -176,19 +139,6 @@ def make_folds(
     left_out = left_out_of_training(recordings, folds, document.get("apart", ()))
     together = document["kept_together"]
     return Folding(folds, rows, together, tuple(warnings), already_there, by, left_out)
-
-
-def left_out_of_training(
-    recordings: Sequence[Recording], folds: dict[str, int], apart: Sequence[str]
-) -> dict[int, int]:
-    """Return the number of recordings that each fold neither validates nor trains on, since they
-    share one of the facts `apart` with its validation recordings; nothing where no fold does."""
-    left_out = {}
-    for number in sorted(set(folds.values())):
-        held = [recording for recording in recordings if folds[recording.name] == number]
-        others = [recording for recording in recordings if folds[recording.name] != number]
-        left_out[number] = len(others) - len(without_shared(others, held, apart))
-    return left_out if any(left_out.values()) else {}
 
 
 def folds_command(store: Store) -> str | None:
@@ -268,7 +218,7 @@ def fold_recordings(
             free.append(index)
     groups, together = kept_together(recordings, free, BY[by])
     if len(BY[by]) > 1 and len(groups) < k:
-        divided = _people_times_stimuli(recordings, labels, k=k, seed=seed, tries=tries)
+        divided = people_times_stimuli(recordings, labels, k=k, seed=seed, tries=tries)
         return divided, " and ".join(BY[by])
     parts = k - 1 if keep_validation else k
     problems = []
@@ -288,7 +238,7 @@ def fold_recordings(
     if problems:
         raise InputError(*problems)
     # Groups are divided, so whoever must stay together does.
-    division = divide(_amounts(recordings, labels, groups, parts), parts, seed=seed, tries=tries)
+    division = divide(amounts_of(recordings, labels, groups, parts), parts, seed=seed, tries=tries)
     for group, part in zip(groups, division.tolist(), strict=True):
         fold |= dict.fromkeys(group, part + 1)
     return {recording.name: fold[index] for index, recording in enumerate(recordings)}, together
@@ -314,77 +264,6 @@ def _problems_of_by(
             "validation set is divided, too"
         )
     return problems
-
-
-def _people_times_stimuli(
-    recordings: Sequence[Recording], labels: Labels, *, k: int, seed: int, tries: int
-) -> dict[str, int]:
-    """Return the fold of each recording: one of k pairs of a part of people and a part of stimuli.
-
-    InputError where k is no product of two such numbers of parts, or a fold would be empty or
-    without training."""
-    every = range(len(recordings))
-    people, _ = kept_together(recordings, every, BY["subject"])
-    stimuli, _ = kept_together(recordings, every, BY["stimulus"])
-    of_people, of_stimuli = _two_factors(k, len(people), len(stimuli))
-    part_of = np.zeros((2, len(recordings)), np.int64)
-    divisions = ((people, of_people), (stimuli, of_stimuli))
-    for row, (groups, parts) in enumerate(divisions):
-        amounts = _amounts(recordings, labels, groups, parts)
-        division = divide(amounts, parts, seed=seed, tries=tries)
-        for group, part in zip(groups, division.tolist(), strict=True):
-            part_of[row, list(group)] = part
-    numbers = (part_of[0] * of_stimuli + part_of[1] + 1).tolist()
-    folds = {recording.name: numbers[index] for index, recording in enumerate(recordings)}
-    _refuse_useless_folds(recordings, folds, k)
-    return folds
-
-
-def _two_factors(k: int, people: int, stimuli: int) -> tuple[int, int]:
-    """Return the parts of people and of stimuli, k together, with which folds train on the most;
-    InputError where there are none of at least 2 each."""
-    best: tuple[float, int] | None = None
-    for parts in range(2, min(k // 2, people) + 1):
-        if k % parts == 0 and k // parts <= stimuli:
-            trained = (1 - 1 / parts) * (1 - parts / k)
-            best = max(best or (0.0, 0), (trained, parts))
-    if best is None:
-        raise InputError(
-            f"--k {k}: folds by subject and stimulus are parts of people times parts of stimuli, so "
-            f"expected a product of two numbers from 2 on, such as 4, 6 or 9, the first at most "
-            f"{people} (groups of people), the second at most {stimuli} (groups of stimuli)"
-        )
-    return best[1], k // best[1]
-
-
-def _refuse_useless_folds(recordings: Sequence[Recording], folds: dict[str, int], k: int) -> None:
-    """Refuse folds of which one holds no recording, or has none to train on."""
-    for number in range(1, k + 1):
-        held = [recording for recording in recordings if folds[recording.name] == number]
-        lacks = "would hold no recording"
-        if held:
-            if without_shared(recordings, held, BY["subject,stimulus"]):
-                continue
-            lacks = "would have no recording to train on"
-        raise InputError(
-            f"--k {k}: fold {number} {lacks}: too few people watched the same stimuli; try fewer "
-            "folds, or another --seed"
-        )
-
-
-def _amounts(
-    recordings: Sequence[Recording], labels: Labels, groups: Sequence[tuple[int, ...]], parts: int
-) -> Floats:
-    """(group, 1 + 2 bins): frames in units of a fold's, weighted, and labelled frames by bin in
-    units of a fold's."""
-    lengths = np.array([recording.frames for recording in recordings], dtype=np.float64)
-    frames = np.array([[lengths[list(group)].sum()] for group in groups])
-    bins = np.array([labels.histograms[list(group)].sum(axis=0) for group in groups])
-    # Both kinds of amounts are in units of a fold's share, so that they can be weighed.
-    labelled = np.maximum(bins.sum(axis=(0, 2)), 1.0)[:, None]  # of each target
-    frames = frames * parts / frames.sum() * FRAMES_WEIGHT
-    bins = bins * parts / labelled
-    return np.concatenate([frames, bins.reshape(len(groups), -1)], axis=1)
 
 
 def fold_rows(
