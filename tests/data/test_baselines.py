@@ -148,3 +148,16 @@ def test_without_labels_on_a_side_there_are_none(tmp_path: Path) -> None:
     rows = [("a", "x", "train", [1, 2]), ("v", "x", "validation", [NAN, NAN])]
     assert baselines(store_of(tmp_path / "store", rows), [OFFICIAL]) == ()
     assert baselines(store_of(tmp_path / "other", rows[:1]), [OFFICIAL]) == ()
+
+
+def test_without_a_clip_that_training_had_there_is_no_mean_of_others(tmp_path: Path) -> None:
+    rows = [
+        ("a", "x", "train", [1, 2]),
+        ("b", "y", "train", [3, 4]),
+        ("v", "z", "validation", [1, 2]),
+    ]
+    names = [entry.name for entry in baselines(store_of(tmp_path / "new", rows), [OFFICIAL])]
+    assert names == ["constant", "ridge"]
+    rows.append(("w", "y", "validation", [1, 2]))
+    names = [entry.name for entry in baselines(store_of(tmp_path / "one", rows), [OFFICIAL])]
+    assert names == ["constant", "same_clip", "ridge"]

@@ -9,10 +9,10 @@
 
 Conventions: a baseline learns from the training recordings of a fold and predicts its validation
 recordings, as a trial does; scores are CCCs pooled over the labelled frames of all folds given. A
-clip is a recording's `stimulus`; `same_clip` is there only where every recording has one. Its time
-is the frame's number over the frame rate: gaps in a recording are not counted. Test recordings are
-not read. Scores that are kept on the disk are named by a hash of everything they are made of, so
-that none is of other data."""
+clip is a recording's `stimulus`; `same_clip` is there only where every recording has one, and
+training has some clip that is validated. Its time is the frame's number over the frame rate: gaps
+in a recording are not counted. Test recordings are not read. Scores that are kept on the disk are
+named by a hash of everything they are made of, so that none is of other data."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.arrays import Floats, Indexes
+from va_search.data.generalisation import SeenCounts
 from va_search.data.store import Fold, Recording, Store, positions
 from va_search.errors import InputError
 from va_search.files import digest, read_json, write_json
@@ -107,7 +108,7 @@ def _scored(store: Store, folds: Sequence[Fold]) -> tuple[Baseline, ...]:
     constant: dict[str, float | None] = dict.fromkeys(store.target_names, 0.0)
     scored = [Baseline("constant", constant)]
     predictors: dict[str, Callable[[Fold], Floats]] = {}
-    if all(recording.stimulus is not None for recording in store.labelled):
+    if any(SeenCounts.of([(fold.validation, fold.train)]).of_seen_clips for fold in folds):
         predictors["same_clip"] = lambda fold: same_clip(store, fold)
     means = Means.of(store)
     predictors["ridge"] = lambda fold: ridge(store, fold, means)
