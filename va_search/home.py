@@ -28,6 +28,7 @@ class Home:
     configurations/<study>/   the same of configurations trained on all folds, put together from their trials
     studies/<study>/          space, asked trials, failures, running trials' checkpoints, the ensemble's statistics
     ensembles/<name>.json     members, weights and scores
+    baselines/<content>.json  scores of baselines, by a hash of the data and folds they are of
     mlflow.db, mlflow-artifacts/   the embedded MLflow store
     home.json                 what tells this home from others on an MLflow server
 
@@ -93,6 +94,10 @@ class Home:
 
     def ensemble(self, name: str) -> Path:
         return self.root / "ensembles" / f"{checked_name(name, 'ensemble name')}.json"
+
+    @property
+    def baselines(self) -> Path:
+        return self.root / "baselines"
 
     @property
     def tracking_uri(self) -> str:

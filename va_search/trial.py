@@ -60,6 +60,10 @@ class FoldKind:
         """False where the trial trains on every labelled recording, and no score is known."""
         return self.key != MIX
 
+    def keys(self, store: Store) -> list[int | str]:
+        """Return the keys of the store's folds that this one stands for: all numbers for "all"."""
+        return [*store.fold_numbers] if self.key == ALL else [self.key]
+
     def recordings(self, store: Store) -> tuple[Recording, ...]:
         """Return the recordings a trial's score is measured on, in the store's order."""
         if self.key == ALL:

@@ -15,7 +15,8 @@ import pytest
 from va_search.data import folds as folds_module
 from va_search.data.audit import check
 from va_search.data.draft import Description, Draft, Part, Source
-from va_search.data.folds import Folding, Labels, fold_recordings, fold_rows, make_folds, uneven
+from va_search.data.fold_labels import BINS, Labels
+from va_search.data.folds import Folding, fold_recordings, fold_rows, make_folds, uneven
 from va_search.data.simulate_affwild2 import affwild2_shape
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
@@ -30,7 +31,7 @@ def described(count: int, seed: int = 0) -> tuple[list[Recording], Labels]:
     shape = [shape[index] for index in sorted(random.choice(len(shape), count, replace=False))]
     recordings, histograms, moments = (
         [],
-        np.zeros((count, 2, folds_module.BINS)),
+        np.zeros((count, 2, BINS)),
         np.zeros((count, 2, 3)),
     )
     for index, one in enumerate(shape):
@@ -39,7 +40,7 @@ def described(count: int, seed: int = 0) -> tuple[list[Recording], Labels]:
         )
         for dimension in (0, 1):
             values = np.tanh(random.normal(0.2, 0.4) + 0.3 * random.standard_normal(one.frames))
-            histograms[index, dimension] = np.histogram(values, folds_module.BINS, (-1, 1))[0]
+            histograms[index, dimension] = np.histogram(values, BINS, (-1, 1))[0]
             moments[index, dimension] = one.frames, values.sum(), np.square(values).sum()
     return recordings, Labels(histograms, moments, moments[:, 0, 0].astype(np.int64), AFFECT)
 

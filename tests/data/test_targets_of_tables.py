@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from va_search.data.audit import check
-from va_search.data.folds import Labels, fold_rows
+from va_search.data.fold_labels import Labels
+from va_search.data.folds import fold_rows
 from va_search.data.store import Store
 from va_search.data.table import import_table
 from va_search.errors import InputError

@@ -261,18 +261,23 @@ def make_folds(
     keep_validation: bool = False,
     seed: int = 0,
     tries: int = 1000,
+    by: Literal["subject", "stimulus", "subject,stimulus"] = "subject",
 ) -> Folding:
     """Divide the labelled recordings into `k` folds, once: people stay together, frames and labels
     are balanced.
 
     `keep_validation`: the official validation set is fold k, and training gives the others.
-    `tries`: random divisions of which the best are improved. Open the store again afterwards: one
-    that is open knows no new folds. InputError when it has folds of its own, or made otherwise, or
-    too few people."""
+    `tries`: random divisions of which the best are improved. `by` "stimulus": a clip is in one fold
+    only, people may be in several; "subject,stimulus": validation has neither people nor clips of
+    training, and recordings that share one of them are left out of the fold's training. Open the
+    store again afterwards: one that is open knows no new folds. InputError when it has folds of its
+    own, or made otherwise, or too few people."""
     from va_search.data import folds
 
     path = Path(store) if isinstance(store, str | Path) else store.path
-    return folds.make_folds(path, k=k, keep_validation=keep_validation, seed=seed, tries=tries)
+    return folds.make_folds(
+        path, k=k, keep_validation=keep_validation, seed=seed, tries=tries, by=by
+    )
 
 
 def _read(read: Callable[[ReadingProgress], Store], progress: bool, note: Note) -> Store:

@@ -476,7 +476,8 @@ def advised_recipe(rows: Sequence[RecipeScores], materials: Materials) -> tuple[
     is better than this one by more than chance: with few people the highest of several close scores
     is highest by luck."""
     from va_search.ensemble.compare import differences
-    from va_search.ensemble.verdict import judge
+    from va_search.ensemble.saved import MeasuredOn
+    from va_search.ensemble.verdict import UNSEEN, judge
 
     by_recipe = {row.recipe: row for row in rows}
     highest = rows[0]
@@ -494,7 +495,11 @@ def advised_recipe(rows: Sequence[RecipeScores], materials: Materials) -> tuple[
     # first the default against the best single trial, as a verdict on an ensemble does
     against_single = differences(default.predicted, single.predicted, materials)
     verdict = judge(
-        default.out_of_fold, single.out_of_fold, against_single, who=f"recipe {DEFAULT_RECIPE}"
+        default.out_of_fold,
+        single.out_of_fold,
+        against_single,
+        who=f"recipe {DEFAULT_RECIPE}",
+        on=MeasuredOn.of(materials).generalises_to or UNSEEN,
     )
     reference = single if verdict.use_best else default
     if highest is reference or highest.out_of_fold is None or reference.out_of_fold is None:

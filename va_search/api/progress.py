@@ -206,6 +206,8 @@ def _best_lines(summary: Summary, home: Home) -> Iterator[str]:
         if measure == SCORE and targets > 1:
             line += f"  best single trial for {'both' if targets == 2 else 'all targets'}"
         yield line
+    if summary.best and summary.generalises_to:
+        yield f"validation is of {summary.generalises_to}"
     if summary.pareto:
         other = "the other" if targets == 2 else "another"
         yield f"Pareto set: no other trial beats these on one target without losing on {other}"

@@ -73,6 +73,14 @@ class Like(StrEnum):
     affwild2 = "affwild2"
 
 
+class By(StrEnum):
+    """What folds do not share."""
+
+    subject = "subject"
+    stimulus = "stimulus"
+    both = "subject,stimulus"
+
+
 ToOption = Annotated[
     Path, typer.Option("--to", help="The store to make: a new path or an empty folder.")
 ]
@@ -304,6 +312,13 @@ def folds(
             min=1, help="How many random divisions are tried; the best ones are then improved."
         ),
     ] = 1000,
+    by: Annotated[
+        By,
+        typer.Option(
+            help="What a fold has for itself: its people, its stimuli (clips), or both; then recordings "
+            "that share one of the two are left out of its training, and k is a product of two numbers.",
+        ),
+    ] = By.subject,
     as_json: JsonOption = False,
 ) -> None:
     """Divide the labelled recordings of a store into folds: a person is in one fold only, frames and
@@ -311,7 +326,9 @@ def folds(
     with command(as_json) as output:
         from va_search.data.folds import make_folds
 
-        folding = make_folds(store, k=k, keep_validation=keep_validation, seed=seed, tries=tries)
+        folding = make_folds(
+            store, k=k, keep_validation=keep_validation, seed=seed, tries=tries, by=by.value
+        )
         state = "folds made"
         if folding.already_there:
             state = "folds already there, made with the same options"
@@ -346,8 +363,18 @@ def _show_folds(output: Output, folding: Folding, kept: int | None) -> None:
         "± is the spread of labels; distance: share of labels in other bins than those of all "
         "folds together"
     )
-    together = folding.kept_together.replace("and", "and of one")
-    output.show(f"kept together: recordings of one {together}")
+    if not folding.left_out:
+        together = folding.kept_together.replace("and", "and of one")
+        output.show(f"kept together: recordings of one {together}")
+    if folding.left_out:
+        output.show("kept apart: no fold trains on a person or a stimulus that it validates")
+        total = len(folding.folds)
+        trained = [total - row.recordings - folding.left_out[row.fold] for row in folding.rows]
+        output.show(
+            f"left out: a fold trains on {min(trained)} to {max(trained)} of {total} recordings; the "
+            f"others that it does not validate ({min(folding.left_out.values())} to "
+            f"{max(folding.left_out.values())}) share a person or a stimulus with those it validates"
+        )
     if folding.kept_together == "subject":
         output.note("videos connect all subjects, so that a video may be in several folds")
     for warning in folding.warnings:
@@ -537,6 +564,10 @@ def _show_report(output: Output, store: Store, report: AuditReport) -> None:
             _bars(counts.histogram),
         )
     output.show(labels)
+    _show_variance(output, report)
+    for baseline in report.baselines:
+        cccs = [f"{target} {number(value)}" for target, value in baseline.cccs.items()]
+        output.show(f"CCC on validation without any training, {baseline.title}: {', '.join(cccs)}")
     for finding in report.findings[:FINDINGS_SHOWN]:
         output.show(f"{finding.level}: {finding.where}: {finding.text}")
     if len(report.findings) > FINDINGS_SHOWN:
@@ -555,6 +586,19 @@ def _show_report(output: Output, store: Store, report: AuditReport) -> None:
     if errors:
         advice = "put the errors right and import again"
     output.show(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; {advice}")
+
+
+def _show_variance(output: Output, report: AuditReport) -> None:
+    """How much of the labels' variance lies between recordings, and between clips."""
+    between: dict[str, list[str]] = {"recordings": [], "clips": []}
+    for shares in report.variance:
+        if shares.between_recordings is not None:
+            between["recordings"].append(f"{shares.target} {shares.between_recordings:.1%}")
+        if shares.between_clips is not None:
+            between["clips"].append(f"{shares.target} {shares.between_clips:.1%}")
+    parts = [f"between {noun} {', '.join(texts)}" for noun, texts in between.items() if texts]
+    if parts:
+        output.show(f"variance of the labels of train and validation: {'; '.join(parts)}")
 
 
 def _bars(histogram: tuple[int, ...]) -> str:

@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.agreement import agreements_of, rater_remarks
+from va_search.data.baselines import Baseline, baselines
 from va_search.data.columns import audit_columns
 from va_search.data.copies import FrameHashes, copied_recordings
+from va_search.data.generalisation import SeenCounts, VarianceShares, seen_in, variance_shares
 from va_search.data.problems import exact
 from va_search.data.raters import Agreement, hash_of_ratings
-from va_search.data.store import SPLITS, Recording, Store
+from va_search.data.store import OFFICIAL, SPLITS, Recording, Store
 from va_search.errors import counted
 from va_search.files import digest, read_json
 from va_search.targets import Target, targets_to_json
@@ -84,7 +86,8 @@ class LabelCounts:
 class AuditReport:
     """Counts and findings of `check`; `frame_rates` maps frames per second to recordings, `folds` a
     fold to its labelled recordings; `raters` are agreements by recording and target, where several
-    raters were fused."""
+    raters were fused. `seen`: what validation, test and folds share with training. `baselines` are
+    of the official split."""
 
     store: str
     name: str
@@ -96,6 +99,9 @@ class AuditReport:
     folds: dict[int, int]
     findings: tuple[AuditFinding, ...]
     raters: Mapping[str, Mapping[str, Agreement]]
+    seen: dict[str, SeenCounts]
+    variance: tuple[VarianceShares, ...]
+    baselines: tuple[Baseline, ...]
 
     def count(self, level: Level) -> int:
         """Findings of one level."""
@@ -128,6 +134,8 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     agreements = agreements_of(manifest)
     for level, where, text in rater_remarks(store, agreements):
         findings.append(AuditFinding(level, where, text))
+    seen = _seen_by_split(store)
+    findings += _seen_findings(seen)
     videos = {}
     for name, note in manifest.get("notes", {}).items():
         if "streams" not in note:  # of an import of streams, which has a report of its own
@@ -160,6 +168,9 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
         folds={fold: folds[fold] for fold in store.fold_numbers},
         findings=tuple(findings),
         raters=agreements,
+        seen=seen,
+        variance=variance_shares(store),
+        baselines=baselines(store, [OFFICIAL]),
     )
 
 
@@ -220,6 +231,7 @@ def _changes(store: Store) -> Iterator[AuditFinding]:
     rows = []
     for recording in store.recordings:
         row = {**vars(recording), "gaps": list(recording.gaps)}
+        del row["stimulus"]  # it stands in the manifest
         # Folds of folds.json are not the source's: labelled recordings had none.
         if store.folds_hash is not None and recording.split != "test":
             row["fold"] = None
@@ -259,6 +271,8 @@ def leaks(store: Store) -> Iterator[AuditFinding]:
             listed = " and ".join(split for split in SPLITS if split in splits)
             yield AuditFinding(level, f"{kind} {name}", f"stands in {listed}; {hint}")
     for kind, _, _, hint in kinds:
+        if kind in store.apart:  # folds leave out of training whoever they validate
+            continue
         for name, folds in _in_several(store.labelled, kind, "fold"):
             listed = ", ".join(map(str, sorted(folds)))
             yield AuditFinding("warning", f"{kind} {name}", f"stands in folds {listed}; {hint}")
@@ -380,6 +394,38 @@ def _recording_findings(store: Store) -> Iterator[AuditFinding]:
                 f"{share:.0%} of its frames have no face and stand for their nearest frame with one"
             )
             yield AuditFinding("warning", f"recording {recording.name}", text)
+
+
+def _seen_by_split(store: Store) -> dict[str, SeenCounts]:
+    """What the recordings of validation and test, and those of all folds with the folds' own
+    training, share with training, where there are some."""
+    seen = {}
+    train = store.split("train")
+    for split in ("validation", "test"):
+        recordings = store.split(split)
+        if recordings and train:
+            seen[split] = SeenCounts.of([(recordings, train)])
+    if store.fold_numbers:
+        seen["folds"] = seen_in(store, store.fold_numbers)
+    return seen
+
+
+def _seen_findings(seen: dict[str, SeenCounts]) -> Iterator[AuditFinding]:
+    """Notes on people who watched a clip that training people watched."""
+    for split, counts in seen.items():
+        if counts.of_seen_clips is None:
+            continue
+        meaning = "scores are of unseen clips"
+        if counts.of_seen_clips == counts.recordings:
+            meaning = "scores say nothing of unseen clips"
+        elif counts.of_seen_clips:
+            meaning = "scores say little of unseen clips"
+        text = (
+            f"{counts.people_of_seen_clips} of {counted(counts.people, 'person', 'people')} saw "
+            f"clips that training people saw ({counts.of_seen_clips} of "
+            f"{counted(counts.recordings, 'recording')}); {meaning}"
+        )
+        yield AuditFinding("note", split, text)
 
 
 def _feature_findings(store: Store, name: str, frames: FrameHashes) -> Iterator[AuditFinding]:

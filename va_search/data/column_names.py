@@ -39,6 +39,7 @@ FRAME = _words(SPELLINGS["frames"])
 TIME_UNITS = frozenset(UNITS) - FRAME
 IMAGE = _words("image images img imgs picture photo crop jpg png")
 FILE = _words("file files name names path location url")
+STIMULUS = _words("stimulus stimuli clip clips film films movie movies song songs excerpt excerpts")
 SESSION = _words("session sessions sequence")
 RECORDING = SESSION | _words("recording recordings video videos vid clip movie")
 SUBJECT = _words("subject participant")
@@ -137,6 +138,14 @@ def role_of(name: str) -> str:
         if words & needed and words <= allowed:
             return role
     return "values"
+
+
+def names_a_stimulus(name: str) -> bool:
+    """True for a column of a table of recordings that names what was watched or heard: `stimulus`,
+    `clip`, `film_id`, `video_id`; a `video` alone is that of several persons."""
+    words = set(words_of(name))
+    named = words & STIMULUS or (words & {"video"} and words & NUMBERING)
+    return bool(named) and words <= STIMULUS | {"video"} | NUMBERING | FILE
 
 
 def unit_of(name: str) -> str | None:

@@ -3,10 +3,11 @@ recording is read.
 
 dataset.yaml: name, targets (name -> [low, high], or {range: [low, high], column: name}, or with
 `raters`, a column each, and `fuse`) or label_range alone for valence and arousal on one range,
-frames_per_second, time_column, time_unit, features (name -> {modality, columns}) and
-ignored_columns. Columns may be patterns (column_names.select_columns). recordings.csv: recording,
-subject, split; and if wanted fold, rows, frames_per_second, video (recordings of one video) and
-stimulus (ignored: people who watched one clip are not in one video)."""
+frames_per_second, time_column, time_unit, features (name -> {modality, columns}), ignored_columns
+and stimulus (the column of recordings.csv that names it). Columns may be patterns
+(column_names.select_columns). recordings.csv: recording, subject, split; and if wanted fold, rows,
+frames_per_second, video (recordings of one video) and stimulus (what was watched: people who
+watched one clip are not in one video)."""
 
 from __future__ import annotations
 
@@ -43,6 +44,7 @@ from va_search.data.readers import (
     read_texts,
     suffix_of,
 )
+from va_search.data.stimuli import Stimuli
 from va_search.data.text_layout import EMPTY, SEPARATORS
 from va_search.data.validity import ABOVE_0
 from va_search.document import StrictModel, read_document
@@ -146,6 +148,7 @@ class Dataset(StrictModel):
     time_unit: str | None = None
     features: dict[str, FeatureColumns] = Field(min_length=1)
     ignored_columns: list[str] = Field(default_factory=list)
+    stimulus: str | None = Field(default=None, min_length=1)
 
     @field_validator("label_range")
     @classmethod
@@ -389,12 +392,13 @@ def read_dataset(path: Path) -> Dataset:
 
 @dataclass
 class Listing:
-    """Recordings that recordings.csv names, in its order; warnings; and everything wrong, with its
-    line."""
+    """Recordings that recordings.csv names, in its order, and where it has their stimuli; warnings;
+    and everything wrong, with its line."""
 
     recordings: list[TableSource] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    stimuli: Stimuli = field(default_factory=Stimuli)
 
 
 def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
@@ -407,9 +411,16 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
     except InputError as error:
         listing.problems = error.problems
         return listing
-    unused = [name for name in rows[0][0] if name not in (*REQUIRED, *OPTIONAL)]
+    declared = dataset.stimulus if dataset else None
+    try:
+        listing.stimuli = Stimuli.of(path, [row for row, _ in rows], declared, "dataset.yaml")
+    except InputError as error:
+        listing.problems += error.problems
+    used = (*REQUIRED, *OPTIONAL, *listing.stimuli.columns)
+    unused = [name for name in rows[0][0] if name not in used]
     listing.problems += _misspelled(path, unused)
     listing.warnings = [f"{path}: column {name!r} is not used" for name in unused]
+    listing.warnings += listing.stimuli.remarks
     if separator_of(path) != ",":
         listing.warnings.append(f"{path}: cells are separated by {SEPARATORS[separator_of(path)]}")
     if not (source / "recordings").is_dir():
@@ -421,7 +432,7 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
     _list_rows(listing, folder, dataset, path, rows)
 
     # A person or video with two spellings would count as two, in folds and normalisation.
-    for column in ("subject", "video"):
+    for column in ("subject", "video", *listing.stimuli.used):
         cells = [(row.get(column, ""), line) for row, line in rows]
         listing.problems += two_spellings(path, column, cells)
     listing.warnings += _unnamed(folder, listing.recordings)
@@ -441,7 +452,7 @@ def _list_rows(
     without_rate: list[int] = []
     for row, line in rows:
         try:
-            recording = _recording(folder, dataset, row)
+            recording = _recording(folder, dataset, row, listing.stimuli)
         except InputError as error:
             listing.problems += [f"{path}:{line}: {problem}" for problem in error.problems]
             continue
@@ -520,7 +531,7 @@ class RecordingsFolder:
 
 
 def _recording(
-    folder: RecordingsFolder, dataset: Dataset | None, row: dict[str, str]
+    folder: RecordingsFolder, dataset: Dataset | None, row: dict[str, str], stimuli: Stimuli
 ) -> TableSource:
     """One row of recordings.csv; InputError with everything wrong in it."""
     # Spellings of a missing value count as empty, but for names: a person may be called NA.
@@ -551,7 +562,15 @@ def _recording(
         raise InputError(*problems)
     video = row.get("video") or name
     return TableSource(
-        name, row["subject"], video, row["split"], fold, rate, (file.resolve(),), rows
+        name,
+        row["subject"],
+        video,
+        row["split"],
+        fold,
+        rate,
+        (file.resolve(),),
+        rows,
+        stimulus=stimuli.of_row(row),
     )
 
 

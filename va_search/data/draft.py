@@ -58,7 +58,10 @@ OTHER_SPLITS |= {split: split for split in SPLITS}  # in other case
 
 @dataclass(frozen=True)
 class Source:
-    """A recording as an importer knows it before reading it."""
+    """A recording as an importer knows it before reading it.
+
+    `stimulus` is no part of the fingerprint: trainings do not read it, and a store that was made
+    without stimuli is given them by the same import again."""
 
     name: str
     subject: str
@@ -67,6 +70,7 @@ class Source:
     fold: int | None
     frames_per_second: float
     files: tuple[Path, ...]
+    stimulus: str | None = field(default=None, repr=False, kw_only=True)
 
     def fingerprint(self) -> str:
         """Changes when any source file changes size or modification time, or what is known of the
@@ -188,6 +192,26 @@ class Draft:
         """True when the store stands at its place, made from these very sources and options."""
         manifest = self.to / "manifest.json"
         return manifest.is_file() and read_json(manifest).get("signature") == self.signature
+
+    @property
+    def _stimuli(self) -> dict[str, str]:
+        """The stimulus of each recording that has one."""
+        stimuli = {}
+        for source in self.recordings:
+            if source.stimulus is not None:
+                stimuli[source.name] = source.stimulus
+        return stimuli
+
+    def _finished_store(self) -> Store:
+        """Open the store that is there already, which is given its stimuli where it has none;
+        InputError where it has others, which folds may have been made of."""
+        path = self.to / "manifest.json"
+        manifest = read_json(path)
+        if manifest.get("stimuli", {}) != self._stimuli:
+            if "stimuli" in manifest:
+                self._refuse_other_content()
+            write_json(path, {**manifest, "stimuli": self._stimuli})
+        return Store.open(self.to)
 
     def _file(self, index: int) -> Path:
         content = [self._kind, self.recordings[index].name, self._fingerprints[index]]
@@ -347,7 +371,9 @@ class Draft:
     def finish(self) -> Store:
         """Lay all parts into the store's files and move the store into place."""
         if self.already_finished():
-            return Store.open(self.to)
+            # Left when a kill came between the store's rename and the draft's removal.
+            remove_folder(self.folder)
+            return self._finished_store()
         # What a kill left of an earlier try is made anew.
         build = self.folder / "store"
         remove_folder(build)
@@ -451,6 +477,8 @@ class Draft:
         }
         if self.description.definitions:
             manifest["definitions"] = self.description.definitions
+        if self._stimuli:
+            manifest["stimuli"] = self._stimuli
         if self.left_out:
             manifest["left_out"] = self.left_out
         notes = [json.loads(str(part)) for part in self._parts("notes")]

@@ -6,65 +6,47 @@ recordings are divided into k. A subject's recordings and a video's stay togethe
 Balanced are the frames and the label histograms of the targets: the division has the lowest
 cost found, where the cost is the sum over folds of (2·(frames / mean − 1))² + Σ over bins of
 (fold's labelled frames in the bin − whole's / folds)², in units of a fold's labelled frames. Labels
-of the test split are never looked at."""
+of the test split are never looked at.
+
+Folds by subject and stimulus: where no groups of recordings have people and stimuli of their own,
+people are divided into parts, and stimuli are; a fold is the recordings of one part of people and
+one part of stimuli. Its training has no recording of these people or of these stimuli, so that the
+recordings that share one of the two are left out (`Store.apart`)."""
 
 from __future__ import annotations
 
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from va_search.data.arrays import Floats, Indexes
+from va_search.data.arrays import Floats
+from va_search.data.crossed_folds import left_out_of_training, people_times_stimuli
+from va_search.data.fold_labels import Labels, amounts_of
 from va_search.data.grouping import divide, kept_together
-from va_search.data.problems import shortened
+from va_search.data.problems import refuse, shortened
 from va_search.data.store import Recording, Store
-from va_search.errors import InputError, counted
+from va_search.errors import InputError, counted, unknown_name
 from va_search.files import read_json, write_json
 from va_search.locks import only_one
 
 FOLDS = 6
 TRIES = 1000
-BINS = 10
 UNEVEN = 0.10
 """Share of the mean beyond which a fold's frames are told to be too many or too few."""
-FRAMES_WEIGHT = 2.0
+BY = {
+    "subject": ("subject",),
+    "stimulus": ("stimulus",),
+    "subject,stimulus": ("subject", "stimulus"),
+}
+"""What recordings in two folds do not share, by its name on the command line."""
 MEANING = 1
 """Version of the search: raised when the same labels and seed give other folds."""
 NAMES_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Of each recording: histograms (recording, target, bin) of labelled frames, (recording, target,
-    3) of their count, sum and sum of squares, and `labelled` (recording,) the frames with a label
-    for any target."""
-
-    histograms: Floats
-    moments: Floats
-    labelled: Indexes
-    target_names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, store: Store, recordings: Sequence[Recording]) -> Labels:
-        """Of these recordings alone; no other frame's label is looked at."""
-        histograms = np.zeros((len(recordings), len(store.targets), BINS))
-        moments = np.zeros((len(recordings), len(store.targets), 3))
-        labelled = np.zeros(len(recordings), np.int64)
-        for index, recording in enumerate(recordings):
-            annotations = store.annotations[recording.span]
-            labelled[index] = (~np.isnan(annotations)).any(axis=1).sum()
-            for column, target in enumerate(store.targets):
-                values = annotations[:, column].astype(np.float64)
-                labels = values[~np.isnan(values)]
-                histogram, _ = np.histogram(labels, bins=BINS, range=target.range)
-                histograms[index, column] = histogram
-                moments[index, column] = len(labels), labels.sum(), np.square(labels).sum()
-        return cls(histograms, moments, labelled, store.target_names)
 
 
 @dataclass(frozen=True)
@@ -100,6 +82,9 @@ class Folding:
     kept_together: str
     warnings: tuple[str, ...]
     already_there: bool = False
+    by: str = "subject"
+    left_out: dict[int, int] = field(default_factory=dict)
+    """Recordings that each fold leaves out of its training, where some fold leaves out any."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the folds as `--json` has them."""
@@ -107,40 +92,53 @@ class Folding:
 
 
 def make_folds(
-    path: Path, *, k: int = FOLDS, keep_validation: bool = False, seed: int = 0, tries: int = TRIES
+    path: Path,
+    *,
+    k: int = FOLDS,
+    keep_validation: bool = False,
+    seed: int = 0,
+    tries: int = TRIES,
+    by: str = "subject",
 ) -> Folding:
     """Make folds for the store at `path` and write its folds.json, once; the same call again finds
     them.
 
-    InputError when the store has folds of its own, or made otherwise, or too few people for k.
+    `by`: what two folds do not share, a key of `BY`. InputError when the store has folds of its
+    own, or made otherwise, or too few people or stimuli for k.
     """
     store = Store.open(path)
     file = path / "folds.json"
-    made_with = {"k": k, "keep_validation": keep_validation, "seed": seed, "tries": tries}
+    options: dict[str, Any] = {
+        "k": k,
+        "keep_validation": keep_validation,
+        "seed": seed,
+        "tries": tries,
+    }
+    made_with: dict[str, Any] = {**options, "meaning": MEANING}
+    if by != "subject":  # folds by subject are noted as before there were others
+        made_with["by"] = by
     recordings, labels = store.labelled, Labels.of(store, store.labelled)
     lock = path / ".folds.lock"
     # Two processes that make folds at once would write two documents: the first one's stays.
     with only_one(lock, f"{path}: making its folds"):
         try:
-            document = _read_folds(store, file, {**made_with, "meaning": MEANING})
+            document = _read_folds(store, file, made_with)
             already_there = document is not None
             if document is None:
-                folds, together = fold_recordings(
-                    recordings, labels, k=k, keep_validation=keep_validation, seed=seed, tries=tries
-                )
-                document = {
-                    "made_with": {**made_with, "meaning": MEANING},
-                    "kept_together": together,
-                    "folds": folds,
-                }
+                folds, together = fold_recordings(recordings, labels, **options, by=by)
+                document = {"made_with": made_with, "kept_together": together, "folds": folds}
+                if len(BY[by]) > 1:
+                    document["apart"] = list(BY[by])
                 write_json(file, document)
         finally:
             lock.unlink(missing_ok=True)
     folds = document["folds"]
     rows = fold_rows(recordings, labels, folds)
-    warnings = _subjects_in_two(recordings, folds)
-    warnings += uneven(recordings, folds, rows, keep_validation=keep_validation)
-    return Folding(folds, rows, document["kept_together"], tuple(warnings), already_there)
+    warnings = _subjects_in_two(recordings, folds) if by == "subject" else []
+    warnings += uneven(recordings, folds, rows, keep_validation=keep_validation, by=by)
+    left_out = left_out_of_training(recordings, folds, document.get("apart", ()))
+    together = document["kept_together"]
+    return Folding(folds, rows, together, tuple(warnings), already_there, by, left_out)
 
 
 def folds_command(store: Store) -> str | None:
@@ -187,6 +185,8 @@ def _options(made_with: dict[str, Any] | None) -> str:
     words = [f"--k {made_with.get('k')}"]
     if made_with.get("keep_validation"):
         words.append("--keep-validation")
+    if "by" in made_with:
+        words.append(f"--by {made_with['by']}")
     words += [f"--seed {made_with.get('seed')}", f"--tries {made_with.get('tries')}"]
     if made_with.get("meaning") != MEANING:
         words.append("by another version")
@@ -201,12 +201,14 @@ def fold_recordings(
     keep_validation: bool = False,
     seed: int = 0,
     tries: int = TRIES,
+    by: str = "subject",
 ) -> tuple[dict[str, int], str]:
     """The fold of each of the labelled `recordings` (in their order, as `labels`), and what was
     kept together.
 
     InputError, with all reasons, where k folds are impossible.
     """
+    refuse(_problems_of_by(recordings, by, keep_validation=keep_validation))
     fold = {}
     free = []
     for index, recording in enumerate(recordings):
@@ -214,7 +216,10 @@ def fold_recordings(
             fold[index] = k
         else:
             free.append(index)
-    groups, together = kept_together(recordings, free)
+    groups, together = kept_together(recordings, free, BY[by])
+    if len(BY[by]) > 1 and len(groups) < k:
+        divided = people_times_stimuli(recordings, labels, k=k, seed=seed, tries=tries)
+        return divided, " and ".join(BY[by])
     parts = k - 1 if keep_validation else k
     problems = []
     if k < 2:
@@ -233,25 +238,32 @@ def fold_recordings(
     if problems:
         raise InputError(*problems)
     # Groups are divided, so whoever must stay together does.
-    division = divide(_amounts(recordings, labels, groups, parts), parts, seed=seed, tries=tries)
+    division = divide(amounts_of(recordings, labels, groups, parts), parts, seed=seed, tries=tries)
     for group, part in zip(groups, division.tolist(), strict=True):
         fold |= dict.fromkeys(group, part + 1)
     return {recording.name: fold[index] for index, recording in enumerate(recordings)}, together
 
 
-def _amounts(
-    recordings: Sequence[Recording], labels: Labels, groups: Sequence[tuple[int, ...]], parts: int
-) -> Floats:
-    """(group, 1 + 2 bins): frames in units of a fold's, weighted, and labelled frames by bin in
-    units of a fold's."""
-    lengths = np.array([recording.frames for recording in recordings], dtype=np.float64)
-    frames = np.array([[lengths[list(group)].sum()] for group in groups])
-    bins = np.array([labels.histograms[list(group)].sum(axis=0) for group in groups])
-    # Both kinds of amounts are in units of a fold's share, so that they can be weighed.
-    labelled = np.maximum(bins.sum(axis=(0, 2)), 1.0)[:, None]  # of each target
-    frames = frames * parts / frames.sum() * FRAMES_WEIGHT
-    bins = bins * parts / labelled
-    return np.concatenate([frames, bins.reshape(len(groups), -1)], axis=1)
+def _problems_of_by(
+    recordings: Sequence[Recording], by: str, *, keep_validation: bool
+) -> list[str]:
+    """Return what keeps folds from being divided `by` these facts."""
+    if by not in BY:
+        return [f"--by: {unknown_name('division', by, BY)}"]
+    problems = []
+    without = [recording.name for recording in recordings if recording.stimulus is None]
+    if "stimulus" in BY[by] and without:
+        problems.append(
+            f"--by {by}: {len(without)} of {counted(len(recordings), 'labelled recording')} have no "
+            f"stimulus ({shortened(without, NAMES_SHOWN)}); name the column of recordings.csv that "
+            "has them, and import again"
+        )
+    if by != "subject" and keep_validation:
+        problems.append(
+            f"--keep-validation goes with --by subject alone: with --by {by} the official "
+            "validation set is divided, too"
+        )
+    return problems
 
 
 def fold_rows(
@@ -326,6 +338,7 @@ def uneven(
     rows: Sequence[FoldCounts],
     *,
     keep_validation: bool,
+    by: str = "subject",
 ) -> list[str]:
     """Warnings on made folds whose frames differ from their mean by more than 10 %, and why; a kept
     one is as it is."""
@@ -339,10 +352,14 @@ def uneven(
     for index, recording in enumerate(recordings):
         if folds[recording.name] in numbers:
             divided.append(index)
-    groups, together = kept_together(recordings, divided)
+    groups, together = kept_together(recordings, divided, BY[by])
     sizes = []
     for group in groups:
         sizes.append(sum(recordings[index].frames for index in group))
+    listed = ", ".join(f"fold {row.fold} has {row.frames / mean - 1:+.0%}" for row in far)
+    text = f"frames differ by more than 10 % from the mean of {mean:,.0f}: {listed}"
+    if len(groups) < len(divided_rows):
+        return [f"{text}; people and stimuli are each divided evenly, not both at once"]
     reason = f"{len(groups)} groups that stay together ({together}) can't be divided more evenly"
     if max(sizes) > mean:
         largest = groups[sizes.index(max(sizes))]
@@ -351,5 +368,4 @@ def uneven(
             f"{', '.join(subjects)} with {len(largest)} recordings that stay together has "
             f"{max(sizes):,}"
         )
-    listed = ", ".join(f"fold {row.fold} has {row.frames / mean - 1:+.0%}" for row in far)
-    return [f"frames differ by more than 10 % from the mean of {mean:,.0f}: {listed}; {reason}"]
+    return [f"{text}; {reason}"]

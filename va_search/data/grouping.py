@@ -2,9 +2,9 @@
 parts that are alike.
 
 Conventions: a model that has seen a subject's labels knows the subject, and two persons of one
-video share its sound and place. Recordings are joined while they share a subject or a video, over
-others too. Where videos connect everyone with everyone (all watched the same clips, say) that would
-leave a single group, and subjects alone are kept together.
+video share its sound and place. Recordings are joined while they share a subject (or a stimulus,
+where that is asked for) or a video, over others too. Where videos connect everyone with everyone
+that would leave a single group, and subjects (stimuli) alone are kept together.
 
 `amounts` is (group, column), not negative: what each group brings of each thing to be balanced. The
 cost of a division is the sum over parts and columns of (part's amount − whole / parts)². The same
@@ -31,19 +31,20 @@ LEAST_GAIN = 1e-12
 
 
 def kept_together(
-    recordings: Sequence[Recording], used: Sequence[int]
+    recordings: Sequence[Recording], used: Sequence[int], by: Sequence[str] = ("subject",)
 ) -> tuple[list[tuple[int, ...]], str]:
-    """Groups of the indexes `used` into `recordings`, and what they keep together: "subject and
-    video" or "subject".
+    """Groups of the indexes `used` into `recordings`, and what they keep together: the facts `by`
+    (subject, stimulus) "and video", or these alone.
 
     One group is left where all are of one subject.
     """
-    subjects = {index: ("subject", recordings[index].subject) for index in used}
-    videos = {index: ("video", recordings[index].video) for index in used}
-    groups = _connected(used, [subjects, videos])
+    keys = []
+    for fact in (*by, "video"):
+        keys.append({index: (fact, getattr(recordings[index], fact)) for index in used})
+    groups = _connected(used, keys)
     if len(groups) >= 2:
-        return groups, "subject and video"
-    return _connected(used, [subjects]), "subject"
+        return groups, " and ".join([*by, "video"])
+    return _connected(used, keys[:-1]), " and ".join(by)
 
 
 def _connected(

@@ -23,7 +23,7 @@ from va_search.data.draft import Description, Draft, Part, Source, write_frames
 from va_search.data.problems import refuse
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import read_json, remove_folder, whole_file, write_json
+from va_search.files import read_json, whole_file, write_json
 from va_search.locks import only_one
 
 Progress = Callable[[int, int, str], None]
@@ -59,9 +59,7 @@ def read_all(
     Recordings that were read stay in the draft whatever happens, so a second import reads only the
     others."""
     if draft.already_finished():
-        # Left when a kill came between the store's rename and the draft's removal.
-        remove_folder(draft.folder)
-        return Store.open(draft.to)
+        return draft.finish()
     total, missing = len(draft.recordings), draft.missing()
     problems: dict[int, list[str]] = {}
     progress(total - len(missing), total, "")

@@ -5,8 +5,10 @@
       frames.arrow           one column a target (float32, NaN unlabelled), time (float64), valid (bool)
       recordings.arrow       one row per recording
       raters.arrow           only where several raters were fused: their spread (raters.py)
-      manifest.json          written last: names, dims, modalities, targets, content hashes
-      folds.json             only where `data folds` made them: fold of each labelled recording, written once
+      manifest.json          written last: names, dims, modalities, targets, content hashes, and the
+                             stimulus of each recording where stimuli are known
+      folds.json             only where `data folds` made them: fold of each labelled recording, and what
+                             training and validation may not share (`apart`), written once
 
 Conventions: frames of all recordings lie one after another in the order of the recordings, so a
 frame has one position in every file; `[start, stop)` of a recording are such positions. Annotations
@@ -17,7 +19,7 @@ than Arrow's `to_numpy`, which imports pandas.)"""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +51,8 @@ class Recording:
 
     `gaps` are frame numbers within the recording (0 < gap < frames) before which time jumps; no
     segment crosses one. `fold` is None where the data has no folds. `video` names what two persons
-    of one video share."""
+    of one video share, its sound and place; `stimulus` what the person watched or heard, which
+    others may have watched as well (None: not known)."""
 
     name: str
     subject: str
@@ -60,6 +63,7 @@ class Recording:
     frames: int
     frames_per_second: float
     gaps: tuple[int, ...] = ()
+    stimulus: str | None = None
 
     @property
     def stop(self) -> int:
@@ -130,6 +134,9 @@ class Store:
     folds_hash: str | None = None
     """Of folds that `data folds` made; None where the source has folds of its own, or there are
     none."""
+    apart: tuple[str, ...] = ()
+    """Facts of a recording (subject, stimulus) that a fold's training shares with none of its
+    validation recordings: recordings that do are left out of that fold's training."""
     url: str | None = None
     """Where the store lies when `path` is this machine's copy of it."""
     raters_hash: str | None = None
@@ -154,10 +161,11 @@ class Store:
         for entry in manifest["feature_sets"]:
             feature_set = FeatureSet.from_json(entry)
             feature_sets[feature_set.name] = feature_set
-        recordings = _read_recordings(path / "recordings.arrow")
-        folds_hash = None
+        recordings = _read_recordings(path / "recordings.arrow", manifest.get("stimuli", {}))
+        folds_hash: str | None = None
+        apart: tuple[str, ...] = ()
         if (path / "folds.json").is_file():
-            recordings, folds_hash = _with_folds(recordings, path / "folds.json")
+            recordings, folds_hash, apart = _with_folds(recordings, path / "folds.json")
         # A file cut short would be read as other numbers, since it is mapped.
         _check_sizes(path, manifest["bytes"])
         return cls(
@@ -169,6 +177,7 @@ class Store:
             recordings=recordings,
             hashes=manifest["hashes"],
             folds_hash=folds_hash,
+            apart=apart,
             url=url,
             raters_hash=manifest.get("raters", {}).get("hash"),
         )
@@ -261,7 +270,7 @@ class Store:
 
     def fold(self, key: str | int) -> Fold:
         """The official split; fold `key` as validation and all other labelled recordings as
-        training; or the mix.
+        training, but for those that share what folds keep `apart`; or the mix.
 
         Test recordings are in no fold's training or validation. InputError for a fold the store
         does not have."""
@@ -271,11 +280,11 @@ class Store:
         if key == MIX:
             return Fold(key, self.labelled, (), test)
         validation = tuple(recording for recording in self.labelled if recording.fold == key)
-        train = tuple(recording for recording in self.labelled if recording.fold != key)
+        others = [recording for recording in self.labelled if recording.fold != key]
         if not validation:
             keys = map(str, [*self.fold_keys, MIX])
             raise InputError(f"{self.path}: " + unknown_name("fold", key, keys))
-        return Fold(key, train, validation, test)
+        return Fold(key, without_shared(others, validation, self.apart), validation, test)
 
     @property
     def fold_numbers(self) -> list[int]:
@@ -331,6 +340,18 @@ class Store:
     def to_unit(self, annotation: Values) -> NDArray[np.float32]:
         """Map (frames, targets) from the targets' own scales to [-1, 1]."""
         return to_unit(annotation, self.targets)
+
+
+def without_shared(
+    recordings: Iterable[Recording], held: Iterable[Recording], facts: Collection[str]
+) -> tuple[Recording, ...]:
+    """Return the recordings that share none of the `facts` (subject, stimulus) with those `held`."""
+    values = {fact: {getattr(recording, fact) for recording in held} for fact in facts}
+    unshared = []
+    for recording in recordings:
+        if not any(getattr(recording, fact) in values[fact] for fact in facts):
+            unshared.append(recording)
+    return tuple(unshared)
 
 
 def positions(recordings: tuple[Recording, ...]) -> Indexes:
@@ -396,21 +417,33 @@ def _other_content(path: Path) -> str:
     return f"it is a folder of {kind}; import it with `{command}` and use {to}"
 
 
-def _read_recordings(path: Path) -> tuple[Recording, ...]:
+def _read_recordings(path: Path, stimuli: Mapping[str, str]) -> tuple[Recording, ...]:
+    """Return the recordings of recordings.arrow; `stimuli` by recording are the manifest's."""
     with pa.memory_map(str(path), "r") as source:
         rows = pa.ipc.open_file(source).read_all().to_pylist()
-    return tuple(Recording(**{**row, "gaps": tuple(row["gaps"])}) for row in rows)
+    recordings = []
+    for row in rows:
+        facts = {**row, "gaps": tuple(row["gaps"]), "stimulus": stimuli.get(row["name"])}
+        recordings.append(Recording(**facts))
+    return tuple(recordings)
 
 
-def _with_folds(recordings: tuple[Recording, ...], path: Path) -> tuple[tuple[Recording, ...], str]:
-    """Recordings with the folds of folds.json, and its hash; InputError where it is not whole."""
+def _with_folds(
+    recordings: tuple[Recording, ...], path: Path
+) -> tuple[tuple[Recording, ...], str, tuple[str, ...]]:
+    """Recordings with the folds of folds.json, its hash, and the facts that its folds keep apart;
+    InputError where it is not whole."""
     document = read_json(path)
     folds: dict[str, int] = {}
+    apart: tuple[str, ...] = ()
     if isinstance(document, dict) and isinstance(document.get("folds"), dict):
         folds = document["folds"]
+        apart = tuple(document.get("apart", ()))
     labelled = {recording.name for recording in recordings if recording.split != "test"}
     # Half a document would put recordings into no fold.
-    if set(folds) != labelled or not all(type(number) is int for number in folds.values()):
+    unknown = {*apart} - {"subject", "stimulus"}
+    whole = all(type(number) is int for number in folds.values())
+    if set(folds) != labelled or not whole or unknown:
         raise InputError(
             f"{path}: expected the fold of each of the {len(labelled)} labelled recordings; remove "
             "it"
@@ -419,7 +452,12 @@ def _with_folds(recordings: tuple[Recording, ...], path: Path) -> tuple[tuple[Re
     for recording in recordings:
         number = folds.get(recording.name, recording.fold)
         divided.append(replace(recording, fold=number))
-    return tuple(divided), digest(folds)
+    content: Any = folds
+    # What a fold trains on depends on these facts as well.
+    if apart:
+        facts = [[getattr(recording, fact) for fact in apart] for recording in recordings]
+        content = [folds, apart, facts]
+    return tuple(divided), digest(content), apart
 
 
 def _check_sizes(path: Path, expected: dict[str, int]) -> None:

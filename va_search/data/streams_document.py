@@ -163,13 +163,15 @@ class TargetStream(Stream):
 
 
 class StreamsDocument(StrictModel):
-    """streams.yaml. `recordings` is recordings.csv, or MuSe's partition.csv. The labels' times are
-    the frames' where `frames_per_second` is None."""
+    """streams.yaml. `recordings` is recordings.csv, or MuSe's partition.csv; `stimulus` its column
+    that names what was watched. The labels' times are the frames' where `frames_per_second` is
+    None."""
 
     SYNONYMS: ClassVar[dict[str, str]] = OTHER_KEYS
 
     name: str = Field(min_length=1)
     recordings: str = "recordings.csv"
+    stimulus: str | None = Field(default=None, min_length=1)
     frames_per_second: Positive | None = None
     targets: dict[str, TargetStream] = Field(min_length=1)
     features: dict[str, FeatureStream] = Field(min_length=1)
@@ -203,7 +205,8 @@ class StreamsDocument(StrictModel):
     def signed(self) -> str:
         """The hash that a draft's signature has of the description: without `valid` the same as
         ever, so that a store made before is found again."""
-        content = self.model_dump(mode="json")
+        # Stimuli are no part of a store's signature, as in `draft.Source`.
+        content = self.model_dump(mode="json", exclude={"stimulus"})
         for entry in content["features"].values():
             if entry["valid"] is None:
                 del entry["valid"]

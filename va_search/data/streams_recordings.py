@@ -11,6 +11,7 @@ from va_search.data.dataset import DIGITS, WHOLE, two_spellings
 from va_search.data.draft import OTHER_SPLITS, Source, check_sources
 from va_search.data.problems import refuse, unknown_column
 from va_search.data.readers import read_header, read_texts
+from va_search.data.stimuli import Stimuli
 from va_search.data.streams_document import RATER, StreamsDocument
 from va_search.data.text_layout import EMPTY
 from va_search.errors import InputError
@@ -32,6 +33,7 @@ class StreamedRecording:
     split: str
     fold: int | None
     video: str
+    stimulus: str | None
     cells: tuple[tuple[str, str], ...]
 
     def fill(self, pattern: str) -> str:
@@ -45,7 +47,14 @@ class StreamedRecording:
     def source(self, frames_per_second: float, files: tuple[Path, ...]) -> Source:
         """The recording as the draft of a store knows it."""
         return Source(
-            self.name, self.subject, self.video, self.split, self.fold, frames_per_second, files
+            self.name,
+            self.subject,
+            self.video,
+            self.split,
+            self.fold,
+            frames_per_second,
+            files,
+            stimulus=self.stimulus,
         )
 
 
@@ -73,16 +82,18 @@ def read_streamed_recordings(
     refuse(problems)
     if not rows:
         raise InputError(f"{path}: a header and no rows, expected one row per recording")
+    stimuli = Stimuli.of(path, rows, document.stimulus, "streams.yaml")
+    remarks += stimuli.remarks
     used = {name for stream in document.streams().values() for name in stream.fields}
     for name in header:
-        if name not in KNOWN and name not in used:
+        if name not in KNOWN and name not in used and name not in stimuli.columns:
             remarks.append(f"{path}: column {name!r} is not used")
 
     recordings: list[StreamedRecording] = []
     line_of: dict[str, int] = {}
     for row, line in zip(rows, lines, strict=True):
         try:
-            recording = _recording(row)
+            recording = _recording(row, stimuli)
             for name in sorted(used - {RATER}):
                 if not row[name]:
                     raise InputError(f"{name} is empty, and names of files are made of it")
@@ -98,7 +109,7 @@ def read_streamed_recordings(
             )
         line_of.setdefault(recording.name, line)
         recordings.append(recording)
-    for column in ("subject", "video"):
+    for column in ("subject", "video", *stimuli.used):
         cells = [(row.get(column, ""), line) for row, line in zip(rows, lines, strict=True)]
         problems += two_spellings(path, column, cells)
     refuse(problems)
@@ -135,7 +146,7 @@ def _of_muse(row: dict[str, str], name: str, split: str) -> dict[str, str]:
     return {"recording": row[name], "subject": row[name], "split": usual}
 
 
-def _recording(row: dict[str, str]) -> StreamedRecording:
+def _recording(row: dict[str, str], stimuli: Stimuli) -> StreamedRecording:
     """One row; InputError with everything wrong in it."""
     problems = [f"{name} is empty" for name in REQUIRED if not row[name]]
     if row["subject"].lower() == "nan":
@@ -161,5 +172,11 @@ def _recording(row: dict[str, str]) -> StreamedRecording:
     if video in EMPTY:
         video = row["recording"]
     return StreamedRecording(
-        row["recording"], row["subject"], row["split"], fold, video, tuple(row.items())
+        row["recording"],
+        row["subject"],
+        row["split"],
+        fold,
+        video,
+        stimuli.of_row(row),
+        tuple(row.items()),
     )

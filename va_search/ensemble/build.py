@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from va_search.data.baselines import baselines
 from va_search.data.store import Store
 from va_search.ensemble import compare
 from va_search.ensemble.compare import CarriedOut, ScoreIntervals
@@ -29,6 +30,7 @@ from va_search.ensemble.unscored import blend, heading, mean_of_mix, member_of
 from va_search.errors import InputError
 from va_search.files import write_json
 from va_search.home import Home
+from va_search.trial import SCORE, FoldKind
 
 CHANGED = 0.01
 """A trial whose CCC now differs from its record's by more was judged on other annotations."""
@@ -103,10 +105,12 @@ def _built(
     materials = gather(
         home, studies, store, outside=recipe.members.outside, folds=recipe.members.folds
     )
-    return _chosen(materials, recipe, name, studies)
+    return _chosen(home, materials, recipe, name, studies)
 
 
-def _chosen(materials: Materials, recipe: Recipe, name: str, studies: Sequence[str]) -> Ensemble:
+def _chosen(
+    home: Home, materials: Materials, recipe: Recipe, name: str, studies: Sequence[str]
+) -> Ensemble:
     """Members and weights chosen on the materials, and judged."""
     # The ensemble and the best single trial are judged alike, and then compared.
     outcomes, singles = compare.carry_out(recipe, materials), compare.best_single(materials)
@@ -124,6 +128,7 @@ def _chosen(materials: Materials, recipe: Recipe, name: str, studies: Sequence[s
         takes = outcome.recipe if recipe.among else None
         dimensions[target] = _weighted(outcome, single, intervals, target, takes)
     lines, in_folds = materials.lines, bool(materials.folds.parts)
+    untrained = baselines(lines.store, FoldKind(lines.fold).keys(lines.store), home.baselines)
     return Ensemble(
         **heading(recipe, name, studies, lines.store),
         frames_hash=lines.frames_hash,
@@ -138,6 +143,7 @@ def _chosen(materials: Materials, recipe: Recipe, name: str, studies: Sequence[s
         intervals={"ensemble": intervals, "best_single": single_intervals} if in_folds else None,
         best_for_both=_for_both(materials),
         differences=compare.differences(predicted, single_predicted, materials),
+        baselines={entry.name: {**entry.cccs, SCORE: entry.score} for entry in untrained},
     )
 
 

@@ -32,6 +32,7 @@ from pydantic import (
     model_validator,
 )
 
+from va_search.data.generalisation import generalises_to
 from va_search.data.store import Recording
 from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
 from va_search.ensemble.post_processing import AS_IT_IS, PostProcessing, combine
@@ -40,7 +41,7 @@ from va_search.files import read_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.targets import Target, names, targets_from_json, targets_to_json
-from va_search.trial import ALL
+from va_search.trial import ALL, FoldKind
 
 if TYPE_CHECKING:
     from va_search.ensemble.material import Materials
@@ -133,7 +134,9 @@ class MeasuredOn(Saved):
 
     `labelled_frames`: frames with a label of any target; `labelled_by_target`: of each target, where
     they differ from it (else left out of the file). `groups`: how many sets of recordings that are
-    kept together there are, over which intervals are made."""
+    kept together there are, over which intervals are made. `generalises_to`: whether the people and
+    clips that are scored were in the members' training (data/generalisation.py); not known of
+    ensembles that an earlier version saved."""
 
     split: str
     fold: str | int
@@ -144,6 +147,7 @@ class MeasuredOn(Saved):
     reason: str | None
     groups: int | None = None
     labelled_by_target: dict[str, int] | None = None
+    generalises_to: str | None = None
 
     @classmethod
     def of(cls, materials: Materials) -> MeasuredOn:
@@ -154,6 +158,7 @@ class MeasuredOn(Saved):
             by_target[target] = int((~np.isnan(material.annotation)).sum())
             if reason is None and material.folds.reason is not None:
                 reason = f"{target}: {material.folds.reason}"
+        keys = FoldKind(lines.fold).keys(lines.store)
         differ = any(count != materials.labelled_frames for count in by_target.values())
         return cls(
             split="validation" if lines.fold != ALL else "train and validation",
@@ -165,13 +170,15 @@ class MeasuredOn(Saved):
             reason=reason,
             groups=len(folds.groups),
             labelled_by_target=by_target if differ else None,
+            generalises_to=generalises_to(lines.store, keys),
         )
 
     @model_serializer(mode="wrap")
-    def _without_equal_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = dump(self)
-        if self.labelled_by_target is None:
-            document.pop("labelled_by_target", None)
+        for key in ("labelled_by_target", "generalises_to"):
+            if document.get(key) is None:
+                document.pop(key, None)
         return document
 
 
@@ -182,6 +189,10 @@ class BlendPart(Saved):
     ensemble: Ensemble
 
 
+ScoresOfBaseline = dict[str, float | None]
+"""{each target, score} of a baseline (data/baselines.py); null where it is not defined."""
+
+
 class Ensemble(Saved):
     """A whole ensemble, or a blend of several.
 
@@ -189,7 +200,8 @@ class Ensemble(Saved):
     `best_for_both` one trial for all of them (None where there is one target). `intervals`: of
     {ensemble, best_single}. `differences`: {each target, score} -> the ensemble less the best trial
     per target. `complete`: how many trials of each study were complete when it was
-    built."""
+    built. `baselines`: scores of what nobody had to train, by name, on the recordings that the
+    ensemble was measured on; None where they are not known."""
 
     name: str
     recipe: str
@@ -213,6 +225,7 @@ class Ensemble(Saved):
     best_for_both: SingleForBoth | None = None
     differences: dict[str, Difference] | None = None
     complete: dict[str, int] | None = None
+    baselines: dict[str, ScoresOfBaseline] | None = None
     parts: list[BlendPart] = []
 
     @model_validator(mode="before")

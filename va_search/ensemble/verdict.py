@@ -1,5 +1,5 @@
-"""Is an ensemble better than its best single trial? One verdict for the terminal, `submit` and the
-report.
+"""Is an ensemble better than its best single trial, and than baselines that nobody had to train? One
+verdict for the terminal, `submit` and the report.
 
 Conventions: everything is out-of-fold. The best single trial is the best one per target, which is
 what the recipe `best` takes; it is chosen again in every fold, as the ensemble is. A difference
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from va_search.data.baselines import TITLES
 from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
-from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.saved import Ensemble, ScoresOfBaseline
 from va_search.trial import ALL, SCORE
 
 Outcome = Literal["better", "ahead", "same", "behind", "worse", "unknown"]
@@ -25,6 +26,8 @@ COMPARISONS = {
     "behind": "not better than",
     "worse": "worse than",
 }
+UNSEEN = "unseen people"
+"""Whom scores of ensembles that an earlier version saved are taken to be of."""
 SAME = 1e-9
 """A smaller difference is none."""
 FOLLOWS, FOLLOWS_A_LITTLE = 0.3, 0.1
@@ -38,7 +41,8 @@ class Verdict:
     means.
 
     `use_best`: whether the recipe `best` is the better choice. `dimensions`: each target's
-    outcome."""
+    outcome. `not_beaten`: by target, the names of the baselines that are as good or better, the
+    best first; targets that beat them all are not in it."""
 
     outcome: Outcome
     ensemble: float | None
@@ -47,6 +51,7 @@ class Verdict:
     interval: Interval | None
     dimensions: dict[str, Outcome]
     text: str
+    not_beaten: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def use_best(self) -> bool:
@@ -63,11 +68,38 @@ def verdict_of(ensemble: Ensemble) -> Verdict:
     scores, single = ensemble.scores.get("out_of_fold"), ensemble.best_single.get("out_of_fold")
     what = "configuration" if ensemble.measured_on.fold == ALL else "trial"
     if scores and single:
-        return judge(scores, single, ensemble.differences, what=what)
+        on = ensemble.measured_on.generalises_to or UNSEEN
+        verdict = judge(scores, single, ensemble.differences, what=what, on=on)
+        return _beside_baselines(verdict, scores, ensemble.baselines or {})
     reason = ensemble.measured_on.reason or "there is no out-of-fold score"
     text = f"Whether this ensemble is better than a single {what} is not known: {reason}."
     outcomes: dict[str, Outcome] = dict.fromkeys(ensemble.target_names, "unknown")
     return Verdict("unknown", None, None, None, None, outcomes, text)
+
+
+def _beside_baselines(
+    verdict: Verdict, scores: Mapping[str, float], baselines: Mapping[str, ScoresOfBaseline]
+) -> Verdict:
+    """The verdict with the baselines that the out-of-fold scores do not beat, and a sentence on the
+    best of them for each target."""
+    not_beaten = {}
+    sentences = [verdict.text]
+    for target in verdict.dimensions:
+        # (CCC, name) of each that is as good, the best first.
+        as_good: list[tuple[float, str]] = []
+        for name, cccs in baselines.items():
+            value = cccs.get(target)
+            if value is not None and scores[target] <= value:
+                as_good.append((value, name))
+        if as_good:
+            as_good.sort(reverse=True)
+            not_beaten[target] = [name for _, name in as_good]
+            value, name = as_good[0]
+            sentences.append(
+                f"For {target} it does not beat {TITLES[name]}, which nobody had to train: "
+                f"{scores[target]:.3f} against {value:.3f}."
+            )
+    return replace(verdict, text=" ".join(sentences), not_beaten=not_beaten)
 
 
 def judge(
@@ -77,9 +109,10 @@ def judge(
     *,
     who: str = "this ensemble",
     what: str = "trial",
+    on: str = UNSEEN,
 ) -> Verdict:
     """The verdict on out-of-fold scores {each target, score} against those of the best single
-    trial."""
+    trial; `on`: whom they generalise to."""
     intervals: dict[str, Interval | None] = dict.fromkeys(scores)
     for name, difference in (differences or {}).items():
         intervals[name] = difference.interval
@@ -88,7 +121,8 @@ def judge(
         outcomes[name] = _outcome(scores[name] - single[name], interval)
     score, single_score, interval = scores[SCORE], single[SCORE], intervals[SCORE]
     outcome = outcomes.pop(SCORE)
-    text = _sentence(outcome, (score, single_score), interval, who, what)
+    on = on.replace(", ", " and ")
+    text = _sentence(outcome, (score, single_score), interval, who=who, what=what, on=on)
     value = score - single_score
     return Verdict(outcome, score, single_score, value, interval, outcomes, text)
 
@@ -106,7 +140,13 @@ def _outcome(difference: float, interval: Interval | None) -> Outcome:
 
 
 def _sentence(
-    outcome: Outcome, scores: tuple[float, float], interval: Interval | None, who: str, what: str
+    outcome: Outcome,
+    scores: tuple[float, float],
+    interval: Interval | None,
+    *,
+    who: str,
+    what: str,
+    on: str,
 ) -> str:
     """`scores`: of the ensemble and of the best single trial."""
     if outcome == "unknown":
@@ -114,9 +154,7 @@ def _sentence(
     score, single = scores
     best = f"the best single {what} per target"
     if outcome == "same":
-        return (
-            f"On unseen people {who} is as good as {best}: score {score:.3f} out-of-fold for both."
-        )
+        return f"On {on} {who} is as good as {best}: score {score:.3f} out-of-fold for both."
     # Numbers, then what chance makes of them, then advice.
     between, chance = "", "but chance is not known: build it again"
     if interval is not None:
@@ -125,7 +163,7 @@ def _sentence(
         chance = "within chance" if within else "more than chance explains"
     advice = "; use --recipe best" if outcome in ("behind", "worse") else ""
     return (
-        f"On unseen people {who} is {COMPARISONS[outcome]} {best}: score {score:.3f} against "
+        f"On {on} {who} is {COMPARISONS[outcome]} {best}: score {score:.3f} against "
         f"{single:.3f}, difference {signed(score - single)}{between}, {chance}{advice}."
     )
 

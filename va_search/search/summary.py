@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from va_search.data.generalisation import generalises_to
 from va_search.errors import JobError, counted
 from va_search.search.scheduler import Scheduler
 
@@ -66,7 +67,9 @@ class Summary:
     (train_val_mix). `pareto`: for objective both, the trials that no other beats on one target
     without losing on another, {trial, valence, arousal} each; None for any other objective.
     `beside`: complete trials of the study that are not counted here but are by `status`, `ensemble`
-    and `report`, by why. `devices`: how many of the trials trained now ran on which device."""
+    and `report`, by why. `devices`: how many of the trials trained now ran on which device.
+    `generalises_to`: whether people and clips of validation are in training, over the space's
+    folds; None where none of them validates."""
 
     study: str
     planned: int | None
@@ -87,6 +90,7 @@ class Summary:
     undelivered: int
     tracking_problem: str | None
     reason: str | None
+    generalises_to: str | None
 
 
 class Unfinished(JobError):
@@ -127,6 +131,7 @@ def summary_of(
         undelivered=len(undelivered),
         tracking_problem=tracking_problem,
         reason=_why_no_more(scheduler),
+        generalises_to=generalises_to(scheduler.store, scheduler.space.folds),
     )
     problem = unfinished(scheduler)
     if problem is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from va_search.data.baselines import TITLES
 from va_search.ensemble.saved import (
     Ensemble,
     EnsembleMember,
@@ -337,6 +338,9 @@ def _scores_table(ensemble: Ensemble, remarks: Sequence[str]) -> Table:
                 difference = ensemble.differences[name]
                 texts[index] = signed_with_interval(difference.value, difference.interval)
         rows.append(row("Ensemble − per target", "out-of-fold", *texts))
+    for name, cccs in (ensemble.baselines or {}).items():
+        values = [number(cccs.get(measure)) for measure in names]
+        rows.append(row(f"Baseline: {TITLES[name]}", "out-of-fold", *values))
     for label, scores, _ in subjects:
         rows.append(row(label, "in-sample", *score_texts(scores.get("in_sample"), None, names)))
     heads = (*columns("", "Measured"), *score_columns(targets))
@@ -367,7 +371,8 @@ def measured_sentences(measured: MeasuredOn) -> list[str]:
         split = "all folds, each recording predicted by the trial that did not train on it"
     recordings = counted(measured.recordings, "recording")
     frames = counted(measured.labelled_frames, "labelled frame")
-    sentences = [f"Measured on {split}: {recordings}, {frames}."]
+    whom = "" if measured.generalises_to is None else f"; {measured.generalises_to}"
+    sentences = [f"Measured on {split}: {recordings}, {frames}{whom}."]
     # The reason says why the recordings could not be put into folds, such as one person only.
     if measured.reason:
         return [

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from va_search.data.generalisation import generalises_to
 from va_search.data.store import OFFICIAL
 from va_search.errors import counted
 from va_search.report.gather import Gathered
@@ -63,6 +64,9 @@ def overall_table(gathered: Gathered) -> Table:
     lead = kept_epochs(trial.keep for trial in gathered.on_main_fold)
     if gathered.main_fold != OFFICIAL:
         lead += f" Fold {gathered.main_fold}."
+    if gathered.store is not None and gathered.main_fold in gathered.store.fold_keys:
+        whom = generalises_to(gathered.store, [gathered.main_fold])
+        lead += f" Scores of {whom}."
     return Table(
         OVERALL,
         (

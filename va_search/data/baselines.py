@@ -1,0 +1,281 @@
+"""Baselines that nobody had to train: scores that a trained model must beat to be worth its hours.
+
+    constant    the mean of the training labels: CCC 0 by definition
+    same_clip   the mean annotation of other people, in training, of the same clip at the same time
+                since its start; where none of them has a label then, that clip's mean, else the
+                mean of all training labels
+    ridge       ridge regression from recordings' mean features to their mean labels: one value for
+                the whole recording
+
+Conventions: a baseline learns from the training recordings of a fold and predicts its validation
+recordings, as a trial does; scores are CCCs pooled over the labelled frames of all folds given. A
+clip is a recording's `stimulus`; `same_clip` is there only where every recording has one, and
+training has some clip that is validated. Its time is the frame's number over the frame rate: gaps
+in a recording are not counted. Test recordings are not read. Scores that are kept on the disk are
+named by a hash of everything they are made of, so that none is of other data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from va_search.data.arrays import Floats, Indexes
+from va_search.data.generalisation import SeenCounts
+from va_search.data.store import Fold, Recording, Store, positions
+from va_search.errors import InputError
+from va_search.files import digest, read_json, write_json
+from va_search.metrics import ccc
+
+MEANING = 1
+"""Raised when the same data give other scores."""
+TITLES = {
+    "constant": "a constant",
+    "same_clip": "other people's mean for the same clip and time",
+    "ridge": "ridge on recording means",
+}
+MOST_FRAMES = 300
+"""Evenly spaced frames of a recording of which its mean features are made, at most."""
+MOST_VALUES = 200_000
+"""Values of one feature set that are read of a recording, at most."""
+MOST_DEVIATIONS = 3.0
+INNER_PARTS = 10
+"""Parts of the training people, each left out once to choose the ridge penalty."""
+PENALTIES = np.logspace(-4, 2, 13)
+"""Relative to the mean square of a recording's standardised features."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline's CCC by target; None where it is not defined."""
+
+    name: str
+    cccs: dict[str, float | None]
+
+    @property
+    def title(self) -> str:
+        """The baseline in words."""
+        return TITLES[self.name]
+
+    @property
+    def score(self) -> float | None:
+        """The mean of the CCCs; None unless all are defined."""
+        values = [value for value in self.cccs.values() if value is not None]
+        return sum(values) / len(values) if len(values) == len(self.cccs) else None
+
+
+def baselines(
+    store: Store, keys: Sequence[str | int], kept: Path | None = None
+) -> tuple[Baseline, ...]:
+    """Return the baselines of the folds with these keys; none where a fold lacks labels on a side.
+
+    `kept`: a folder in which scores are kept and found again."""
+    folds = [store.fold(key) for key in keys]
+    for fold in folds:
+        for side in (fold.train, fold.validation):
+            if np.isnan(store.annotations[positions(side)]).all():
+                return ()
+    path = None if kept is None else kept / f"{_content(store, folds)}.json"
+    if path is not None and path.is_file():
+        with suppress(InputError):  # damaged: it is made anew
+            document = read_json(path)
+            return tuple(Baseline(name, cccs) for name, cccs in document["baselines"].items())
+    scores = _scored(store, folds)
+    if path is not None:
+        write_json(path, {"baselines": {entry.name: entry.cccs for entry in scores}})
+    return scores
+
+
+def _content(store: Store, folds: Sequence[Fold]) -> str:
+    """Return a hash of all that the baselines of these folds are made of."""
+    sides = []
+    for fold in folds:
+        train = [recording.name for recording in fold.train]
+        sides.append([train, [recording.name for recording in fold.validation]])
+    stimuli = {recording.name: recording.stimulus for recording in store.labelled}
+    data = store.data_hash(sorted(store.feature_sets))
+    return digest([MEANING, data, stimuli, sides])[:32]
+
+
+def _scored(store: Store, folds: Sequence[Fold]) -> tuple[Baseline, ...]:
+    labels = [store.annotations[positions(fold.validation)] for fold in folds]
+    annotation = np.concatenate(labels).astype(np.float64)
+    constant: dict[str, float | None] = dict.fromkeys(store.target_names, 0.0)
+    scored = [Baseline("constant", constant)]
+    predictors: dict[str, Callable[[Fold], Floats]] = {}
+    if any(SeenCounts.of([(fold.validation, fold.train)]).of_seen_clips for fold in folds):
+        predictors["same_clip"] = lambda fold: same_clip(store, fold)
+    means = Means.of(store)
+    predictors["ridge"] = lambda fold: ridge(store, fold, means)
+    for name, predict in predictors.items():
+        predicted = np.concatenate([predict(fold) for fold in folds])
+        cccs: dict[str, float | None] = {}
+        for column, target in enumerate(store.target_names):
+            value = float(ccc(predicted[:, column], annotation[:, column]))
+            cccs[target] = value if np.isfinite(value) else None
+        scored.append(Baseline(name, cccs))
+    return tuple(scored)
+
+
+# The same clip -----------------------------------------------------------------------------------
+
+
+def same_clip(store: Store, fold: Fold) -> Floats:
+    """Return (frames, targets) of the validation recordings: the mean annotation of the training
+    recordings of the same clip at the same time, on the targets' scales.
+
+    People who are validated count as nobody's others."""
+    judged = {recording.subject for recording in fold.validation}
+    others = [recording for recording in fold.train if recording.subject not in judged]
+    of_clip: dict[str | None, list[Recording]] = defaultdict(list)
+    for recording in others:
+        of_clip[recording.stimulus].append(recording)
+    everything = store.annotations[positions(tuple(others or fold.train))]
+    overall = np.nan_to_num(_mean(everything))
+    predicted = []
+    for recording in fold.validation:
+        same = of_clip[recording.stimulus]
+        curve = _mean_curve(store, same, recording)
+        level = np.full(len(store.targets), np.nan)
+        if same:
+            level = _mean(store.annotations[positions(tuple(same))])
+        level = np.where(np.isnan(level), overall, level)
+        predicted.append(np.where(np.isnan(curve), level, curve))
+    return np.concatenate(predicted)
+
+
+def _mean_curve(store: Store, others: Sequence[Recording], recording: Recording) -> Floats:
+    """Return (frames, targets) mean labels of the others at the times of the recording's frames,
+    NaN where none of them has one."""
+    sums = np.zeros((recording.frames, len(store.targets)))
+    counts = np.zeros_like(sums)
+    seconds = np.arange(recording.frames) / recording.frames_per_second
+    for other in others:
+        frames = np.rint(seconds * other.frames_per_second).astype(np.int64)
+        frames = frames[frames < other.frames]
+        labels = store.annotations[other.span][frames]
+        sums[: len(frames)] += np.nan_to_num(labels)
+        counts[: len(frames)] += ~np.isnan(labels)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _mean(annotation: NDArray[np.floating]) -> Floats:
+    """Return (targets,) means of (frames, targets) labels, NaN for a target without any."""
+    counts = (~np.isnan(annotation)).sum(axis=0)
+    with np.errstate(invalid="ignore"):  # infinite features are the audit's business
+        sums = np.nansum(annotation.astype(np.float64), axis=0)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+# Ridge on recording means -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Means:
+    """Of each labelled recording, by its row: (recording, column) mean features, and what these
+    differ from the mean of the person's labelled recordings; (recording, target) mean labels. NaN
+    where nothing is there."""
+
+    row_of: dict[str, int]
+    features: Floats
+    labels: Floats
+
+    @classmethod
+    def of(cls, store: Store) -> Means:
+        """Read some frames of every labelled recording."""
+        recordings = store.labelled
+        sets = []
+        for name, feature_set in store.feature_sets.items():
+            values = store.features(name)
+            most = max(1, min(MOST_FRAMES, MOST_VALUES // max(feature_set.dim, 1)))
+            rows = []
+            for recording in recordings:
+                step = -(-recording.frames // most)
+                rows.append(_mean(values[recording.span][::step]))
+            sets.append(np.stack(rows))
+        features = np.concatenate(sets, axis=1)
+        # People differ in level far more than their moods do: each is compared with themselves, too.
+        subjects = [recording.subject for recording in recordings]
+        own = np.array([_mean(features[_rows(subjects, subject)]) for subject in subjects])
+        labels = np.stack([_mean(store.annotations[recording.span]) for recording in recordings])
+        row_of = {recording.name: row for row, recording in enumerate(recordings)}
+        with np.errstate(invalid="ignore"):
+            relative = features - own
+        return cls(row_of, np.concatenate([features, relative], axis=1), labels)
+
+    def rows(self, recordings: Sequence[Recording]) -> Indexes:
+        """Return the rows of these recordings."""
+        return np.array([self.row_of[recording.name] for recording in recordings], dtype=np.int64)
+
+
+def _rows(subjects: Sequence[str], subject: str) -> list[int]:
+    return [row for row, name in enumerate(subjects) if name == subject]
+
+
+def ridge(store: Store, fold: Fold, means: Means) -> Floats:
+    """Return (frames, targets) of the validation recordings: the mean label of each, predicted from
+    its mean features.
+
+    Features are standardised by the training recordings, and 0 where they are missing. The penalty
+    is the one with the highest CCC when the training people are left out in parts."""
+    train, held = means.rows(fold.train), means.rows(fold.validation)
+    standard = _standardised(means.features[np.concatenate([train, held])], len(train))
+    kernel = standard @ standard.T / standard.shape[1]
+    inside, across = kernel[: len(train), : len(train)], kernel[len(train) :, : len(train)]
+    people = list(dict.fromkeys(recording.subject for recording in fold.train))
+    part = np.array([people.index(recording.subject) for recording in fold.train]) % INNER_PARTS
+    levels = np.zeros((len(held), len(store.targets)))
+    for column in range(len(store.targets)):
+        labels = means.labels[train, column]
+        known = ~np.isnan(labels)
+        if not known.any():
+            continue
+        penalty = _best_penalty(inside[np.ix_(known, known)], labels[known], part[known])
+        fitted = _ridge(inside[np.ix_(known, known)], labels[known], across[:, known])
+        levels[:, column] = fitted[:, penalty]
+    return np.repeat(levels, [recording.frames for recording in fold.validation], axis=0)
+
+
+def _standardised(features: Floats, training: int) -> Floats:
+    """Return the features in units of the standard deviation of the first `training` rows around
+    their mean; 0 for missing ones, and for columns that do not vary there. Cut off, since
+    one wild value may not decide a recording's prediction."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = _mean(features[:training])
+        spread = np.sqrt(_mean(np.square(features[:training] - mean)))
+        # A column that does not vary but for rounding tells nothing.
+        varies = spread > 1e-9 * (np.abs(mean) + spread)
+        standard = np.where(varies, (features - mean) / np.where(varies, spread, 1.0), 0.0)
+    standard[np.isnan(standard)] = 0.0
+    return np.clip(standard, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+
+
+def _best_penalty(kernel: Floats, labels: Floats, part: Indexes) -> int:
+    """Return the index of the penalty that predicts left-out people best; the smallest of equals,
+    and the largest of all where there is nobody to leave out."""
+    parts = np.unique(part)
+    if len(parts) < 2:
+        return len(PENALTIES) - 1
+    predicted = np.zeros((len(labels), len(PENALTIES)))
+    for number in parts:
+        out = part == number
+        inside = kernel[np.ix_(~out, ~out)]
+        predicted[out] = _ridge(inside, labels[~out], kernel[np.ix_(out, ~out)])
+    scores = [ccc(predicted[:, index], labels) for index in range(len(PENALTIES))]
+    return int(np.argmax(np.nan_to_num(scores)))
+
+
+def _ridge(kernel: Floats, labels: Floats, across: Floats) -> Floats:
+    """Return (predicted, penalty) of kernel ridge regression with the labels' mean as intercept.
+
+    `kernel` (training, training), `across` (predicted, training)."""
+    values, vectors = np.linalg.eigh(kernel)
+    shares = vectors.T @ (labels - labels.mean())
+    shrunk = shares[:, None] / (np.maximum(values, 0.0)[:, None] + PENALTIES)
+    predicted: Floats = labels.mean() + (across @ vectors) @ shrunk
+    return predicted
