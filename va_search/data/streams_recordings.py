@@ -33,8 +33,8 @@ class StreamedRecording:
     split: str
     fold: int | None
     video: str
-    stimulus: str | None
     cells: tuple[tuple[str, str], ...]
+    stimulus: str | None = None
 
     def fill(self, pattern: str) -> str:
         """A pattern of files with the recording's cells, each as a part of a path that every file
@@ -177,6 +177,6 @@ def _recording(row: dict[str, str], stimuli: Stimuli) -> StreamedRecording:
         row["split"],
         fold,
         video,
-        stimuli.of_row(row),
         tuple(row.items()),
+        stimuli.of_row(row),
     )
