@@ -28,8 +28,8 @@ from typing import Any
 import torch
 
 from va_search.data.store import Store
-from va_search.training.fit import Fit
-from va_search.trial_settings import TrialSettings, trial_id
+from va_search.training.fit import fit_of
+from va_search.trial_settings import TrialSettings, trial_id_on
 
 STEPS_A_SECOND = 5
 PLAIN: dict[str, Any] = {
@@ -55,6 +55,8 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "context: running": {"context": "running"},
     "views: subject and recording": {"normalise": BOTH_VIEWS},
     "context: recording, both views": {"context": "recording", "normalise": BOTH_VIEWS},
+    "family: ridge": {"family": "ridge"},
+    "family: ridge, both views": {"family": "ridge", "normalise": BOTH_VIEWS},
     "normalise: train": {"normalise": "train"},
     "normalise: recording": {"normalise": "recording"},
     "encoder: gru": {"encoder": "gru"},
@@ -71,13 +73,16 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "fusion: cross_attention": {"fusion": "cross_attention"},
     "loss: ccc_mse": {"loss": "ccc_mse"},
     "loss: ccc_recording": {"loss": "ccc_recording"},
-    "loss: ccc_binned": {"loss": "ccc_binned"},
+    "loss: ccc_binned": {"loss": "ccc_binned", "heads": "binned"},
+    "heads: binned": {"heads": "binned"},
+    "loss_smoothness: 1": {"loss_smoothness": 1.0},
     "encoder_dropout: 0.5": {"encoder_dropout": 0.5},
     "feature_noise: 0.3": {"feature_noise": 0.3},
     "offset and gain jitter: 0.3": {"offset_jitter": 0.3, "gain_jitter": 0.3},
     "time_masking: 0.2": {"time_masking": 0.2},
     "modality_dropout: 0.2": {"modality_dropout": 0.2},
     "mixup: 0.4": {"mixup": 0.4},
+    "label_delay: 1": {"label_delay": 1.0},
     "keep: best (chosen on these people)": {"keep": "best"},
     "keep: mean_last_5": {"keep": "mean_last_5"},
     "keep: ema": {"keep": "ema"},
@@ -139,8 +144,9 @@ def train(data: str, store: Store, techniques: list[str], seeds: int, path: Path
         for technique in techniques:
             for fold in store.fold_numbers:
                 settings = settings_of(store, technique, fold, seed)
-                trial = trial_id(settings, store.data_hash(settings.features, settings.fold))
-                if (technique, trial) in done:
+                trial = trial_id_on(settings, store)
+                # without effect on this store: it is another technique's trial
+                if (technique, trial) in done or is_plain(store, technique):
                     continue
                 training = trained(data, store, technique, settings, trial)
                 with path.open("a") as file:
@@ -164,12 +170,20 @@ def settings_of(store: Store, technique: str, fold: int, seed: int) -> TrialSett
     return TrialSettings(**settings, fold=fold, seed=seed)
 
 
+def is_plain(store: Store, technique: str) -> bool:
+    """Return True for a technique that means the plain trial on this store, such as late fusion of
+    one modality."""
+    modalities = {feature_set.modality for feature_set in store.feature_sets.values()}
+    of_modalities = technique.startswith(("fusion", "modality_dropout"))
+    return of_modalities and len(modalities) == 1
+
+
 def trained(
     data: str, store: Store, technique: str, settings: TrialSettings, trial: str
 ) -> Training:
     """Train one trial and score it on its fold's people."""
     began = time.process_time()
-    fit = Fit(settings, store)
+    fit = fit_of(settings, store)
     while not fit.finished:
         fit.run_epoch()
     cccs = {target: best.ccc for target, best in fit.best.items()}

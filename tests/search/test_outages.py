@@ -103,7 +103,7 @@ def test_whatever_is_written_a_full_disk_is_known_by_its_number(
         tensor = {"a": torch.zeros(100_000)}
         save_model(
             full_disk / "x.safetensors",
-            tensor,
+            {1: tensor},
             settings=settings,
             store=tiny_store,
             statistics=None,
