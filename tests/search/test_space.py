@@ -376,7 +376,7 @@ def test_changes_are_told_in_plain_words(read: Any) -> None:
     [
         ("epoch: 3", "4: settings.epoch: unknown setting 'epoch'; did you mean 'epochs'? (known: attention_heads, "),
         ("seed: 3", "4: settings.seed: `seed` is no setting of a space; use `seeds` at the top level"),
-        ("encoder: gruu", "4: settings.encoder: unknown encoder 'gruu'; did you mean 'gru'? (known: bigru, bilstm, gru, lstm, "),
+        ("encoder: gruu", "4: settings.encoder: unknown encoder 'gruu'; did you mean 'gru'? (known: bigru, bilstm, gru, "),
         ("encoder: {choice: [gru, rnn]}", "4: settings.encoder.choice[1]: unknown encoder 'rnn'"),
         ("encoder: [gru, lstm]", "4: settings.encoder: expected one value, found the list ['gru', 'lstm']; to vary it"),
         ("epochs: [1, 2]", "expected one value, found the list [1, 2]; to vary it write {choice: [1, 2]}"),
