@@ -40,7 +40,7 @@ def test_the_root_help_says_where_to_start() -> None:
     names = [
         line.split()[1] for line in first.splitlines() if line.startswith("│ ") and line[2] != " "
     ]
-    assert names == ["data", "plan", "search", "status", "ensemble", "report", "submit"]
+    assert names == ["data", "plan", "fit", "search", "status", "ensemble", "report", "submit"]
     assert text.index("More with a study") < text.index("extract ")
 
 

@@ -11,7 +11,7 @@ import torch
 
 from va_search.data.store import FeatureSet, Store
 from va_search.errors import InputError
-from va_search.training.augmentation import Augmentation, input_columns
+from va_search.training.augmentation import Augmentation, column_roles
 from va_search.training.batches import Steps
 from va_search.training.features import BatchInputs
 from va_search.training.fit import Fit
@@ -56,9 +56,13 @@ def changed(seeds: tuple[int, int] = (0, 1), rows: int = 4, **changes: object) -
 
 
 def test_columns_are_told_by_modality_and_the_share_that_is_there_is_not_measured() -> None:
-    modality, measured = input_columns(SETS)
+    modality, measured = column_roles(SETS, views=1)
     assert modality.tolist() == [0, 0, 1, 1, 1, 1]
     assert measured.tolist() == [True] * 5 + [False]
+    # each view is a copy of a set's columns; the share that is there stands behind all of them
+    modality, measured = column_roles(SETS, views=2)
+    assert modality.tolist() == [0] * 4 + [1] * 7
+    assert measured.tolist() == [True] * 10 + [False]
 
 
 @pytest.mark.parametrize("name", sorted({*ALL} - {"label_delay"}))
