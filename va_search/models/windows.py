@@ -70,7 +70,7 @@ class WindowRidge(nn.Module):
         return y.clamp(-1.0, 1.0), ()
 
     def sums_of(self, features: Tensor, label: Tensor) -> Tensor:
-        """Sums that `solve` takes, of features [step, feature] and labels [step, target]."""
+        """RunningSums that `solve` takes, of features [step, feature] and labels [step, target]."""
         return products(features, label)
 
     def solve(self, groups: Tensor) -> float:
@@ -97,7 +97,7 @@ def windowed(x: Tensor, mask: Tensor, windows: Sequence[int]) -> Tensor:
     window their mean over the steps up to now, their mean and spread around now; their mean and
     spread over the segment."""
     real = mask[..., None].to(x.dtype)
-    sums = Sums(x * real, real)
+    sums = RunningSums(x * real, real)
     steps = torch.arange(x.shape[1], device=x.device)
     parts = [x]
     for window in windows:
@@ -110,7 +110,7 @@ def windowed(x: Tensor, mask: Tensor, windows: Sequence[int]) -> Tensor:
     return torch.cat(parts, dim=-1)
 
 
-class Sums:
+class RunningSums:
     """Means and spreads over ranges of steps, out of running sums; `x` [batch, step, feature] is zero
     where `real` [batch, step, 1] is."""
 
