@@ -70,7 +70,7 @@ class WindowRidge(nn.Module):
         return y.clamp(-1.0, 1.0), ()
 
     def sums_of(self, features: Tensor, label: Tensor) -> Tensor:
-        """RunningSums that `solve` takes, of features [step, feature] and labels [step, target]."""
+        """Sums that `solve` takes, of features [step, feature] and labels [step, target]."""
         return products(features, label)
 
     def solve(self, groups: Tensor) -> float:
