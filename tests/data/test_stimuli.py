@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from streams_world import write_csv
 
-from tests.streams_world import write_csv
 from va_search.data.column_names import names_a_stimulus
 from va_search.data.store import Store
 from va_search.data.streams import import_streams
