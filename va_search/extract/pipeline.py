@@ -193,10 +193,10 @@ def _description(
     if annotations.streams is not None:
         source += f" annotations {annotations.streams.document.signed()}"
     elif annotations.described or annotations.rate is not None:
-        columns: tuple[str, ...] | None = None
+        labels: tuple[str, ...] | None = None
         if annotations.columns is not None:
-            columns = tuple(name for names in annotations.columns.values() for name in names)
-        source += f" annotations {columns} {annotations.rate}"
+            labels = tuple(name for names in annotations.columns.values() for name in names)
+        source += f" annotations {labels} {annotations.rate}"
         if annotations.fused:
             source += f" raters {digest(dict(annotations.fused))}"
     return Description(
