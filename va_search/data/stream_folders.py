@@ -17,6 +17,7 @@ from pathlib import Path
 
 from va_search.data.column_names import Roles, roles_of, words_of
 from va_search.data.draft import OTHER_SPLITS
+from va_search.data.problems import and_more
 from va_search.data.readers import ALL_SUFFIXES, read_header, read_strings, suffix_of
 from va_search.data.store import SPLITS
 from va_search.data.stream_samples import RECORDING_NAMES, SEGMENT_NAMES
@@ -146,18 +147,31 @@ def _streams(folder: Path, paths: Sequence[Path]) -> list[StreamFiles]:
     divided = {path: path.relative_to(folder).parts for path in paths}
     deepest = max(map(len, divided.values()))
     best: dict[str, StreamFiles] = {}
+    best_twice: list[tuple[str, Path, Path]] = []
     lowest = (2.0, 0)
     for position in range(-1, -deepest - 1, -1):
         streams: dict[str, StreamFiles] = {}
         names = set()
+        twice = []
         for path, parts in divided.items():
             name, pattern = _pattern(parts, position)
-            streams.setdefault(pattern, StreamFiles(pattern)).files[name] = path
+            files = streams.setdefault(pattern, StreamFiles(pattern)).files
+            if name in files:
+                twice.append((name, files[name], path))
+            files[name] = path
             names.add(name)
         numbered = sum(any(map(str.isdigit, name)) for name in names)
         rank = (float(numbered < NUMBERED * len(names)), len(streams))
         if rank < lowest:
-            best, lowest = streams, rank
+            best, lowest, best_twice = streams, rank, twice
+    if best_twice:
+        name, path, other = best_twice[0]
+        splits = [part for part in other.parts if part.lower() in OTHER_SPLITS]
+        raise InputError(
+            f"{path} and {other}: both are recording {name!r}, in folders of two splits"
+            f"{and_more(len(best_twice) - 1)}; give recordings names of their own, such as "
+            f"{splits[-1]}_{name}"
+        )
     return list(best.values())
 
 
