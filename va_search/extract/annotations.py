@@ -444,8 +444,9 @@ def _of_dataset(
 def _with_raters(
     folder: Path, dataset: AnnotationDataset, recordings: Sequence[AnnotatedRecording]
 ) -> Dataset:
-    """The description with the columns that patterns of raters mean in the files of labels."""
-    if not dataset.has_rater_patterns:
+    """The description with the columns that patterns of raters mean in the files of labels;
+    InputError for raters whom no file has."""
+    if not dataset.fused or not recordings:
         return dataset
     columns: dict[str, None] = {}
     for recording in recordings:
