@@ -204,3 +204,14 @@ def test_recordings_of_one_name_in_two_splits_are_refused(tmp_path: Path) -> Non
     assert result.exit_code == 2
     assert "both are recording 'sub_1', in folders of two splits" in result.output
     assert "train_sub_1" in result.output
+
+
+def test_several_files_of_all_recordings_are_a_stream_each(tmp_path: Path) -> None:
+    for file, column in (("labels", "valence"), ("sound", "f0")):
+        rows = [(f"r{n}", t / 5, (t + n) / 100) for n in range(3) for t in range(20)]
+        write_csv(tmp_path / f"{file}.csv", ["recording", "time_s", column], rows)
+    CliRunner().invoke(app, ["data", "draft", str(tmp_path)])
+    store, _ = import_streams(tmp_path, tmp_path / "store")
+    assert [recording.name for recording in store.recordings] == ["r0", "r1", "r2"]
+    assert list(store.feature_sets) == ["sound"]
+    np.testing.assert_allclose(store.annotations[:, 0], store.features("sound")[:, 0])

@@ -88,7 +88,9 @@ def look_through(source: Path) -> StreamFolder:
     paths = [path for path in paths if listing is None or path != folder / listing]
     if not paths:
         raise InputError(f"{source}: no data files in it; read are {', '.join(ALL_SUFFIXES)}")
-    streams = _streams(folder, paths)
+    streams = []
+    for stream in _streams(folder, paths):
+        streams += _whole_files(stream)
     for stream in streams:
         stream.header = tuple(read_header(next(iter(stream.files.values()))))
     names = Counter(name for stream in streams for name in stream.files)
@@ -109,6 +111,23 @@ def look_through(source: Path) -> StreamFolder:
     if listing is not None:
         rows, has_splits = [], True
     return StreamFolder(folder, streams, listing, rows, has_splits)
+
+
+def _whole_files(stream: StreamFiles) -> list[StreamFiles]:
+    """The stream, or a stream for each of its files where these are of different things and each
+    has a column that names recordings: `labels.csv` and `sound.csv` of all recordings."""
+    headers = []
+    for path in stream.files.values():
+        header = tuple(read_header(path))
+        if not {*RECORDING_NAMES} & {*header}:
+            return [stream]
+        headers.append(header)
+    if len({*headers}) < 2:
+        return [stream]
+    files = []
+    for name, path in stream.files.items():
+        files.append(StreamFiles(stream.pattern, {name: path}))
+    return files
 
 
 def _data_files(folder: Path) -> Iterator[Path]:
