@@ -215,3 +215,18 @@ def test_several_files_of_all_recordings_are_a_stream_each(tmp_path: Path) -> No
     assert [recording.name for recording in store.recordings] == ["r0", "r1", "r2"]
     assert list(store.feature_sets) == ["sound"]
     np.testing.assert_allclose(store.annotations[:, 0], store.features("sound")[:, 0])
+
+
+@pytest.mark.parametrize("raters", [("ann", "bob"), (1, 2)])
+def test_a_column_of_raters_is_one(tmp_path: Path, raters: tuple[object, ...]) -> None:
+    labels = []
+    for name in ("r0", "r1"):
+        for index, rater in enumerate(raters):
+            labels += [(name, rater, t / 5, (t + index) / 100) for t in range(20)]
+    write_csv(tmp_path / "labels.csv", ["recording", "rater", "time_s", "valence"], labels)
+    rows = [(name, t / 5, t) for name in ("r0", "r1") for t in range(20)]
+    write_csv(tmp_path / "sound.csv", ["recording", "time_s", "f0"], rows)
+    CliRunner().invoke(app, ["data", "draft", str(tmp_path)])
+    store, _ = import_streams(tmp_path, tmp_path / "store")
+    expected = np.tile((np.arange(20) + 0.5) / 100, 2)
+    np.testing.assert_allclose(store.annotations[:, 0], expected, atol=1e-6)

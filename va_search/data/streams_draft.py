@@ -54,6 +54,8 @@ RANGES = (
 )  # fmt: skip
 """Scales that people use, the likelier first."""
 RANGE_FILES = 200
+RATER_NAMES = _words("rater rater_id raterid annotator annotator_id annotatorid")
+"""Columns that name the rater of each row."""
 
 
 @dataclass
@@ -206,7 +208,8 @@ def _add_stream(draft: StreamsDraft, stream: StreamFiles, folder: StreamFolder) 
     words = set(re.split(r"[^a-z]+", stream.pattern.lower()))
     has_labels = bool(words & LABEL_WORDS)
     dimensions = [name for name in stream.values if name.lower() in DIMENSIONS]
-    others = [name for name in stream.values if name not in dimensions]
+    naming = [name for name in stream.header if name.lower() in RATER_NAMES]
+    others = [name for name in stream.values if name not in (*dimensions, *naming)]
     if dimensions:
         for name in dimensions:
             _add_target(draft, name, _target(stream, keys, [name], name))
@@ -246,7 +249,7 @@ def _add_target(draft: StreamsDraft, name: str, entry: DraftedEntry) -> None:
     ignored = {"range", "files", "fuse"}
     own = {key: value for key, value in present.keys.items() if key not in ignored}
     others = {key: value for key, value in entry.keys.items() if key not in ignored}
-    if files is None or own != others or "raters" in own:
+    if files is None or own != others or {"raters", "rater_column"} & {*own}:
         draft.targets[f"{name}_{len(draft.targets)}"] = entry
         return
     ranges = [*present.keys["range"], *entry.keys["range"]]
@@ -308,6 +311,9 @@ def _target(
         ends = RANGES[0]
     guess = f"range, of labels from {low:g} to {high:g}" if np.isfinite(low) else "range"
     entry = DraftedEntry({"range": [*ends], **keys}, [guess])
+    naming = [column for column in stream.header if column.lower() in RATER_NAMES]
+    if naming:
+        entry.keys |= {"rater_column": naming[0], "fuse": "mean"}
     if len(columns) > 1:
         entry.keys |= {"raters": list(columns), "fuse": "mean"}
     elif columns[0] != name:
