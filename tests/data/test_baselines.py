@@ -11,7 +11,7 @@ import pytest
 from va_search.data import baselines as module
 from va_search.data.baselines import Means, baselines, ridge, same_clip
 from va_search.data.draft import Description, Draft, Part, Source
-from va_search.data.store import OFFICIAL, Store
+from va_search.data.store import OFFICIAL, Store, positions
 from va_search.files import read_json
 from va_search.metrics import ccc
 from va_search.targets import Target
@@ -161,3 +161,40 @@ def test_without_a_clip_that_training_had_there_is_no_mean_of_others(tmp_path: P
     rows.append(("w", "y", "validation", [1, 2]))
     names = [entry.name for entry in baselines(store_of(tmp_path / "one", rows), [OFFICIAL])]
     assert names == ["constant", "same_clip", "ridge"]
+
+
+def test_many_recordings_and_columns_are_thinned_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = []
+    features = []
+    for number in range(40):
+        split = "validation" if number % 4 == 0 else "train"
+        rows.append((f"p{number}", None, split, [float(number % 7)] * 3))
+        features.append(float(number % 7))
+    store = store_of(tmp_path / "store", rows, features)
+    fold = store.fold(OFFICIAL)
+    monkeypatch.setattr(module, "MOST_LEARNED", 10)
+    thinned = ridge(store, fold, Means.of(store))
+    assert len(thinned) == 30
+    assert ccc(thinned[:, 0], store.annotations[positions(fold.validation), 0]) > 0.9
+    monkeypatch.setattr(module, "MOST_MEANS", 40)
+    assert Means.of(store).features.shape == (40, 2)
+
+
+def test_a_target_that_nobody_labelled_has_no_baseline(tmp_path: Path) -> None:
+    targets = (Target("joy", -10.0, 10.0), Target("awe", -10.0, 10.0))
+    description = Description("d", targets, {"f": ("m", ("a",))})
+    sources = []
+    for number, split in enumerate(("train", "train", "validation", "validation")):
+        sources.append(Source(f"r{number}", f"p{number}", f"r{number}", split, None, 1.0, ()))
+    draft = Draft(tmp_path / "store", description, sources)
+    for number in range(4):
+        labels = np.full((3, 2), NAN)
+        labels[:, 0] = [number, number, 1]
+        labels[:, 1] = NAN if number > 1 else 1.0
+        draft.add(number, Part({"f": np.full((3, 1), float(number))}, labels))
+    for entry in baselines(draft.finish(), [OFFICIAL]):
+        assert entry.cccs["joy"] is not None
+        assert entry.cccs["awe"] is None
+        assert entry.score is None

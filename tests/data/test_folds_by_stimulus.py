@@ -157,3 +157,11 @@ def test_people_in_several_folds_are_no_leak_where_training_leaves_them_out(tmp_
     store = store_of(tmp_path / "store", crossed(4, 4))
     make_folds(store.path, k=4, tries=20, by=BOTH)
     assert not [finding for finding in leaks(Store.open(store.path)) if "folds" in finding.text]
+
+
+def test_people_in_several_folds_by_stimulus_are_told_once(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "store", crossed(4, 6))
+    make_folds(store.path, k=3, by="stimulus")
+    findings = list(leaks(Store.open(store.path)))
+    assert [(entry.level, entry.where) for entry in findings] == [("note", "folds")]
+    assert "4 people may be in several" in findings[0].text

@@ -315,6 +315,7 @@ def test_recordings_of_a_table_may_have_raters_of_their_own(tmp_path: Path) -> N
         ("{range: [-1, 1], fuse: ewe}", "`fuse` goes with several raters"),
         ("{range: [-1, 1], raters: [ann], column: bob}", "give one of them"),
         ("{range: [-1, 1], raters: ['x*']}", "targets: valence: raters: unknown column 'x*'"),
+        ("{range: [-1, 1], raters: [ann, bov]}", "targets: valence: raters: unknown column 'bov'"),
         (
             "{range: [0, 0.5], raters: [ann, bob, cy]}",
             "valence 0.6 is outside the label range [0, 0.5]",

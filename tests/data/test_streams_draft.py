@@ -172,3 +172,61 @@ def test_targets_with_clocks_of_their_own_have_a_rate_in_the_draft(tmp_path: Pat
     assert document.features["egemaps"].files == "egemaps/{recording}.csv"
     store, _ = import_streams(tmp_path, tmp_path / "store")
     assert store.target_names == ("arousal", "valence")
+
+
+@pytest.mark.parametrize("raters", [("ann", "bob"), ("ann", "bob", "cy")])
+def test_folders_of_the_same_labels_are_raters(tmp_path: Path, raters: tuple[str, ...]) -> None:
+    for number in range(3):
+        for index, rater in enumerate(raters):
+            labels = [(t / 5, index + t / 100) for t in range(20)]
+            write_csv(tmp_path / f"ratings/{rater}/r{number}.csv", ["time_s", "liking"], labels)
+        rows = [(t / 5, t, number) for t in range(20)]
+        write_csv(tmp_path / f"sound/r{number}.csv", ["time_s", "f0", "x"], rows)
+    CliRunner().invoke(app, ["data", "draft", str(tmp_path)])
+    document = read_streams_document(tmp_path / "streams.yaml")
+    assert document.targets["liking"].files == "ratings/{rater}/{recording}.csv"
+    assert document.targets["liking"].range == (0, 5)
+    store, _ = import_streams(tmp_path, tmp_path / "store")
+    assert store.target_names == ("liking",)
+    expected = np.tile(np.arange(20) / 100 + (len(raters) - 1) / 2, 3)
+    np.testing.assert_allclose(store.annotations[:, 0], expected, atol=1e-6)
+    assert store.raters is not None
+    assert (store.raters == len(raters)).all()
+
+
+def test_recordings_of_one_name_in_two_splits_are_refused(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("physiology", "annotations"):
+            rows = [(t / 5, 0.1) for t in range(9)]
+            path = tmp_path / f"{split}/{name}/sub_1.csv"
+            write_csv(path, ["time_s", "valence" if name == "annotations" else "ecg"], rows)
+    result = CliRunner().invoke(app, ["data", "draft", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "both are recording 'sub_1', in folders of two splits" in result.output
+    assert "train_sub_1" in result.output
+
+
+def test_several_files_of_all_recordings_are_a_stream_each(tmp_path: Path) -> None:
+    for file, column in (("labels", "valence"), ("sound", "f0")):
+        rows = [(f"r{n}", t / 5, (t + n) / 100) for n in range(3) for t in range(20)]
+        write_csv(tmp_path / f"{file}.csv", ["recording", "time_s", column], rows)
+    CliRunner().invoke(app, ["data", "draft", str(tmp_path)])
+    store, _ = import_streams(tmp_path, tmp_path / "store")
+    assert [recording.name for recording in store.recordings] == ["r0", "r1", "r2"]
+    assert list(store.feature_sets) == ["sound"]
+    np.testing.assert_allclose(store.annotations[:, 0], store.features("sound")[:, 0])
+
+
+@pytest.mark.parametrize("raters", [("ann", "bob"), (1, 2)])
+def test_a_column_of_raters_is_one(tmp_path: Path, raters: tuple[object, ...]) -> None:
+    labels = []
+    for name in ("r0", "r1"):
+        for index, rater in enumerate(raters):
+            labels += [(name, rater, t / 5, (t + index) / 100) for t in range(20)]
+    write_csv(tmp_path / "labels.csv", ["recording", "rater", "time_s", "valence"], labels)
+    rows = [(name, t / 5, t) for name in ("r0", "r1") for t in range(20)]
+    write_csv(tmp_path / "sound.csv", ["recording", "time_s", "f0"], rows)
+    CliRunner().invoke(app, ["data", "draft", str(tmp_path)])
+    store, _ = import_streams(tmp_path, tmp_path / "store")
+    expected = np.tile((np.arange(20) + 0.5) / 100, 2)
+    np.testing.assert_allclose(store.annotations[:, 0], expected, atol=1e-6)

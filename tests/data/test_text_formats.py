@@ -342,3 +342,5 @@ def test_whole_numbers_that_float64_does_not_hold_are_refused(tmp_path: Path) ->
         read_numbers(file, ["a", "b"])
     large = written(tmp_path, "a\n9007199254740992\n1e300\n-inf\n18014398509481984\n")
     assert read_numbers(large, ["a"])[:2, 0].tolist() == [2.0**53, 1e300]
+    endless = written(tmp_path, "a\n" + "1" * 5000 + "\n")
+    assert read_numbers(endless, ["a"]).tolist() == [[np.inf]]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from streams_world import write_csv, write_source
 
+from va_search.data.audit import check
 from va_search.data.frame_names import RecordingFrames
 from va_search.data.frame_rows import name_rows
 from va_search.data.importing import add_feature_sets
@@ -115,6 +116,8 @@ def test_tables_give_times_back_as_they_had_them(tmp_path: Path, way: str) -> No
     store = import_table(tmp_path / "t", tmp_path / "store")
     assert keys_of(store) == texts
     assert bool(time_examples(store)) == (way != "floats")
+    # Its notes are no notes of videos.
+    assert check(store).count("error") == 0
 
 
 def test_feature_sets_that_come_later_leave_the_times_as_they_are(tmp_path: Path) -> None:

@@ -452,3 +452,54 @@ def test_a_description_one_level_down_counts_too(tmp_path: Path) -> None:
     (tmp_path / "labels" / "more").mkdir()
     (tmp_path / "labels" / "more" / "dataset.yaml").write_text("targets: {calm: [1, 9]}\n")
     assert "labels and more both have a dataset.yaml or streams.yaml" in refused(tmp_path)
+
+
+# Several raters, and what was watched
+
+
+@pytest.mark.parametrize("clock", [False, True])
+def test_raters_are_fused_and_their_spread_is_kept_and_stimuli_too(
+    tmp_path: Path, clock: bool
+) -> None:
+    """Patterns of raters, who differ from recording to recording, on the videos' frames and on a
+    clock."""
+    listing = []
+    for name, split, raters in (("v0", "train", "r_1,r_2"), ("v1", "validation", "r_1,r_3")):
+        write_video(tmp_path / "videos" / f"{name}.mp4", FILM, clicks(3.0, AT), bright=[48])
+        header = raters + (",time" if clock else "")
+        rows: list[list[object]] = []
+        for frame in range(90):
+            cells: list[object] = [frame / 100, frame / 100 + 0.02]
+            rows.append([*cells, round(frame / 30, 6)] if clock else cells)
+        write_rows(tmp_path / f"labels/recordings/{name}.csv", header, rows)
+        listing.append((name, name, split, f"clip {name}"))
+    write_rows(tmp_path / "labels/recordings.csv", "recording,subject,split,film", listing)
+    text = "targets: {stress: {range: [0, 2], raters: ['r_*']}}\nstimulus: film\n"
+    (tmp_path / "labels/dataset.yaml").write_text(text)
+    store = run(tmp_path).store
+    frames = np.arange(90)
+    assert store.spread is not None
+    assert store.raters is not None
+    for recording in store.recordings:
+        assert recording.stimulus == f"clip {recording.name}"
+        labels = store.annotations[recording.span, 0]
+        assert labels == pytest.approx(frames / 100 + 0.01, abs=1e-6)
+        assert store.spread[recording.span, 0] == pytest.approx(0.02 / np.sqrt(2), abs=1e-6)
+        assert (store.raters[recording.span] == 2).all()
+    assert check(store).raters["v1"]["stress"].weights == {"r_1": 0.5, "r_3": 0.5}
+    # More feature sets of the same labels leave the raters as they are.
+    more = FBANK + "- {name: scene, extractor: colour, images: frames}\n"
+    again = run(tmp_path, more).store
+    assert again.raters_hash == store.raters_hash
+    assert check(again).raters == check(store).raters
+
+
+def test_wrong_raters_and_stimuli_are_refused_in_the_words_of_their_file(tmp_path: Path) -> None:
+    write_world(tmp_path, "r_1,r_2", [(0.1, 0.2)] * 90)
+    dataset = tmp_path / "labels/dataset.yaml"
+    dataset.write_text("targets: {stress: {range: [0, 1], raters: ['x*']}}\n")
+    assert refused(tmp_path).startswith(f"{dataset}: targets: stress: raters: unknown column 'x*'")
+    dataset.write_text("targets: {stress: {range: [0, 0.1], raters: ['r_*']}}\n")
+    text = refused(tmp_path)
+    assert "stress 0.2" in text
+    assert "is outside the label range [0, 0.1]" in text

@@ -138,7 +138,7 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     findings += _seen_findings(seen)
     videos = {}
     for name, note in manifest.get("notes", {}).items():
-        if "streams" not in note:  # of an import of streams, which has a report of its own
+        if "video_seconds" in note:  # other notes are of imports, which nobody made from videos
             videos[name] = note
     findings += _video_findings(store, videos)
     # The one pass over all values serves columns, content hashes and copies alike.
@@ -273,9 +273,28 @@ def leaks(store: Store) -> Iterator[AuditFinding]:
     for kind, _, _, hint in kinds:
         if kind in store.apart:  # folds leave out of training whoever they validate
             continue
+        if kind == "subject" and _are_by_stimulus(store):
+            seen = len({recording.subject for recording in store.labelled})
+            text = (
+                f"no two share a stimulus, and {counted(seen, 'person', 'people')} may be in "
+                "several: their scores are of unseen clips, and of people whom training saw"
+            )
+            yield AuditFinding("note", "folds", text)
+            continue
         for name, folds in _in_several(store.labelled, kind, "fold"):
             listed = ", ".join(map(str, sorted(folds)))
             yield AuditFinding("warning", f"{kind} {name}", f"stands in folds {listed}; {hint}")
+
+
+def _are_by_stimulus(store: Store) -> bool:
+    """True for folds that `data folds` made, no two of which have a stimulus in common, though some
+    have people."""
+    stimuli = {recording.stimulus for recording in store.labelled}
+    if store.folds_hash is None or None in stimuli or len(stimuli) == len(store.labelled):
+        return False
+    if any(True for _ in _in_several(store.labelled, "stimulus", "fold")):
+        return False
+    return any(True for _ in _in_several(store.labelled, "subject", "fold"))
 
 
 def _in_several(

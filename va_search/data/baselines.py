@@ -43,6 +43,11 @@ MOST_FRAMES = 300
 """Evenly spaced frames of a recording of which its mean features are made, at most."""
 MOST_VALUES = 200_000
 """Values of one feature set that are read of a recording, at most."""
+MOST_MEANS = 4_000_000
+"""Mean features of all recordings that are kept; of more columns, evenly spaced ones."""
+MOST_LEARNED = 500
+"""Recordings that ridge regression learns from: of more, evenly spaced ones. Its time grows with
+their third power."""
 MOST_DEVIATIONS = 3.0
 INNER_PARTS = 10
 """Parts of the training people, each left out once to choose the ridge penalty."""
@@ -105,7 +110,9 @@ def _content(store: Store, folds: Sequence[Fold]) -> str:
 def _scored(store: Store, folds: Sequence[Fold]) -> tuple[Baseline, ...]:
     labels = [store.annotations[positions(fold.validation)] for fold in folds]
     annotation = np.concatenate(labels).astype(np.float64)
-    constant: dict[str, float | None] = dict.fromkeys(store.target_names, 0.0)
+    constant: dict[str, float | None] = {}
+    for column, target in enumerate(store.target_names):
+        constant[target] = None if np.isnan(annotation[:, column]).all() else 0.0
     scored = [Baseline("constant", constant)]
     predictors: dict[str, Callable[[Fold], Floats]] = {}
     if any(SeenCounts.of([(fold.validation, fold.train)]).of_seen_clips for fold in folds):
@@ -137,30 +144,41 @@ def same_clip(store: Store, fold: Fold) -> Floats:
         of_clip[recording.stimulus].append(recording)
     everything = store.annotations[positions(tuple(others or fold.train))]
     overall = np.nan_to_num(_mean(everything))
-    predicted = []
+    # A clip's others are the same for all who are validated: their curve is made once, for the
+    # longest recording.
+    longest: dict[tuple[str | None, float], int] = defaultdict(int)
     for recording in fold.validation:
-        same = of_clip[recording.stimulus]
-        curve = _mean_curve(store, same, recording)
+        clip = recording.stimulus, recording.frames_per_second
+        longest[clip] = max(longest[clip], recording.frames)
+    curves = {}
+    for clip, frames in longest.items():
+        stimulus, rate = clip
+        same = of_clip[stimulus]
+        curve = _mean_curve(store, same, frames, rate)
         level = np.full(len(store.targets), np.nan)
         if same:
             level = _mean(store.annotations[positions(tuple(same))])
         level = np.where(np.isnan(level), overall, level)
-        predicted.append(np.where(np.isnan(curve), level, curve))
+        curves[clip] = np.where(np.isnan(curve), level, curve)
+    predicted = []
+    for recording in fold.validation:
+        curve = curves[recording.stimulus, recording.frames_per_second]
+        predicted.append(curve[: recording.frames])
     return np.concatenate(predicted)
 
 
-def _mean_curve(store: Store, others: Sequence[Recording], recording: Recording) -> Floats:
-    """Return (frames, targets) mean labels of the others at the times of the recording's frames,
-    NaN where none of them has one."""
-    sums = np.zeros((recording.frames, len(store.targets)))
+def _mean_curve(store: Store, others: Sequence[Recording], frames: int, rate: float) -> Floats:
+    """Return (frames, targets) mean labels of the others at the times of that many frames at a rate
+    per second, NaN where none of them has one."""
+    sums = np.zeros((frames, len(store.targets)))
     counts = np.zeros_like(sums)
-    seconds = np.arange(recording.frames) / recording.frames_per_second
+    seconds = np.arange(frames) / rate
     for other in others:
-        frames = np.rint(seconds * other.frames_per_second).astype(np.int64)
-        frames = frames[frames < other.frames]
-        labels = store.annotations[other.span][frames]
-        sums[: len(frames)] += np.nan_to_num(labels)
-        counts[: len(frames)] += ~np.isnan(labels)
+        rows = np.rint(seconds * other.frames_per_second).astype(np.int64)
+        rows = rows[rows < other.frames]
+        labels = store.annotations[other.span][rows]
+        sums[: len(rows)] += np.nan_to_num(labels)
+        counts[: len(rows)] += ~np.isnan(labels)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
@@ -189,6 +207,8 @@ class Means:
     def of(cls, store: Store) -> Means:
         """Read some frames of every labelled recording."""
         recordings = store.labelled
+        columns = sum(entry.dim for entry in store.feature_sets.values())
+        apart = max(1, -(-columns * len(recordings) // MOST_MEANS))
         sets = []
         for name, feature_set in store.feature_sets.items():
             values = store.features(name)
@@ -196,12 +216,14 @@ class Means:
             rows = []
             for recording in recordings:
                 step = -(-recording.frames // most)
-                rows.append(_mean(values[recording.span][::step]))
+                rows.append(_mean(values[recording.span][::step, ::apart]))
             sets.append(np.stack(rows))
         features = np.concatenate(sets, axis=1)
         # People differ in level far more than their moods do: each is compared with themselves, too.
         subjects = [recording.subject for recording in recordings]
-        own = np.array([_mean(features[_rows(subjects, subject)]) for subject in subjects])
+        own = np.empty_like(features)
+        for rows_of_subject in _rows_by(subjects).values():
+            own[rows_of_subject] = _mean(features[rows_of_subject])
         labels = np.stack([_mean(store.annotations[recording.span]) for recording in recordings])
         row_of = {recording.name: row for row, recording in enumerate(recordings)}
         with np.errstate(invalid="ignore"):
@@ -213,8 +235,12 @@ class Means:
         return np.array([self.row_of[recording.name] for recording in recordings], dtype=np.int64)
 
 
-def _rows(subjects: Sequence[str], subject: str) -> list[int]:
-    return [row for row, name in enumerate(subjects) if name == subject]
+def _rows_by(subjects: Sequence[str]) -> dict[str, list[int]]:
+    """Return the rows of each subject."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, subject in enumerate(subjects):
+        rows[subject].append(row)
+    return rows
 
 
 def ridge(store: Store, fold: Fold, means: Means) -> Floats:
@@ -223,12 +249,13 @@ def ridge(store: Store, fold: Fold, means: Means) -> Floats:
 
     Features are standardised by the training recordings, and 0 where they are missing. The penalty
     is the one with the highest CCC when the training people are left out in parts."""
-    train, held = means.rows(fold.train), means.rows(fold.validation)
+    learned = fold.train[:: -(-len(fold.train) // MOST_LEARNED)]
+    train, held = means.rows(learned), means.rows(fold.validation)
     standard = _standardised(means.features[np.concatenate([train, held])], len(train))
-    kernel = standard @ standard.T / standard.shape[1]
-    inside, across = kernel[: len(train), : len(train)], kernel[len(train) :, : len(train)]
-    people = list(dict.fromkeys(recording.subject for recording in fold.train))
-    part = np.array([people.index(recording.subject) for recording in fold.train]) % INNER_PARTS
+    kernel = standard @ standard[: len(train)].T / standard.shape[1]
+    inside, across = kernel[: len(train)], kernel[len(train) :]
+    people = list(dict.fromkeys(recording.subject for recording in learned))
+    part = np.array([people.index(recording.subject) for recording in learned]) % INNER_PARTS
     levels = np.zeros((len(held), len(store.targets)))
     for column in range(len(store.targets)):
         labels = means.labels[train, column]

@@ -16,6 +16,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isinf
 from pathlib import Path
 from typing import BinaryIO
 
@@ -180,7 +181,9 @@ class CsvReader:
         for line, cells in self.rows(file):
             for name, index in indexes.items():
                 text = cells[index].strip()
-                if WHOLE.fullmatch(text) and int(text) != int(float(text)):
+                if not WHOLE.fullmatch(text) or isinf(float(text)):
+                    continue  # infinite values are told by whoever refuses them
+                if int(text) != int(float(text)):
                     raise InputError(rounded_problem(f"{file}:{line}", name, int(text)))
 
     def _parse_cell_by_cell(self, file: Path, layout: Layout, columns: Sequence[str]) -> Floats:

@@ -247,22 +247,17 @@ class Dataset(StrictModel):
         targets = self.targets or {}
         return {name: entry.fuse for name, entry in targets.items() if entry.raters}
 
-    @property
-    def has_rater_patterns(self) -> bool:
-        """True where some entry of a target's `raters` may stand for several columns."""
-        return any(is_pattern(name) for name in self.label_columns)
-
     def with_raters_of(self, header: Sequence[str]) -> Dataset:
-        """Return this description with the columns of `header` in the place of patterns of raters;
-        InputError for patterns that mean none."""
+        """Return this description with the columns of `header`, those of all files, in the place of
+        patterns of raters; InputError for names and patterns that mean none."""
         taken = {*self.columns, *self.label_columns, *self.ignored_columns, self.time_column}
         targets = dict(self.targets or {})
         problems: list[str] = []
         for name, entry in targets.items():
             raters: list[str] = []
             for pattern in entry.raters:
-                columns = [pattern]
-                if is_pattern(pattern) and pattern not in header:
+                columns = [pattern] if pattern in header else []
+                if is_pattern(pattern) and not columns:
                     columns = [
                         column
                         for column in header

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from va_search.data.column_names import Roles, roles_of, words_of
 from va_search.data.draft import OTHER_SPLITS
+from va_search.data.problems import and_more
 from va_search.data.readers import ALL_SUFFIXES, read_header, read_strings, suffix_of
 from va_search.data.store import SPLITS
 from va_search.data.stream_samples import RECORDING_NAMES, SEGMENT_NAMES
@@ -87,7 +88,9 @@ def look_through(source: Path) -> StreamFolder:
     paths = [path for path in paths if listing is None or path != folder / listing]
     if not paths:
         raise InputError(f"{source}: no data files in it; read are {', '.join(ALL_SUFFIXES)}")
-    streams = _streams(folder, paths)
+    streams = []
+    for stream in _streams(folder, paths):
+        streams += _whole_files(stream)
     for stream in streams:
         stream.header = tuple(read_header(next(iter(stream.files.values()))))
     names = Counter(name for stream in streams for name in stream.files)
@@ -108,6 +111,23 @@ def look_through(source: Path) -> StreamFolder:
     if listing is not None:
         rows, has_splits = [], True
     return StreamFolder(folder, streams, listing, rows, has_splits)
+
+
+def _whole_files(stream: StreamFiles) -> list[StreamFiles]:
+    """The stream, or a stream for each of its files where these are of different things and each
+    has a column that names recordings: `labels.csv` and `sound.csv` of all recordings."""
+    headers = []
+    for path in stream.files.values():
+        header = tuple(read_header(path))
+        if not {*RECORDING_NAMES} & {*header}:
+            return [stream]
+        headers.append(header)
+    if len({*headers}) < 2:
+        return [stream]
+    files = []
+    for name, path in stream.files.items():
+        files.append(StreamFiles(stream.pattern, {name: path}))
+    return files
 
 
 def _data_files(folder: Path) -> Iterator[Path]:
@@ -146,18 +166,31 @@ def _streams(folder: Path, paths: Sequence[Path]) -> list[StreamFiles]:
     divided = {path: path.relative_to(folder).parts for path in paths}
     deepest = max(map(len, divided.values()))
     best: dict[str, StreamFiles] = {}
+    best_twice: list[tuple[str, Path, Path]] = []
     lowest = (2.0, 0)
     for position in range(-1, -deepest - 1, -1):
         streams: dict[str, StreamFiles] = {}
         names = set()
+        twice = []
         for path, parts in divided.items():
             name, pattern = _pattern(parts, position)
-            streams.setdefault(pattern, StreamFiles(pattern)).files[name] = path
+            files = streams.setdefault(pattern, StreamFiles(pattern)).files
+            if name in files:
+                twice.append((name, files[name], path))
+            files[name] = path
             names.add(name)
         numbered = sum(any(map(str.isdigit, name)) for name in names)
         rank = (float(numbered < NUMBERED * len(names)), len(streams))
         if rank < lowest:
-            best, lowest = streams, rank
+            best, lowest, best_twice = streams, rank, twice
+    if best_twice:
+        name, path, other = best_twice[0]
+        splits = [part for part in other.parts if part.lower() in OTHER_SPLITS]
+        raise InputError(
+            f"{path} and {other}: both are recording {name!r}, in folders of two splits"
+            f"{and_more(len(best_twice) - 1)}; give recordings names of their own, such as "
+            f"{splits[-1]}_{name}"
+        )
     return list(best.values())
 
 

@@ -54,6 +54,8 @@ RANGES = (
 )  # fmt: skip
 """Scales that people use, the likelier first."""
 RANGE_FILES = 200
+RATER_NAMES = _words("rater rater_id raterid annotator annotator_id annotatorid")
+"""Columns that name the rater of each row."""
 
 
 @dataclass
@@ -206,20 +208,22 @@ def _add_stream(draft: StreamsDraft, stream: StreamFiles, folder: StreamFolder) 
     words = set(re.split(r"[^a-z]+", stream.pattern.lower()))
     has_labels = bool(words & LABEL_WORDS)
     dimensions = [name for name in stream.values if name.lower() in DIMENSIONS]
-    others = [name for name in stream.values if name not in dimensions]
+    naming = [name for name in stream.header if name.lower() in RATER_NAMES]
+    others = [name for name in stream.values if name not in (*dimensions, *naming)]
     if dimensions:
         for name in dimensions:
-            draft.targets[name] = _target(stream, keys, [name], name)
+            _add_target(draft, name, _target(stream, keys, [name], name))
     elif has_labels:
         name = _last_folder(stream.pattern, LABEL_WORDS)
         raters = [
             column for column in others if words_of(column)[:1] in [("rater",), ("annotator",)]
         ]
         if len(others) > 1 and raters:
-            draft.targets[_target_name(name or "label")] = _target(stream, keys, raters, name)
+            target = _target_name(name or "label")
+            _add_target(draft, target, _target(stream, keys, raters, name))
         for column in others if not raters else []:
             target = _target_name(name if name and len(others) == 1 else column)
-            draft.targets[target] = _target(stream, keys, [column], target)
+            _add_target(draft, target, _target(stream, keys, [column], target))
     if has_labels or not others:
         return
     name = re.sub(r"[^\w.+-]", "_", _last_folder(stream.pattern) or "features", flags=re.ASCII)
@@ -232,6 +236,40 @@ def _add_stream(draft: StreamsDraft, stream: StreamFiles, folder: StreamFolder) 
         entry.keys["optional"] = True
         entry.guesses.append(f"optional, since {lacking} recordings have no file")
     draft.features[name] = entry
+
+
+def _add_target(draft: StreamsDraft, name: str, entry: DraftedEntry) -> None:
+    """Add a target. One that is there with the same keys in another folder is a rater's, for whom
+    that folder is called; another target of the same name gets a number."""
+    present = draft.targets.get(name)
+    if present is None:
+        draft.targets[name] = entry
+        return
+    files = _pattern_of_raters(present.keys["files"], entry.keys["files"])
+    ignored = {"range", "files", "fuse"}
+    own = {key: value for key, value in present.keys.items() if key not in ignored}
+    others = {key: value for key, value in entry.keys.items() if key not in ignored}
+    if files is None or own != others or {"raters", "rater_column"} & {*own}:
+        draft.targets[f"{name}_{len(draft.targets)}"] = entry
+        return
+    ranges = [*present.keys["range"], *entry.keys["range"]]
+    present.keys |= {"range": [min(ranges), max(ranges)], "files": files, "fuse": "mean"}
+    present.guesses = ["range, of the labels of all raters", "raters, for whom folders are called"]
+
+
+def _pattern_of_raters(pattern: str, other: str) -> str | None:
+    """The pattern of two that differ in the name of one folder, with `{rater}` in its place; None
+    for others."""
+    parts, others = pattern.split("/"), other.split("/")
+    if len(parts) != len(others):
+        return None
+    differ = [index for index, part in enumerate(parts) if part != others[index]]
+    if len(differ) != 1 or "{" in others[differ[0]]:
+        return None
+    if "{rater}" in pattern and parts[differ[0]] != "{rater}":
+        return None
+    parts[differ[0]] = "{rater}"
+    return "/".join(parts)
 
 
 def _target_name(name: str) -> str:
@@ -273,6 +311,9 @@ def _target(
         ends = RANGES[0]
     guess = f"range, of labels from {low:g} to {high:g}" if np.isfinite(low) else "range"
     entry = DraftedEntry({"range": [*ends], **keys}, [guess])
+    naming = [column for column in stream.header if column.lower() in RATER_NAMES]
+    if naming:
+        entry.keys |= {"rater_column": naming[0], "fuse": "mean"}
     if len(columns) > 1:
         entry.keys |= {"raters": list(columns), "fuse": "mean"}
     elif columns[0] != name:

@@ -143,9 +143,12 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
         problems += error.problems
     listing = read_recordings(source, dataset)
     problems += listing.problems
-    if dataset is not None and dataset.has_rater_patterns and listing.recordings:
+    columns = []
+    if dataset is not None and dataset.fused:
+        columns = _all_columns(listing.recordings)
+    if dataset is not None and columns:
         try:
-            dataset = dataset.with_raters_of(_all_columns(listing.recordings))
+            dataset = dataset.with_raters_of(columns)
         except InputError as error:
             refuse([*problems, *(f"{source / 'dataset.yaml'}: {text}" for text in error.problems)])
     if dataset is not None and listing.recordings:

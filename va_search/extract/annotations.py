@@ -14,9 +14,10 @@ frames, as in `data import streams`. A named rate makes the frames of recordings
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -27,6 +28,7 @@ from va_search.data.arrays import Floats
 from va_search.data.column_names import roles_of
 from va_search.data.dataset import Dataset, FeatureColumns
 from va_search.data.problems import and_more, not_used, refuse, shortened, unknown_column
+from va_search.data.raters import Ratings, Traces, fuse_targets
 from va_search.data.readers import TABLE_SUFFIXES, empty_lines, read_header, read_numbers, suffix_of
 from va_search.data.stream_clock import SIGNAL_RATES, ClockSample
 from va_search.data.stream_samples import SEGMENT_NAMES
@@ -94,19 +96,22 @@ class AnnotatedRecording:
     labels: Path | None = None
     rows: int | None = None
     more_labels: tuple[Path, ...] = ()
+    stimulus: str | None = None
 
 
 @dataclass(frozen=True)
 class Annotations:
     """Recordings and targets. `streams` has labels with a clock or at a rate, None where rows of
-    labels are frames of videos: then `columns` are those of the targets, None in official files.
-    `rate` is that of frames where nothing is labelled. `described` by a dataset.yaml or
-    streams.yaml. `has_labels` is False where no annotations are given."""
+    labels are frames of videos: then `columns` are those of each target, None in official files, and
+    `fused` says of targets with several raters how they are fused. `rate` is that of frames where
+    nothing is labelled. `described` by a dataset.yaml or streams.yaml. `has_labels` is False where
+    no annotations are given."""
 
     name: str
     targets: tuple[Target, ...]
     recordings: tuple[AnnotatedRecording, ...]
-    columns: tuple[str, ...] | None = None
+    columns: Mapping[str, Sequence[str]] | None = None
+    fused: Mapping[str, str] = field(default_factory=dict)
     streams: StreamSource | None = None
     rate: float | None = None
     described: bool = False
@@ -117,6 +122,13 @@ class Annotations:
         """True where the labels' clock or a rate makes the frames, False where frames are the
         videos'."""
         return self.streams is not None or self.rate is not None
+
+    @property
+    def rated(self) -> bool:
+        """True where some target has several raters."""
+        if self.streams is not None:
+            return any(target.has_raters for target in self.streams.document.targets.values())
+        return bool(self.fused)
 
     @property
     def time_column(self) -> str | None:
@@ -132,22 +144,32 @@ class Annotations:
         assert self.rate is not None
         return self.rate
 
-    def rows_of(self, file: Path) -> Floats:
-        """(rows, targets) of a file whose rows are frames, NaN where a frame has no label;
-        InputError with file and line for what is none."""
+    def rows_of(self, file: Path) -> tuple[Floats, Ratings | None]:
+        """(rows, targets) of a file whose rows are frames, NaN where a frame has no label, and its
+        ratings where a target has several raters; InputError with file and line for what is none."""
         if self.columns is None:
-            return read_labels(file)
+            return read_labels(file), None
         header = read_header(file)
-        refuse(
-            [
-                f"{file}: {unknown_column(name, header)}"
-                for name in self.columns
-                if name not in header
-            ]
-        )
-        labels = read_numbers(file, self.columns)
-        refuse([*empty_lines(file), *label_problems(file, labels, self.targets)])
-        return labels
+        problems = []
+        present: dict[str, list[str]] = {}
+        for target, columns in self.columns.items():
+            # Recordings may have raters of their own.
+            present[target] = [name for name in columns if name in header]
+            if not present[target]:
+                problems.append(f"{file}: {unknown_column(columns[0], header)}")
+        refuse(problems)
+        names = [name for columns in present.values() for name in columns]
+        labels = read_numbers(file, names)
+        traces = {}
+        problems = empty_lines(file)
+        for entry in self.targets:
+            raters = present[entry.name]
+            matrix = labels[:, [names.index(name) for name in raters]]
+            problems += label_problems(file, matrix, [entry] * len(raters))
+            traces[entry.name] = Traces(matrix, raters, self.fused.get(entry.name))
+        refuse(problems)
+        annotations, ratings = fuse_targets(traces, len(labels))
+        return annotations, ratings if self.fused else None
 
 
 def read_annotations(
@@ -286,8 +308,13 @@ def _listed(
         )
     ending = endings[0] if endings else ".csv"
     document = _document(dataset, f"recordings/{{recording}}{ending}", None)
-    rows, remarks = read_streamed_recordings(folder, document)
-    warnings += remarks
+    try:
+        rows, remarks = read_streamed_recordings(folder, document)
+    except InputError as error:
+        raise InputError(
+            *[text.replace("streams.yaml", "dataset.yaml") for text in error.problems]
+        ) from error
+    warnings += [text.replace("streams.yaml", "dataset.yaml") for text in remarks]
     source = StreamSource(folder, document, rows, [])
     refuse(find_files(source))
     recordings = []
@@ -308,6 +335,7 @@ def _annotated(row: StreamedRecording, labels: Sequence[Path]) -> AnnotatedRecor
         row.fold,
         files[0] if files else None,
         more_labels=tuple(files[1:]),
+        stimulus=row.stimulus,
     )
 
 
@@ -316,23 +344,27 @@ def _document(
 ) -> AnnotationStreams:
     """The targets of a dataset.yaml as streams of one file; without one valence and arousal."""
     targets = affect(*LABEL_RANGE)
-    columns: Sequence[str] = AFFECT
-    clock, unit, name = None, None, "affwild2"
+    columns = {name: [name] for name in AFFECT}
+    fused: Mapping[str, str] = {}
+    clock, unit, name, stimulus = None, None, "affwild2", None
     if dataset is not None:
-        targets, columns = dataset.target_list, dataset.label_columns
+        targets, columns, fused = dataset.target_list, dataset.columns_by_target, dataset.fused
         clock, unit = dataset.time_column, dataset.time_unit
-        name = dataset.name or "videos"
+        name, stimulus = dataset.name or "videos", dataset.stimulus
     streams = {}
-    for target, column in zip(targets, columns, strict=True):
+    for target in targets:
+        labels: dict[str, Any] = {"column": columns[target.name][0]}
+        if target.name in fused:
+            labels = {"raters": columns[target.name], "fuse": fused[target.name]}
         streams[target.name] = TargetStream(
             range=target.range,
             files=files,
-            column=column,
             clock=clock,
             unit=unit,
             frames_per_second=rate,
+            **labels,
         )
-    return AnnotationStreams(name=name, targets=streams)
+    return AnnotationStreams(name=name, targets=streams, stimulus=stimulus)
 
 
 def _of_dataset(
@@ -349,7 +381,10 @@ def _of_dataset(
     labelled = [entry for entry in recordings if entry.labels is not None and entry.rows is None]
     document = _document(dataset, "{recording}", rate)
     targets = document.store_targets
-    columns = [entry.column or name for name, entry in document.targets.items()]
+    columns_by_target = {name: [name] for name in AFFECT}
+    if dataset is not None:
+        columns_by_target = _with_raters(folder, dataset, labelled).columns_by_target
+    columns = [name for names in columns_by_target.values() for name in names]
     ignored = [] if dataset is None else dataset.ignored_columns
     clock = None if dataset is None else dataset.time_column
     header = read_header(labelled[0].labels) if labelled and labelled[0].labels else []
@@ -364,9 +399,13 @@ def _of_dataset(
         described = dataset is not None
         if described:
             warnings += _unused_columns(labelled, [*columns, *ignored])
-        own_columns = tuple(columns) if described else None
         return Annotations(
-            document.name, targets, tuple(recordings), own_columns, described=described
+            document.name,
+            targets,
+            tuple(recordings),
+            columns_by_target if described else None,
+            {} if dataset is None else dataset.fused,
+            described=described,
         )
     if any(entry.rows is not None for entry in recordings):
         raise InputError(
@@ -400,6 +439,24 @@ def _of_dataset(
         streams=source,
         described=dataset is not None,
     )
+
+
+def _with_raters(
+    folder: Path, dataset: AnnotationDataset, recordings: Sequence[AnnotatedRecording]
+) -> Dataset:
+    """The description with the columns that patterns of raters mean in the files of labels;
+    InputError for raters whom no file has."""
+    if not dataset.fused or not recordings:
+        return dataset
+    columns: dict[str, None] = {}
+    for recording in recordings:
+        assert recording.labels is not None
+        columns |= dict.fromkeys(read_header(recording.labels))
+    try:
+        return dataset.with_raters_of(list(columns))
+    except InputError as error:
+        path = folder / "dataset.yaml"
+        raise InputError(*[f"{path}: {text}" for text in error.problems]) from error
 
 
 def _naming_columns(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from va_search.data.affwild2_files import UNLABELLED
 from va_search.data.arrays import Flags, Floats
+from va_search.data.raters import Ratings
 from va_search.data.resampling import ROUNDING, Pooler, longest_step
 from va_search.data.stream_clock import StreamClock
 from va_search.data.stream_frames import Frames, find_stream_gaps, frames_at_rate
@@ -31,8 +32,8 @@ from va_search.extract.timeline import BEYOND, FEW, Timeline, other_rate
 class AnnotatedFrames:
     """The annotated frames of a recording: (frames,) `seconds`, the same as they are `written` to
     the store, the frames before which time jumps, the usual step in seconds; (frames, targets)
-    labels, None without; (pictures,) seconds of the pictures by their number. `by_clock` is False
-    where frame i is picture i.
+    labels, None without, and their `ratings` where there are several raters; (pictures,) seconds of
+    the pictures by their number. `by_clock` is False where frame i is picture i.
 
     Their features so far, and which of them are `valid`: they have a face, where faces are looked
     at. `warnings` are remarks on labels, and on features that are missing."""
@@ -47,6 +48,7 @@ class AnnotatedFrames:
     valid: NDArray[np.bool_]
     warnings: list[str] = field(default_factory=list)
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    ratings: Ratings | None = None
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -87,18 +89,28 @@ def annotated_frames(annotations: Annotations, job: Job, timeline: Timeline) -> 
             f"{job.video}: sound without pictures, so nothing says when its frames are; give their "
             "rate with --frames-per-second, or labels with a column of times"
         )
-    labels, rows = None, job.rows
+    labels, ratings, rows = None, None, job.rows
     if job.labels is None:
         rows = len(timeline.frames)
     elif rows is None:
-        labels = annotations.rows_of(job.labels)
+        labels, ratings = annotations.rows_of(job.labels)
         rows = len(labels)
     assert rows is not None
     times = timeline.rows(rows, job.video, job.labels or job.video)
     valid = np.ones(rows, dtype=bool)
     written = times if annotations.has_labels else times - timeline.begin
     gaps = timeline.gaps(rows)
-    return AnnotatedFrames(times, written, gaps, timeline.step, labels, times, False, valid)
+    return AnnotatedFrames(
+        times,
+        written,
+        gaps,
+        timeline.step,
+        labels,
+        times,
+        False,
+        valid,
+        ratings=ratings,
+    )
 
 
 def labels_of(annotations: Annotations, job: Job) -> Floats | None:
@@ -106,7 +118,7 @@ def labels_of(annotations: Annotations, job: Job) -> Floats | None:
     if job.labels is None or job.rows is not None:
         return None
     if annotations.streams is None:
-        return annotations.rows_of(job.labels)
+        return annotations.rows_of(job.labels)[0]
     labels = _labels(annotations, annotations.streams, job.name)
     if not any(labels.values()):
         return None
@@ -121,13 +133,16 @@ def _made_frames(annotations: Annotations, job: Job, timeline: Timeline) -> Anno
     bounds = np.array([0.0, end])
     span = Samples(bounds, bounds, np.zeros((2, 0)), np.zeros(2, dtype=np.int64))
     labels: Floats | None = None
+    ratings: Ratings | None = None
     warnings: list[str] = []
     if annotations.streams is None:
         frames = frames_at_rate([span], rate, False, StreamClock(None, "seconds"))
     else:
         raters = _labels(annotations, annotations.streams, job.name)
         try:
-            frames, labels = _frames_of_streams(annotations.streams, job.name, raters, [span])
+            frames, labels, ratings = _frames_of_streams(
+                annotations.streams, job.name, raters, [span]
+            )
         except InputError as error:
             file = job.labels or job.video
             raise InputError(*[f"{file}: {text}" for text in error.problems]) from error
@@ -146,6 +161,7 @@ def _made_frames(annotations: Annotations, job: Job, timeline: Timeline) -> Anno
         True,
         valid,
         warnings,
+        ratings=ratings if annotations.rated else None,
     )
 
 
@@ -176,16 +192,16 @@ def _frames_of_streams(
     recording: str,
     labels: dict[str, dict[str, Samples]],
     spans: list[Samples],
-) -> tuple[Frames, Floats]:
-    """The frames that labels make, or, without any, the rate over the `spans`; and the labels on
-    them."""
+) -> tuple[Frames, Floats, Ratings]:
+    """The frames that labels make, or, without any, the rate over the `spans`; the labels on them,
+    and their ratings."""
     samples: list[Samples] = []
     for raters in labels.values():
         samples += raters.values()
     frames = frames_of(source, recording, spans, samples, named=False)
     gaps = find_stream_gaps(frames, [(stream, 0.0) for stream in samples], named=False)
     frames = replace(frames, gaps=gaps)
-    return frames, annotations_of(source, labels, frames, named=False)[0]
+    return frames, *annotations_of(source, labels, frames, named=False)
 
 
 def _check_within(frames: Frames, job: Job, timeline: Timeline) -> None:

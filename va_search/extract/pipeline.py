@@ -191,10 +191,14 @@ def _description(
     source = f"extract {digest(definitions)}"
     # What says how labels are read counts, as their files do: parts made otherwise are made anew.
     if annotations.streams is not None:
-        settings = annotations.streams.document.model_dump(mode="json")
-        source += f" annotations {digest(settings)}"
+        source += f" annotations {annotations.streams.document.signed()}"
     elif annotations.described or annotations.rate is not None:
-        source += f" annotations {annotations.columns} {annotations.rate}"
+        labels: tuple[str, ...] | None = None
+        if annotations.columns is not None:
+            labels = tuple(name for names in annotations.columns.values() for name in names)
+        source += f" annotations {labels} {annotations.rate}"
+        if annotations.fused:
+            source += f" raters {digest(dict(annotations.fused))}"
     return Description(
         annotations.name,
         annotations.targets,
@@ -203,6 +207,7 @@ def _description(
         time_column=annotations.time_column,
         source=source,
         definitions=definitions,
+        rated=annotations.rated,
     )
 
 

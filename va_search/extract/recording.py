@@ -137,6 +137,7 @@ class Worker:
             warnings=tuple(frames.warnings),
             notes=notes(timeline, heard, frames, job, number),
             kinds=tuple(dict.fromkeys(kinds)),
+            ratings=frames.ratings,
         )
 
     def _sound(

@@ -43,8 +43,8 @@ class Job:
     other targets and raters; `rows` is the number of its
     frames where the sample tells it, else None. `video` may be a file of sound alone; `sound` is
     the file that its sound is taken from, where it is another, `beside` one that may be.
-    `finds_crops`: its folder of crops is made from the video. `source_video` and `fold` are for the
-    store."""
+    `finds_crops`: its folder of crops is made from the video. `source_video`, `fold` and `stimulus` are
+    for the store."""
 
     name: str
     subject: str
@@ -59,6 +59,7 @@ class Job:
     sound: Path | None = None
     beside: Path | None = None
     more_labels: tuple[Path, ...] = ()
+    stimulus: str | None = None
 
     @property
     def sound_file(self) -> Path:
@@ -81,6 +82,7 @@ class Job:
             self.fold,
             frames_per_second,
             tuple(files),
+            stimulus=self.stimulus,
         )
 
 
@@ -138,6 +140,7 @@ def find_jobs(
                 None if sound == video else sound,
                 beside,
                 recording.more_labels,
+                recording.stimulus,
             )
         )
     refuse([*problems, *_without_pictures(recipe, jobs)])
