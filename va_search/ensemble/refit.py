@@ -82,7 +82,7 @@ def plan_refit(home: Home, ensemble: Ensemble) -> RefitPlan:
                     continue
                 refitted, note = on_everything(settings)
                 trials[member.study, member.trial] = refitted
-                notes += [] if note is None else [f"{label}: {note}"]
+                notes += [] if note is None else [f"{note}: {label}"]
     if problems:
         raise InputError(*dict.fromkeys(problems))
     if not trials:
@@ -112,7 +112,7 @@ def on_everything(settings: TrialSettings) -> tuple[TrialSettings, str | None]:
     note = None
     if SCHEDULES[settings.schedule].needs_score:
         document["schedule"] = "cosine"
-        note = f"schedule {settings.schedule} goes by validation scores: trained with cosine"
+        note = f"schedule {settings.schedule} goes by validation scores; cosine takes its place"
     return TrialSettings(**document), note
 
 
