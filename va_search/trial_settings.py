@@ -281,6 +281,11 @@ class TrialSettings(BaseModel):
         return self.loss_weights.get(target, 1.0)
 
     @property
+    def is_network(self) -> bool:
+        """False for a family of models without encoder, fusion and heads."""
+        return self.family == "network"
+
+    @property
     def uses_attention(self) -> bool:
         encoder = ENCODERS[self.encoder]
         return encoder.trusted and "attention_heads" in encoder.settings

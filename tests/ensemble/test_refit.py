@@ -9,14 +9,21 @@ import pytest
 from folds_world import FoldsWorld, make_folds_world
 from trial_world import make_trial
 
+from va_search.api.ensembles import OpenEnsemble
+from va_search.api.fitting import plan_fit
+from va_search.api.home import open_home
+from va_search.api.refitting import train_again
 from va_search.data.store import MIX, frames_hash, positions
 from va_search.ensemble.build import build
 from va_search.ensemble.post_processing import finished
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.refit import matching, on_everything, plan_refit, refit
 from va_search.ensemble.saved import Ensemble, predict, read_ensemble
+from va_search.ensemble.unscored import member_of
 from va_search.errors import InputError
+from va_search.files import read_json, write_json
 from va_search.predictions.bank import Predictions
+from va_search.report.words import encoder_title, model_name
 from va_search.trial_settings import TrialSettings, trial_id
 
 TEST = "test"
@@ -31,7 +38,7 @@ def chosen(world: FoldsWorld, recipe: str = "top_k") -> Ensemble:
     return build(world.home, ["first"], load_recipe(recipe), "chosen")
 
 
-def train_again(world: FoldsWorld, ensemble: Ensemble) -> dict[str, np.ndarray]:
+def put_trained(world: FoldsWorld, ensemble: Ensemble) -> dict[str, np.ndarray]:
     """Put the trials of the plan into the bank; their test predictions by trial."""
     values: dict[str, np.ndarray] = {}
     recordings = world.store.split(TEST)
@@ -55,7 +62,7 @@ def test_members_are_replaced_by_their_trials_on_everything_and_keep_their_weigh
     world: FoldsWorld,
 ) -> None:
     ensemble = chosen(world)
-    values = train_again(world, ensemble)
+    values = put_trained(world, ensemble)
     again = refitted(world, ensemble, match=False)
     assert read_ensemble(world.home, "again") == again
     recordings = world.store.split(TEST)
@@ -77,7 +84,7 @@ def test_test_predictions_are_matched_to_the_moments_of_all_labelled_frames(
     world: FoldsWorld,
 ) -> None:
     ensemble = chosen(world)
-    train_again(world, ensemble)
+    put_trained(world, ensemble)
     again = refitted(world, ensemble, match=True)
     predictions = predict(again, world.bank, TEST, world.store.split(TEST))
     labels = world.store.annotations[positions(world.store.labelled)].astype(np.float64)
@@ -90,7 +97,7 @@ def test_a_refitted_ensemble_has_no_score_and_names_the_one_it_was_made_of(
     world: FoldsWorld,
 ) -> None:
     ensemble = chosen(world)
-    train_again(world, ensemble)
+    put_trained(world, ensemble)
     again = refitted(world, ensemble, match=True)
     assert again.scores["out_of_fold"] is None
     assert again.measured_on.fold == MIX
@@ -133,3 +140,40 @@ def test_matching_gives_mean_and_spread_and_leaves_constants_alone() -> None:
     labels = np.array([1.0, 3.0, np.nan], dtype=np.float32)
     assert matching(np.array([0.0, 4.0]), labels) == (0.5, 1.0)
     assert matching(np.array([2.0, 2.0]), labels) == (1.0, 0.0)
+
+
+def open_as(world: FoldsWorld, ensemble: Ensemble) -> OpenEnsemble:
+    return OpenEnsemble(open_home(world.home.root), ensemble)
+
+
+def test_a_study_of_another_space_is_not_replaced(world: FoldsWorld) -> None:
+    ensemble = chosen(world)
+    space = {"sampler": "grid", "folds": [0], "settings": {"features": ["face"]}}
+    document = {"began_at": "2026-11-30", "seconds": 0.0, "hashes": [], "space": space}
+    for name in ("first", "other"):
+        write_json(world.home.study(name) / "study.json", document)
+        with pytest.raises(InputError, match=f"study '{name}' exists and has trials of another"):
+            train_again(open_as(world, ensemble), name)
+        assert read_json(world.home.study(name) / "study.json") == document
+
+
+def test_an_ensemble_of_another_kind_is_not_replaced(world: FoldsWorld) -> None:
+    ensemble = chosen(world)
+    with pytest.raises(InputError, match="'chosen' exists and is none of 'chosen' trained again"):
+        train_again(open_as(world, ensemble), "chosen")
+    # `fit` says so before its search
+    fitting = plan_fit(
+        {"sampler": "grid", "folds": ["official"], "settings": {"features": ["face"]}},
+        world.store,
+        name="chosen",
+        home=world.home.root,
+    )
+    with pytest.raises(InputError, match="'chosen' exists and is none of 'chosen-chosen'"):
+        fitting.search()
+
+
+def test_a_member_without_an_encoder_is_called_by_its_family() -> None:
+    settings = TrialSettings(features=("face",), family="ridge")
+    member = member_of(make_trial(settings=settings), 1.0, None, None)
+    assert member.encoder == "ridge"
+    assert encoder_title("ridge") == model_name(settings) == "ridge on windows"

@@ -27,6 +27,18 @@ LISTED: dict[str, Any] = {
         {"features": ["face"], "encoder": "lstm", "hidden_size": 8, "seed": 4},
     ],
 }
+OWN = """
+from torch import nn
+
+
+class Own(nn.Module):
+    def __init__(self, width, *, gain: float = 1.0):
+        super().__init__()
+        self.gain, self.size = gain, width
+
+    def forward(self, x, mask, state):
+        return self.gain * x, ()
+"""
 Read = Callable[[dict[str, Any]], Space]
 
 
@@ -76,6 +88,39 @@ def test_trials_of_a_study_make_a_space_that_has_them_and_no_others(read: Read) 
     assert again == trials[:2]
 
 
+def test_a_seed_is_a_number_however_it_is_written(read: Read) -> None:
+    space = read({**LISTED, "trials": [{"features": ["face"], "seed": "3"}]})
+    (configuration,) = space.configurations()
+    assert [settings.seed for settings in space.trials(configuration)] == [3]
+
+
+def test_trials_that_mean_the_same_on_the_store_keep_their_ids(read: Read) -> None:
+    # one batch either way, so that another kind of space would train one of them
+    trials = [TrialSettings(features=("face",), batch_size=size) for size in (1000, 2000)]
+    space = read(space_of(trials))
+    again = [settings for chosen in space.configurations() for settings in space.trials(chosen)]
+    assert again == trials
+    assert space.alternatives(trials[0]) == []
+
+
+def test_a_listed_trial_may_name_a_class_of_a_file_and_its_options(
+    opened: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    document = {
+        "sampler": "grid",
+        "trials": [
+            {"features": ["face"], "encoder": "mine.py:Own", "encoder_options": {"gain": 0.5}},
+            {"features": ["face"], "encoder": "tcn", "encoder_options": {"kernel": 3}},
+        ],
+    }
+    space = read_space(document, opened, path=tmp_path / "listed.yaml", name="listed")
+    own, tcn = [space.trials(chosen)[0] for chosen in space.configurations()]
+    assert own.encoder.startswith("mine.py:Own@")
+    assert (own.model_extra or {})["encoder.gain"] == 0.5
+    assert (tcn.model_extra or {})["encoder.kernel"] == 3
+
+
 def test_a_plan_counts_the_listed_trials(read: Read, opened: Store, tmp_path: Path) -> None:
     from va_search.home import Home
 
@@ -91,6 +136,7 @@ def test_a_plan_counts_the_listed_trials(read: Read, opened: Store, tmp_path: Pa
         ({"trials": [{"features": ["fase"]}]}, "trials[0]: unknown feature set 'fase'"),
         ({"trials": [{"features": ["face"], "epoch": 3}]}, "did you mean 'epochs'"),
         ({"trials": [{"features": ["face"], "fold": 1}]}, "trials[0].fold: "),
+        ({"trials": [{"features": ["face"], 3: 4}]}, "expected the name of a setting, found 3"),
         ({"seeds": [1]}, "each of the `trials` has its own `seed`"),
         ({"sampler": "random", "budget": {"trials": 2}}, "expected sampler grid, found random"),
         ({"settings": {"width": 8}}, "`settings` or `trials` must be given, not both"),

@@ -332,3 +332,10 @@ def test_trials_outside_a_changed_space_are_named(tmp_path: Path, own: Store) ->
     assert len(narrower.results.finished) == 2 and narrower.results.beside == {
         "outside this space": 4
     }
+
+
+def test_a_model_of_one_solution_is_the_same_whatever_the_batches(store: Path) -> None:
+    sameness = sameness_of(Store.open(store), ["official"])
+    sizes = [TrialSettings(features=("face",), family="ridge", batch_size=size) for size in (1, 2)]
+    assert sizes[0] != sizes[1]
+    assert sameness.meaning(sizes[0]) == sameness.meaning(sizes[1])

@@ -15,7 +15,7 @@ from va_search.api.data import open_store
 from va_search.api.ensembles import DEFAULT_RECIPE, OpenEnsemble, build_ensemble
 from va_search.api.home import OpenHome, open_home
 from va_search.api.progress import Note, to_standard_error
-from va_search.api.refitting import save_refitted, train_again
+from va_search.api.refitting import refuse_taken_name, save_refitted, train_again
 from va_search.api.searching import load_space, run_search
 from va_search.errors import InputError
 
@@ -50,7 +50,9 @@ class Fitting:
         return f"{self.name}-chosen"
 
     def search(self, **more: Any) -> OpenStudy:
-        """Train the space's trials; the same again goes on."""
+        """Train the space's trials; the same again goes on. InputError before that where a name is
+        another ensemble's."""
+        self.refuse_taken_names()
         return run_search(
             self.space,
             self.store,
@@ -59,6 +61,21 @@ class Fitting:
             options=self.options,
             **more,
         )
+
+    def refuse_taken_names(self) -> None:
+        """InputError where one of the two ensembles exists and was made in another way."""
+        from va_search.ensemble.saved import read_ensemble
+
+        files = self.home.files
+        refuse_taken_name(files, self.name, of=self.chosen_name)
+        if not files.ensemble(self.chosen_name).is_file():
+            return
+        studies = read_ensemble(files, self.chosen_name).studies
+        if list(studies) != [self.search_name]:
+            raise InputError(
+                f"ensemble {self.chosen_name!r} exists and is none of study {self.search_name!r}; "
+                "choose another --name"
+            )
 
     def choose(self, note: Note) -> OpenEnsemble:
         """Build the ensemble whose members are trained again; trials that came since go into it."""

@@ -14,6 +14,7 @@ from va_search.errors import InputError
 if TYPE_CHECKING:
     from va_search.api.study import OpenStudy
     from va_search.data.store import Store
+    from va_search.home import Home
     from va_search.search.machine import Options
 
 
@@ -36,7 +37,8 @@ def train_again(
 
     files = ensemble.home.files
     with ensemble.home.using("predictions", studies=ensemble.document.studies, writes=True):
-        _refuse_taken_name(ensemble, name)
+        refuse_taken_name(ensemble.home.files, name, of=ensemble.name)
+        _refuse_study_in_use(ensemble, name)
         bring_members(ensemble.home, ensemble.document, "predictions")
         plan = plan_refit(files, ensemble.document)
         opened = open_noted_store(ensemble.document.store, store)
@@ -63,16 +65,32 @@ def save_refitted(
     return OpenEnsemble(ensemble.home, document)
 
 
-def _refuse_taken_name(ensemble: OpenEnsemble, name: str) -> None:
-    """InputError where an ensemble of this name was not made from this one by training again."""
+def refuse_taken_name(files: Home, name: str, *, of: str) -> None:
+    """InputError where an ensemble of this name was not made from the ensemble `of` by training
+    again."""
     from va_search.ensemble.refit import is_refit_of
     from va_search.ensemble.saved import read_ensemble
 
-    files = ensemble.home.files
     if not files.ensemble(name).is_file():
         return
-    if not is_refit_of(read_ensemble(files, name), ensemble.name):
+    if not is_refit_of(read_ensemble(files, name), of):
         raise InputError(
-            f"ensemble {name!r} exists and is none of {ensemble.name!r} trained again; "
-            "choose another --name"
+            f"ensemble {name!r} exists and is none of {of!r} trained again; choose another --name"
+        )
+
+
+def _refuse_study_in_use(ensemble: OpenEnsemble, name: str) -> None:
+    """InputError where the study of this name is another's: its space would be replaced."""
+    from va_search.data.store import MIX
+    from va_search.search.listed import TRIALS
+    from va_search.search.study import Study
+
+    study = Study(ensemble.home.files, name)
+    if not study.exists():
+        return
+    space = study.document()["space"]
+    of_members = name in ensemble.document.studies
+    if of_members or TRIALS not in space or space.get("folds") != [MIX]:
+        raise InputError(
+            f"study {name!r} exists and has trials of another space; choose another --name"
         )

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search import __version__
 from va_search.data.store import MIX, Store, frames_hash, positions
 from va_search.ensemble.candidates import test_hash_of
 from va_search.ensemble.fresh import complete_trials
@@ -82,7 +84,7 @@ def plan_refit(home: Home, ensemble: Ensemble) -> RefitPlan:
                     continue
                 refitted, note = on_everything(settings)
                 trials[member.study, member.trial] = refitted
-                notes += [] if note is None else [f"{label}: {note}"]
+                notes += [] if note is None else [f"{note}: {label}"]
     if problems:
         raise InputError(*dict.fromkeys(problems))
     if not trials:
@@ -112,7 +114,7 @@ def on_everything(settings: TrialSettings) -> tuple[TrialSettings, str | None]:
     note = None
     if SCHEDULES[settings.schedule].needs_score:
         document["schedule"] = "cosine"
-        note = f"schedule {settings.schedule} goes by validation scores: trained with cosine"
+        note = f"schedule {settings.schedule} goes by validation scores; cosine takes its place"
     return TrialSettings(**document), note
 
 
@@ -188,6 +190,10 @@ def _refitted(
         parts.append(part.model_copy(update={"ensemble": of_part}))
     return ensemble.model_copy(
         update={
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "package_version": __version__,
+            "store": store.place,
+            "store_name": store.name,
             "studies": [study],
             "frames_hash": frames_hash(()),
             "test_frames_hash": test_hash_of(store),
@@ -200,6 +206,7 @@ def _refitted(
             "intervals": None,
             "best_for_both": None,
             "differences": None,
+            "baselines": None,
             "parts": parts,
         }
     )

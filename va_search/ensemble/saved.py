@@ -74,8 +74,8 @@ class EnsembleMember(Saved):
 
     A configuration over folds (source "folds") has the trials of its folds in `trials`, which count
     alike. `gain`: the ensemble's CCC out-of-fold less that without this member, the others keeping
-    their proportions. `content` stands for the predictions of an outside model, which may be
-    replaced under the same name."""
+    their proportions. `encoder` is the family's name where the family has no encoders. `content`
+    stands for the predictions of an outside model, which may be replaced under the same name."""
 
     study: str
     trial: str

@@ -65,6 +65,7 @@ def member_of(
 ) -> EnsembleMember:
     """A candidate with its weight, as it is saved."""
     settings = candidate.noted_settings or {}
+    family = settings.get("family", "network")
     return EnsembleMember(
         study=candidate.study,
         trial=candidate.id,
@@ -74,7 +75,7 @@ def member_of(
         source=candidate.source,
         trials=None if candidate.trials is None else dict(candidate.trials),
         content=candidate.content if candidate.is_outside else None,
-        encoder=settings.get("encoder"),
+        encoder=settings.get("encoder") if family == "network" else family,
         fusion=settings.get("fusion"),
         features=settings.get("features"),
         seed=settings.get("seed"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from va_search.data.store import Store
-from va_search.models.menu import ENCODERS
+from va_search.models.menu import ENCODERS, FAMILIES
 from va_search.search.fold_table import Spread
 from va_search.table import DASH, TableCell, TableColumn, columns, number
 from va_search.targets import AFFECT
@@ -140,15 +140,18 @@ def spread_text(spread: Spread | None) -> str:
 
 
 def encoder_title(encoder: str) -> str:
-    """The encoder as the paper writes it."""
+    """The encoder as the paper writes it, or the family of a model that has none."""
+    if encoder in FAMILIES:
+        return FAMILIES.title(encoder)
     return ENCODERS.title(encoder)
 
 
 def model_name(settings: TrialSettings | None, trial: str = "") -> str:
-    """The encoder's title, or the name of a model from elsewhere."""
+    """The encoder's title, that of a family without encoders, or the name of a model from
+    elsewhere."""
     if settings is None:
         return f"{trial} ({ELSEWHERE})"
-    return encoder_title(settings.encoder)
+    return encoder_title(settings.encoder if settings.is_network else settings.family)
 
 
 # Feature sets -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 
 Conventions: each entry of `trials` has the settings of one trial per fold, with its `seed` (0 unless
 it says so); settings that it does not name take the defaults of `TrialSettings`. They are trained
-in the order of the list. Two entries that would compute the same are one."""
+in the order of the list. Two entries with one trial id are one."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from va_search.data.store import Store
 from va_search.document import YamlFile
 from va_search.document.words import expected_found, reasons
 from va_search.errors import unknown_name
+from va_search.files import digest
 from va_search.search.configurations import Configuration, Space
 from va_search.search.domains import same
-from va_search.trial_settings import TrialSettings
+from va_search.trial_settings import TrialSettings, document
 
 TRIALS = "trials"
 """The key of a space's document that lists trials."""
@@ -83,6 +84,15 @@ class ListedSpace(Space):
         of_folds = super().trials(_without_seed(configuration))
         return [settings.model_copy(update={"seed": seed}) for settings in of_folds]
 
+    def meaning(self, settings: TrialSettings) -> str:
+        """A text that is equal for trials of one id: a listed trial is trained as it is written,
+        also where another one would compute the same on this store."""
+        return digest(document(settings))
+
+    def alternatives(self, settings: TrialSettings) -> list[TrialSettings]:
+        """None: whoever lists a trial looks for that one."""
+        return []
+
     def contains(self, settings: TrialSettings, noted: Mapping[str, Any] | None = None) -> bool:
         """Return True if a trial with these settings is listed, on one of the folds."""
         if not any(same(settings.fold, fold) for fold in self.folds):
@@ -128,10 +138,13 @@ def space_of(trials: Iterable[TrialSettings]) -> dict[str, Any]:
     return {"sampler": "grid", "folds": folds, TRIALS: listed}
 
 
-def read_listed(file: YamlFile, store: Store, folds: Sequence[int | str]) -> list[Configuration]:
-    """Read the trials that a space lists; problems are noted in its file."""
+def read_listed(
+    entries: Sequence[Any], file: YamlFile, store: Store, folds: Sequence[int | str]
+) -> list[Configuration]:
+    """Read the trials that a space lists, a user's own classes in them as trials name them; problems
+    are noted in its file."""
     listed: list[Configuration] = []
-    for index, entry in enumerate(file.data[TRIALS]):
+    for index, entry in enumerate(entries):
         location = (TRIALS, index)
         if not isinstance(entry, dict):
             file.problem(location, expected_found("settings of a trial", entry))
@@ -139,11 +152,17 @@ def read_listed(file: YamlFile, store: Store, folds: Sequence[int | str]) -> lis
         if "fold" in entry:
             file.problem((*location, "fold"), "the folds of all trials are said by `folds`")
             continue
+        unnamed = [name for name in entry if not isinstance(name, str)]
+        if unnamed:
+            file.problem(location, expected_found("the name of a setting", unnamed[0]))
+            continue
         problems = _problems_of(entry, store, folds)
         for problem in problems:
             file.problem(location, problem)
         if not problems:
-            listed.append(entry)
+            # a seed is an integer, however it is written
+            seed = TrialSettings(**{**entry, "fold": folds[0]}).seed
+            listed.append({**entry, "seed": seed} if "seed" in entry else entry)
     return listed
 
 

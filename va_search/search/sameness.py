@@ -11,7 +11,8 @@ stay, and a space counts and trains one trial of each meaning.
     fusion            early and those of modalities, where all feature sets are of one modality
     frame_step        all from the longest stretch (frames between two gaps) on: a stretch is one model step
     segment_length    all from the longest stretch on, in model steps: a stretch is one segment; `stride` likewise
-    batch_size        all from the number of segments on (encoders that carry state: of stretches): one batch
+    batch_size        all from the number of segments on (encoders that carry state: of stretches): one batch;
+                      all, where the family is no network
     patience          null and all from `epochs` - 1 on: training is never cut short
     schedule          constant and those that first change the learning rate after the last epoch: step and plateau
                       with large `schedule_epochs`; with one epoch also cosine, exponential and linear
@@ -121,6 +122,8 @@ class Sameness:
                     steps = -(-frames // frame_step)
                     most += -(-steps // stride)
             batch_size = min(batch_size, max(1, most))
+        if not settings.is_network:
+            batch_size = 1  # sums over all segments, however many at a time
         return {
             "frame_step": frame_step,
             "segment_length": length,

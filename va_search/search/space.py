@@ -61,7 +61,7 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     document = with_own_models(document, Path(file.path), kept=kept)
     header = read_header(file, store)
     if header is not None and header.trials is not None:
-        listed = read_listed(file, store, header.folds)
+        listed = read_listed(document[TRIALS], file, store, header.folds)
         file.stop()
         return ListedSpace(
             name,

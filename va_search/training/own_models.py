@@ -72,10 +72,16 @@ def with_own_models(document: Any, path: Path, *, kept: bool = False) -> Any:
 
 
 def _with_sources(entry: Any, folder: Path | None) -> Any:
-    """The settings of one trial, a user's own classes in them as trials name them."""
+    """The settings of one trial, a user's own classes in them as trials name them, and options as
+    settings of their own."""
     if not isinstance(entry, dict):
         return entry
     named = dict(entry)
+    for menu in MENUS:
+        options = named.get(f"{menu.setting}_options")
+        if isinstance(options, dict):
+            del named[f"{menu.setting}_options"]
+            named |= {menu.option_name(name): value for name, value in options.items()}
     for menu in OWN:
         if menu.setting in entry:
             named[menu.setting] = _references(entry[menu.setting], folder)

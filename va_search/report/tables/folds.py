@@ -9,9 +9,9 @@ from va_search.data.store import Recording, Store
 from va_search.report.gather import Gathered
 from va_search.report.suggest import fold_space
 from va_search.report.words import (
-    encoder_title,
     kept_epochs,
     measures,
+    model_name,
     other_settings,
     score_columns,
     spread_text,
@@ -99,7 +99,9 @@ def table_of_folds(
 
 def _title(configuration: FoldRow, settings: TrialSettings, names: Sequence[str]) -> str:
     """The configuration in words, its seeds, and its id in brackets."""
-    model = f"{encoder_title(settings.encoder)}, {settings.fusion} fusion"
+    model = model_name(settings)
+    if settings.is_network:
+        model += f", {settings.fusion} fusion"
     text = f"{model}: {', '.join(settings.features)}"
     differing = other_settings(settings, names)
     if differing != DASH:
