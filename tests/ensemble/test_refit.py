@@ -17,12 +17,13 @@ from va_search.data.store import MIX, frames_hash, positions
 from va_search.ensemble.build import build
 from va_search.ensemble.post_processing import finished
 from va_search.ensemble.recipe import load_recipe
-from va_search.ensemble.refit import matching, on_everything, plan_refit, refit
+from va_search.ensemble.refit import is_stale, matching, on_everything, plan_refit, refit
 from va_search.ensemble.saved import Ensemble, predict, read_ensemble
 from va_search.ensemble.unscored import member_of
 from va_search.errors import InputError
 from va_search.files import read_json, write_json
 from va_search.predictions.bank import Predictions
+from va_search.report.standing import stale_of
 from va_search.report.words import encoder_title, model_name
 from va_search.trial_settings import TrialSettings, trial_id
 
@@ -177,3 +178,13 @@ def test_a_member_without_an_encoder_is_called_by_its_family() -> None:
     member = member_of(make_trial(settings=settings), 1.0, None, None)
     assert member.encoder == "ridge"
     assert encoder_title("ridge") == model_name(settings) == "ridge on windows"
+
+
+def test_a_refit_of_an_earlier_build_is_told(world: FoldsWorld) -> None:
+    ensemble = chosen(world)
+    put_trained(world, ensemble)
+    again = refitted(world, ensemble, match=True)
+    assert not is_stale(world.home, again)
+    build(world.home, ["first"], load_recipe("best"), "chosen", force=True)
+    assert is_stale(world.home, again)
+    assert "refit chosen --name again" in stale_of(world.home, again)[0]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from va_search import __version__
 from va_search.data.store import MIX, Store, frames_hash, positions
 from va_search.ensemble.candidates import test_hash_of
-from va_search.ensemble.fresh import complete_trials
+from va_search.ensemble.fresh import complete_trials, content_id
 from va_search.ensemble.post_processing import PostProcessing
 from va_search.ensemble.saved import (
     BlendPart,
@@ -37,7 +37,9 @@ from va_search.ensemble.saved import (
     Scores,
     Weighted,
     bank_of,
+    known_ensembles,
     predict,
+    read_ensemble,
 )
 from va_search.ensemble.unscored import UNSCORED, nowhere
 from va_search.errors import InputError
@@ -135,7 +137,12 @@ def refit(
     if match:
         refitted, matched = _matched(refitted, Bank(home.bank), store)
         notes.append(matched)
-    document = {"method": REFIT, "of": ensemble.name, "match": match}
+    document = {
+        "method": REFIT,
+        "of": ensemble.name,
+        "match": match,
+        "content": content_id(ensemble),
+    }
     update = {
         "name": name,
         "recipe": REFIT,
@@ -152,6 +159,15 @@ def is_refit_of(ensemble: Ensemble, name: str) -> bool:
     """Return True for an ensemble that is the one called `name` with its members trained again."""
     document = ensemble.recipe_document
     return document.get("method") == REFIT and document.get("of") == name
+
+
+def is_stale(home: Home, ensemble: Ensemble) -> bool:
+    """Return True for an ensemble whose members were trained again, where the one that they were
+    taken from was built anew since then, with others or other weights."""
+    document = ensemble.recipe_document
+    if document.get("method") != REFIT or document.get("of") not in known_ensembles(home):
+        return False
+    return content_id(read_ensemble(home, document["of"])) != document.get("content")
 
 
 def _complete(bank: Bank, study: str, plan: RefitPlan, store: Store) -> dict[Member, Trial]:
@@ -257,7 +273,8 @@ def _matched(ensemble: Ensemble, bank: Bank, store: Store) -> tuple[Ensemble, st
     for column, target in enumerate(ensemble.target_names):
         scale, offset = matching(predictions[:, column], annotations[:, column])
         scales[target] = (scale, offset)
-        texts.append(f"{target} × {scale:.2f} {offset:+.2f}")
+        sign = "+" if offset >= 0 else "−"
+        texts.append(f"{target} × {scale:.2f} {sign} {abs(offset):.2f}")
     note = (
         f"test predictions ({len(recordings)} recordings) matched to the mean and spread of all "
         f"labelled frames, without any test label: {', '.join(texts)}"

@@ -449,7 +449,7 @@ class WindowOptions(EntryOptions):
     """Options of family `ridge`: lengths of windows in model steps, and the shrinkage as a share of
     the labelled steps; None: chosen on training people left out."""
 
-    windows: tuple[Annotated[int, Field(ge=2)], ...] = (5, 20, 60)
+    windows: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(max_length=20)] = (5, 20, 60)
     alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from va_search.data.store import Store
 from va_search.ensemble.fresh import newer_trials, stale_explanation, stale_models
+from va_search.ensemble.refit import is_stale
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, counted
 from va_search.home import Home
@@ -155,8 +156,15 @@ def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:
 
 
 def stale_of(home: Home, ensemble: Ensemble) -> list[str]:
-    """Things made from an earlier build of the ensemble: its explanation, its registered models."""
+    """Things made from an earlier build: a refitted ensemble, an explanation, registered models."""
     sentences = []
+    if is_stale(home, ensemble):
+        source = ensemble.recipe_document["of"]
+        again = home.command("refit", source, "--name", ensemble.name)
+        sentences.append(
+            f"ensemble {ensemble.name} is of an earlier build of {source}; to train the members of "
+            f"this one again: {again}"
+        )
     if stale_explanation(home, ensemble):
         stale = f"the explanation of ensemble {ensemble.name} is of an earlier build"
         sentences.append(f"{stale}; --explain makes it again")

@@ -117,7 +117,7 @@ def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
     if isinstance(document.get("folds"), str):
         document["folds"] = _named_folds(document["folds"], store, file)
     if "trials" in document:
-        document.setdefault("settings", {})
+        document = {"sampler": "grid", "settings": {}, **document}
     header: SpaceHeader | None = file.checked(SpaceHeader, document)
     if header is None:
         return None
@@ -173,7 +173,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, now = _flat(old), _flat(new)
     lines = []
     for name in dict.fromkeys([*now, *before]):
-        if name not in before:
+        if name == "trials":
+            listed = len(now.get(name) or []), len(before.get(name) or [])
+            if now.get(name) != before.get(name):
+                lines.append(f"it lists {listed[0]} trials, {listed[1]} before")
+        elif name not in before:
             lines.append(f"{name} is new: {_short(now[name])}")
         elif name not in now:
             lines.append(f"{name} is gone; it was {_short(before[name])}")
