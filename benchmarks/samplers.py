@@ -1,7 +1,7 @@
 """What a proposal costs as a study grows, and how good proposals are: `python
 benchmarks/samplers.py`.
 
-No training: each configuration of search_spaces/any.yaml gets a valence and an arousal from a
+No training: each configuration of benchmarks/samplers.yaml gets a valence and an arousal from a
 formula that is good at different settings for each (so that `both` has something to trade), with an
 optimum of 1, conditional settings and noise of 0.01. Trials are drawn from `Proposals` as a search
 draws them, never the same twice, so that the time of one is what a search pays: the sampler's own,
@@ -28,7 +28,7 @@ from va_search.search.proposals import Proposals
 from va_search.search.space import load_space
 from va_search.trial_settings import TrialSettings, trial_id
 
-SPACE = Path(__file__).parents[1] / "search_spaces" / "any.yaml"
+SPACE = Path(__file__).with_suffix(".yaml")
 ROWS = {"random": ("random", "score"), "tpe": ("tpe", "score"), "both": ("tpe", "both")}
 ASKED = 20
 """So many proposals are timed at each size."""
