@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from va_search.data.arrays import Floats
-from va_search.data.clock import RecordingTimes, frames_at
+from va_search.data.clock import RecordingTimes, TimeColumn, find_gaps, frames_at
 from va_search.data.frame_names import RecordingFrames
 from va_search.data.frame_rows import name_rows
 from va_search.data.row_times import rows_by_time
@@ -142,3 +142,23 @@ def test_rows_of_one_file_are_written_a_few_at_a_time(
     assert split.parts["a"].read_text().split() == ["video,x", *rows[::2]]
     assert split.parts["b"].read_text().split() == ["video,x", *rows[1::2]]
     assert split.lines["b"].tolist() == [3, 5, 7, 9, 11]
+
+
+def test_a_tables_clock_that_starts_again_is_a_gap_and_is_told(tmp_path: Path) -> None:
+    times = np.concatenate([np.arange(50) / 25, np.arange(30) / 25, np.arange(3, 20) / 25 - 0.08])
+    gaps, remarks = find_gaps(tmp_path / "r.csv", times, 25.0, TimeColumn("time"))
+    assert gaps == (50, 80)
+    assert "'time' starts again: taken for 3 parts of the recording" in remarks[0]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [0.0, 0.04, 0.08, 0.12, 0.16, 0.12, 0.16],  # back, but not to the beginning
+        [0.0, 0.04, 0.0, 0.04, 0.08],  # behind a part of two rows
+        [0.0, 0.04, 0.08, 0.08, 0.12],
+    ],
+)
+def test_any_other_disorder_is_refused(tmp_path: Path, times: list[float]) -> None:
+    with pytest.raises(InputError, match="time must increase from row to row"):
+        find_gaps(tmp_path / "r.csv", np.array(times), 25.0, TimeColumn("time"))

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from va_search.data.arrays import EXACT, Floats, Indexes
+from va_search.data.arrays import EXACT, Flags, Floats, Indexes
 from va_search.data.column_names import unit_of
 from va_search.data.problems import exact
 from va_search.data.readers import wrong_rows
-from va_search.data.resampling import GAP
+from va_search.data.resampling import GAP, longest_step, usual_step
 from va_search.errors import InputError
 
 PER_SECOND = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
@@ -41,6 +41,8 @@ drift so much."""
 RATE_APART = 0.005
 """Share by which the rate of times may lie away from the recording's before it is told."""
 MOST_DIGITS = 9
+SHORTEST_PART = 3
+"""Rows that a part must have for the clock's going back after it to be a new start."""
 
 Times = Floats
 Frames = Indexes
@@ -58,17 +60,19 @@ class TimeColumn:
 def find_gaps(
     file: Path, times: Times, rate: float, clock: TimeColumn
 ) -> tuple[tuple[int, ...], list[str]]:
-    """Frames before which time jumps by more than 1.5 frame intervals, and remarks.
+    """Frames before which time jumps by more than 1.5 frame intervals or starts again, and remarks.
 
-    InputError when time is missing, too large to be kept exactly, or does not increase; when its
+    InputError when time is missing, too large to be kept exactly, or is in any other order; when its
     unit is neither known nor confirmed by `rate`; and when its steps mean another rate than `rate`.
     """
-    _refuse_disorder(file, times)
+    restarts = clock_restarts(times)
+    _refuse_disorder(file, times, restarts)
     steps = np.diff(times)
     if not steps.size:
         return (), []
-    # Steps over a gap say nothing of the rate.
-    regular = steps[steps <= GAP * np.median(steps)]
+    # Steps over a gap, and back to the beginning, say nothing of the rate.
+    forward = steps[~restarts[1:]]
+    regular = forward[forward <= GAP * np.median(forward)]
     # A declared unit is believed, and then held against the rate.
     unit = clock.unit or _confirm_unit(file, clock.column, times, regular, rate)
     remarks: list[str] = []
@@ -78,11 +82,34 @@ def find_gaps(
     else:
         interval = PER_SECOND[unit] / rate
         remarks = _compare_rates(file, clock.column, times, regular, rate=rate, unit=unit)
-    gaps = np.flatnonzero(steps > GAP * interval) + 1
+    gaps = np.flatnonzero((steps > GAP * interval) | restarts[1:]) + 1
+    if restarts.any():
+        number = int(restarts.sum()) + 1
+        remarks.append(
+            f"{file}: column {clock.column!r} starts again: taken for {number} parts of the "
+            "recording, with a gap between them"
+        )
     return tuple(gaps.tolist()), remarks
 
 
-def _refuse_disorder(file: Path, times: Times) -> None:
+def clock_restarts(times: Times) -> Flags:
+    """(rows,) True where a clock goes back to about its first time, behind a part of `SHORTEST_PART`
+    rows or more: it starts again, as that of a new part of a recording does."""
+    steps = np.diff(times)
+    restarts = np.zeros(len(times), dtype=bool)
+    forward = steps[steps > 0]
+    if not forward.size:
+        return restarts
+    near = times[0] + longest_step(usual_step(forward))
+    begin = 0
+    for index in (np.flatnonzero(steps < 0) + 1).tolist():
+        if times[index] <= near and index - begin >= SHORTEST_PART:
+            restarts[index] = True
+            begin = index
+    return restarts
+
+
+def _refuse_disorder(file: Path, times: Times, restarts: Flags) -> None:
     if holes := wrong_rows(file, ~np.isfinite(times)):
         raise InputError(f"{holes.position}: time is empty or not finite{holes.more}")
     if large := wrong_rows(file, np.abs(times) >= EXACT):  # nanoseconds since 1970, for one
@@ -90,7 +117,7 @@ def _refuse_disorder(file: Path, times: Times) -> None:
             f"{large.position}: time {times[large.row]:g}{large.more} would not come back exactly, "
             f"expected below 2^53 ({EXACT:g}); give times from the recording's start, or in ms"
         )
-    if back := wrong_rows(file, np.diff(times, prepend=-np.inf) <= 0):
+    if back := wrong_rows(file, (np.diff(times, prepend=-np.inf) <= 0) & ~restarts):
         raise InputError(
             f"{back.position}: time {exact(times[back.row])} after {exact(times[back.row - 1])}"
             f"{back.more}; time must increase from row to row"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from va_search.data.arrays import EXACT, Flags, Floats
-from va_search.data.clock import PER_SECOND
+from va_search.data.clock import PER_SECOND, clock_restarts
 from va_search.data.column_names import Roles, unit_of
 from va_search.data.problems import exact, listed, unknown_column
 from va_search.data.readers import (
@@ -25,15 +25,13 @@ from va_search.data.readers import (
     seconds_of,
     where,
 )
-from va_search.data.resampling import longest_step, usual_step
+from va_search.data.resampling import usual_step
 from va_search.data.streams_document import DATETIME, Stream
 from va_search.errors import InputError
 
 LABEL_RATES = (0.05, 250.0)
 SIGNAL_RATES = (0.01, 50_000.0)
 LENGTHS = 20.0
-SHORTEST_PART = 3
-"""Rows that a part must have for the clock's going back after it to be a new start."""
 
 
 @dataclass(frozen=True)
@@ -232,18 +230,10 @@ def restarts_of(
     times that stand twice."""
     steps = np.diff(written)
     restarts = np.zeros(len(written), dtype=bool)
-    forward = steps[steps > 0]
-    near = written[0] + (longest_step(usual_step(forward)) if forward.size else 0.0)
-    begin = 0
+    begins = clock_restarts(written) if new_segment is None else new_segment
     for index in (np.flatnonzero(steps <= 0) + 1).tolist():
-        if new_segment is not None:
-            is_restart = bool(new_segment[index])
-        else:
-            is_back = written[index] < written[index - 1]
-            is_restart = is_back and written[index] <= near and index - begin >= SHORTEST_PART
-        if is_restart:
+        if begins[index]:
             restarts[index] = True
-            begin = index
             continue
         position = where(file, rows[index])
         if written[index] == written[index - 1]:
