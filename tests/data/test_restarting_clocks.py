@@ -160,5 +160,6 @@ def test_a_tables_clock_that_starts_again_is_a_gap_and_is_told(tmp_path: Path) -
     ],
 )
 def test_any_other_disorder_is_refused(tmp_path: Path, times: list[float]) -> None:
+    file = write(tmp_path / "r.csv", np.array(times))
     with pytest.raises(InputError, match="time must increase from row to row"):
-        find_gaps(tmp_path / "r.csv", np.array(times), 25.0, TimeColumn("time"))
+        find_gaps(file, np.array(times), 25.0, TimeColumn("time"))
