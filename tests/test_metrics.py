@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from va_search.metrics import ccc, score
+from va_search.metrics import ccc
 
 
 def test_perfect_prediction_is_one_even_for_few_frames() -> None:
@@ -48,7 +48,3 @@ def test_float32_far_from_zero_keeps_its_digits() -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(ValueError, match="shapes must be equal"):
         ccc(np.ones(3), np.ones(4))
-
-
-def test_score_is_the_mean() -> None:
-    assert score(0.2, 0.6) == pytest.approx(0.4)

@@ -40,8 +40,3 @@ def ccc_from_moments(
     result: NDArray[np.float64] = np.full(denominator.shape, np.nan)
     np.divide(2.0 * covariance, denominator, out=result, where=denominator > 0.0)
     return result
-
-
-def score(valence: float, arousal: float) -> float:
-    """The challenge's score: mean of the two CCCs."""
-    return (valence + arousal) / 2.0

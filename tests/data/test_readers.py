@@ -27,7 +27,7 @@ from va_search.data.readers import (
     read_numbers,
     read_strings,
     reader_of,
-    split_by,
+    rows_by_text,
     suffix_of,
     where,
     wrong_rows,
@@ -188,21 +188,14 @@ def test_pickles_are_refused_with_the_lines_that_convert_them(tmp_path: Path, na
         read_header(file)
 
 
-def test_one_big_file_is_split_by_the_names_of_recordings(tmp_path: Path) -> None:
-    file = tmp_path / "all.csv"
-    file.write_text("recording,x\nb,1\na,2\nb,3\n-c d,4\na,5\n")
-    rows = split_by(file, "recording")
+def test_rows_of_one_big_file_are_found_by_the_names_of_recordings() -> None:
+    rows = rows_by_text(["b", "a", "b", "-c d", "a"])
     assert {name: indexes.tolist() for name, indexes in rows.items()} == {
         "b": [0, 2],
         "a": [1, 4],
         "-c d": [3],
     }
     assert list(rows) == ["b", "a", "-c d"]
-    with pytest.raises(InputError, match="unknown column 'recordings'; did you mean 'recording'"):
-        split_by(file, "recordings")
-    file.write_text("recording,x\nb,1\n,2\n")
-    with pytest.raises(InputError, match=r"all\.csv:3: column 'recording' is empty"):
-        split_by(file, "recording")
 
 
 def test_a_compressed_file_that_is_cut_short_is_named(tmp_path: Path) -> None:

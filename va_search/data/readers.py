@@ -167,25 +167,6 @@ def read_strings(file: Path, column: str) -> list[str]:
     return reader_of(file).strings(file, column)
 
 
-def split_by(file: Path, column: str) -> dict[str, Indexes]:
-    """The rows of one big file by the texts in `column` (the recording's name), in the order in
-    which each name comes first; rows of a recording in their own order, from 0.
-
-    InputError for a column that is not there, an empty name, or no row."""
-    header = read_header(file)
-    if column not in header:
-        raise InputError(f"{file}: {unknown_column(column, header)}")
-    names = read_strings(file, column)
-    if not names:
-        raise InputError(f"{file}: a header and no rows, expected one row per frame")
-    if empty := wrong_rows(file, np.array([not name for name in names])):
-        raise InputError(
-            f"{empty.position}: column {column!r} is empty{empty.more}; every row must name its "
-            "recording"
-        )
-    return rows_by_text(names)
-
-
 def rows_by_text(texts: Sequence[str]) -> dict[str, Indexes]:
     """The rows of each text, in the order in which each comes first."""
     if not texts:
