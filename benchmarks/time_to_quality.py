@@ -67,7 +67,7 @@ from va_search.ensemble.material import Materials, gather
 from va_search.ensemble.post_processing import combine
 from va_search.ensemble.recipe import load_recipe
 from va_search.home import Home
-from va_search.metrics import ccc, score
+from va_search.metrics import ccc
 from va_search.predictions.bank import Bank
 from va_search.search.machine import cores
 from va_search.search.space import load_space
@@ -138,7 +138,7 @@ def final(scores: list[float]) -> float:
 
 def tested(predictions: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
     """The mean of both CCCs of (frames, 2) predictions."""
-    return score(*(ccc(predictions[:, d], truth[:, d]) for d in range(2)))
+    return statistics.mean(ccc(predictions[:, d], truth[:, d]) for d in range(2))
 
 
 def recipe_tested(
