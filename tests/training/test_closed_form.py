@@ -91,3 +91,10 @@ def test_a_checkpoint_of_a_finished_trial_goes_on(tiny: Store, tmp_path: Path) -
     np.testing.assert_array_equal(
         again.predictions()["validation"].values, fit.predictions()["validation"].values
     )
+
+
+def test_its_time_is_estimated_from_some_batches_and_nothing_is_solved(tiny: Store) -> None:
+    fit = fit_of(settings(batch_size=1), tiny)
+    assert fit.seconds_per_epoch(budget=0.0) > 0
+    assert fit.history == []
+    assert not fit.model.weight.any()

@@ -373,10 +373,10 @@ def test_what_was_measured_is_scaled_up_without_the_warm_up(
             now[0] += one
             yield 10
 
-    assert fit_module._scaled_up(batches(9.0, 1.0, 1.0), 1000, budget=100.0) == pytest.approx(100.0)
-    assert fit_module._scaled_up(batches(9.0), 1000, budget=100.0) == pytest.approx(900.0)
+    assert fit_module.scaled_up(batches(9.0, 1.0, 1.0), 1000, budget=100.0) == pytest.approx(100.0)
+    assert fit_module.scaled_up(batches(9.0), 1000, budget=100.0) == pytest.approx(900.0)
     began = now[0]
-    assert fit_module._scaled_up(batches(*[1.0] * 50), 1000, budget=5.0) == pytest.approx(100.0)
+    assert fit_module.scaled_up(batches(*[1.0] * 50), 1000, budget=5.0) == pytest.approx(100.0)
     assert now[0] - began <= 6.0
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -303,15 +304,15 @@ def read_part(
     times: Floats | None = None
     gaps: tuple[int, ...] = ()
     doubts: list[str] = []
+    notes: dict[str, Any] = {}
     if clock:
         times = numbers[:, -1]
         try:
             gaps, doubts = find_gaps(file, times, recording.frames_per_second, clock)
         except InputError as error:
             problems += error.problems
-    notes = {}
-    if clock and times is not None and (example := example_of(file, clock.column, times)):
-        notes[EXAMPLE] = example
+        if example := example_of(file, clock.column, times):
+            notes[EXAMPLE] = example
     problems += _ignored_problems(recording, dataset, header, recordings, people)
     refuse(problems)
     return Part(

@@ -52,8 +52,8 @@ class Examples:
         self._labelled = self.train.labelled(self.segments)  # [segment, 2]
         self._frames = self.train.frames_in(self.segments)  # [segment]
         self._chains = chains.up_to_last_label(self._labelled)
-        self._learnable = np.flatnonzero(self._labelled.any(axis=1))
-        if not len(self._learnable):
+        self.learnable = np.flatnonzero(self._labelled.any(axis=1))
+        if not len(self.learnable):
             raise InputError(
                 f"{store.path}: fold {settings.fold}: label_delay {settings.label_delay:g} leaves "
                 "nothing to learn: no stretch without a gap is that long and labelled at its end"
@@ -79,13 +79,13 @@ class Examples:
         size = self.settings.batch_size
         if self.settings.carries_state:
             return side_by_side(self._chains, size, generator)
-        return independent(self._learnable, size, generator)
+        return independent(self.learnable, size, generator)
 
     def batches_in_epoch(self) -> int:
         """Batches of one epoch; equal for every shuffle."""
         if self.settings.carries_state:
             return self._chains.batches_in(self.settings.batch_size)
-        return -(-len(self._learnable) // self.settings.batch_size)
+        return -(-len(self.learnable) // self.settings.batch_size)
 
     def can_learn_from(self, batch: Batch) -> bool:
         """True when the batch has labelled steps enough for the loss, for a target that counts."""

@@ -456,7 +456,7 @@ class Fit:
         total = sum(data.frames_in(batch) for batch in data.order(torch.Generator()))
         with seeded(self.device, self.settings.seed, 1):
             learnt = (data.frames_in(batch) for batch in self._learn(1, Sums(), collect=False))
-            learning = _scaled_up(learnt, total, budget * 0.7)
+            learning = scaled_up(learnt, total, budget * 0.7)
         steps, share = data.validation, 1.0
         if self.settings.fold == MIX:
             # predicts test, and not after every epoch
@@ -467,7 +467,7 @@ class Fit:
         sums = SegmentSums(self.model, self.settings, steps, segments, self.device)
         batches = through(self.model, self.settings, data.gather, steps, sums)
         predicted = (int(frames[batch.segments].sum()) for batch, _ in batches)
-        one_pass = _scaled_up(predicted, int(frames.sum()), budget * 0.3)
+        one_pass = scaled_up(predicted, int(frames.sum()), budget * 0.3)
         # with context some passes come twice, and training has one without learning
         passes = share * (1 + sums.two_passes)
         if self._segment_sums(collect=False).two_passes:
@@ -481,7 +481,7 @@ def fit_of(settings: TrialSettings, store: Store, *, device: str = "cpu") -> Fit
     return fit
 
 
-def _scaled_up(frames: Iterator[int], total: int, budget: float) -> float:
+def scaled_up(frames: Iterator[int], total: int, budget: float) -> float:
     """Seconds that `total` frames take, from the batches done in `budget` seconds, of `frames`
     each, or from a single one; warm-up left out."""
     began = perf_counter()
