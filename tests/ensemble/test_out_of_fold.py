@@ -156,6 +156,35 @@ def test_what_a_fit_leaves_out_does_not_matter_to_it(name: str) -> None:
     assert again.post.offset == pytest.approx(one.post.offset, rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["all chosen", "harmless"])
+def test_unseen_clips_do_not_matter_to_what_is_judged_on_them(name: str) -> None:
+    """Other annotations and predictions of everything that shares people or clips with a part: what
+    is predicted there is the same, choices included."""
+    of = material(people=6)
+    watched = [dataclasses.replace(r, stimulus=f"c{i % 3}") for i, r in enumerate(of.recordings)]
+    folds = make_folds(watched, [FRAMES] * len(watched), unseen_stimuli=True)
+    of = dataclasses.replace(of, recordings=watched, folds=folds)
+    assert folds.cells and len(folds.judged({0})) >= 2
+    fit = fits(of, DOCUMENTS[name]).fit(frozenset({0}))
+    rng = np.random.default_rng(9)
+    y, columns = of.annotation.copy(), [of.columns(i).copy() for i in range(MEMBERS)]
+    for index in folds.left_out({0}):
+        inside = slice(watched[index].start, watched[index].stop)
+        y[inside] = -y[inside] * 3 + rng.normal(size=FRAMES)
+        for column in columns:
+            column[inside] += rng.normal(size=FRAMES).astype(np.float32) * 50
+    pairs = [(r.name, r.frames) for r in watched]
+    statistics = measure(columns, y, pairs, of.statistics.labels)
+    other = dataclasses.replace(
+        of, statistics=statistics, annotation=y, columns=columns.__getitem__
+    )
+    again = fits(other, DOCUMENTS[name]).fit(frozenset({0}))
+    np.testing.assert_allclose(again.weights, fit.weights, atol=1e-9)
+    assert again.shrink == fit.shrink
+    assert again.post.scale == pytest.approx(fit.post.scale, rel=1e-6)
+    assert again.post.offset == pytest.approx(fit.post.offset, rel=1e-6, abs=1e-6)
+
+
 def test_choices_are_those_with_the_highest_inner_score() -> None:
     """By hand: every possibility as a recipe of its own, judged out-of-fold without part 2."""
     of = material()

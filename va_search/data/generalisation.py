@@ -88,6 +88,12 @@ def seen_in(store: Store, keys: Iterable[str | int]) -> SeenCounts:
     return SeenCounts.of((fold.validation, fold.train) for fold in folds)
 
 
+def scores_unseen_clips(store: Store, keys: Iterable[str | int]) -> bool:
+    """Return True if no validation recording of these folds is of a clip that its fold trains on."""
+    counts = seen_in(store, [key for key in keys if key != MIX])
+    return counts.recordings > 0 and counts.of_seen_clips == 0
+
+
 @dataclass(frozen=True)
 class VarianceShares:
     """Eta squared of one target: the share of the variance of all labelled frames that lies between

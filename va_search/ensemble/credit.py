@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.generalisation import scores_unseen_clips
 from va_search.data.store import Recording, Store, frames_hash, positions
 from va_search.ensemble.folds import make_folds
 from va_search.ensemble.measure import measure
@@ -48,10 +49,13 @@ class Credits:
         self._bank = Bank(home.bank)
         self._store = store
         self._folds: dict[str, tuple[Recording, ...]] = {}
+        self._unseen_stimuli: dict[str, bool] = {}
         for key in store.fold_keys:
             recordings = store.fold(key).validation
             if recordings and _varies(store, recordings):
-                self._folds[frames_hash(recordings)] = recordings
+                frames = frames_hash(recordings)
+                self._folds[frames] = recordings
+                self._unseen_stimuli[frames] = scores_unseen_clips(store, [key])
         self._contests: dict[str, list[Contest]] = {}
         self._frames_of: dict[Name, str] = {}
 
@@ -99,7 +103,15 @@ class Credits:
             annotations = self._store.annotations[positions(recordings)].T
             contests = []
             for target, annotation in zip(self._store.target_names, annotations, strict=True):
-                contests.append(Contest(self._bank, frames, target, recordings, annotation))
+                contest = Contest(
+                    self._bank,
+                    frames,
+                    target,
+                    recordings,
+                    annotation,
+                    unseen_stimuli=self._unseen_stimuli[frames],
+                )
+                contests.append(contest)
             self._contests[frames] = contests
         return self._contests[frames]
 
@@ -114,6 +126,8 @@ class Contest:
         target: str,
         recordings: Sequence[Recording],
         annotation: NDArray[np.float32],
+        *,
+        unseen_stimuli: bool = False,
     ) -> None:
         self.known = 0
         self._bank, self._frames, self._target = bank, frames, target
@@ -123,7 +137,7 @@ class Contest:
         ends = np.cumsum([recording.frames for recording in recordings])
         by_recording = np.split(~np.isnan(annotation), ends[:-1])
         labelled = [int(part.sum()) for part in by_recording]
-        self._parts = make_folds(recordings, labelled).parts
+        self._folds = make_folds(recordings, labelled, unseen_stimuli=unseen_stimuli)
         self._pool: list[Name] = []
         self._columns: list[NDArray[np.float32]] = []
         self._statistics: Statistics | None = None
@@ -168,14 +182,15 @@ class Contest:
     def _measured(self) -> Statistics:
         """Statistics with a block for each fold and rows for the trials that are new."""
         # Recordings without labels are in no fold, and make one more block.
-        in_folds = sum(len(part) for part in self._parts)
-        blocks = max(1, len(self._parts) + (in_folds < len(self._recordings)))
+        parts = self._folds.parts
+        in_folds = sum(len(part) for part in parts)
+        blocks = max(1, len(parts) + (in_folds < len(self._recordings)))
         return measure(
             self._columns,
             self._annotation,
             self._recordings,
             ["/".join(name) for name in self._pool],
-            parts=self._parts,
+            parts=parts,
             budget=8 * blocks * len(self._pool) ** 2,
             known=self._statistics,
         )
@@ -183,8 +198,11 @@ class Contest:
     def _choose(self, statistics: Statistics) -> None:
         """Choose the ensemble of the whole pool, and judge it."""
         self._statistics = statistics
-        self._moments = [statistics.total(statistics.without(part)) for part in self._parts]
-        if not self._parts:
+        self._moments = []
+        for part in range(len(self._folds.parts)):
+            weights = statistics.without(self._folds.left_out({part}))
+            self._moments.append(statistics.total(weights))
+        if not self._moments:
             self._moments = [statistics.total()]
         self._weights = self._chosen(np.arange(len(self._pool)))
         self._ccc = self._judged(statistics, self._weights)
@@ -201,7 +219,7 @@ class Contest:
 
     def _judged(self, statistics: Statistics, chosen: Sequence[Vector]) -> float:
         """CCC over all recordings, each part predicted with its own weights."""
-        parts = self._parts or [tuple(range(len(self._recordings)))]
+        parts = self._folds.parts or [tuple(range(len(self._recordings)))]
         by_block = np.zeros((statistics.recordings, len(self._pool)))
         for part, weights in zip(parts, chosen, strict=True):
             by_block[statistics.only(part) > 0.0] = weights

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.generalisation import scores_unseen_clips
 from va_search.data.store import Recording, Store, positions
 from va_search.ensemble import over_folds
 from va_search.ensemble.bootstrap import samples
@@ -56,18 +57,15 @@ class Material:
     folds: Folds
 
     def each(self, without: Without) -> Vector:
-        """(recording,) 0 for the recordings of these parts, 1 for all others."""
+        """(recording,) 0 for the recordings that a fit without these parts does not see, 1 for all
+        others."""
         weights = np.ones(len(self.recordings))
-        for part in without:
-            weights[list(self.folds.parts[part])] = 0.0
+        weights[self.folds.left_out(without)] = 0.0
         return weights
 
     def blocks(self, without: Without) -> Vector:
         """(block,) as `each`, for the statistics."""
-        left_out: list[int] = []
-        for part in without:
-            left_out += self.folds.parts[part]
-        return self.statistics.without(left_out)
+        return self.statistics.without(self.folds.left_out(without))
 
     @cached_property
     def by_recording(self) -> bool:
@@ -80,7 +78,8 @@ class Material:
         fold's part."""
         if self.by_recording:
             return [list(group) for group in self.folds.groups]
-        return [np.flatnonzero(self.statistics.only(part)).tolist() for part in self.folds.parts]
+        parts = self.folds.independent_parts
+        return [np.flatnonzero(self.statistics.only(part)).tolist() for part in parts]
 
     def of(self, part: int) -> NDArray[np.intp]:
         """Indexes of a part's recordings."""
@@ -180,7 +179,8 @@ def gather(
     lines = _lines(home, studies, store, outside=outside, folds=folds)
     annotations = lines.store.annotations[positions(lines.recordings)]
     labelled = _labelled(lines, annotations)
-    every_fold = make_folds(lines.recordings, labelled)
+    unseen = scores_unseen_clips(lines.store, FoldKind(lines.fold).keys(lines.store))
+    every_fold = make_folds(lines.recordings, labelled, unseen_stimuli=unseen)
     targets, notes = {}, [*lines.notes]
     for index, target in enumerate(lines.store.target_names):
         annotation = np.ascontiguousarray(annotations[:, index])

@@ -274,4 +274,4 @@ def winner(several: Sequence[Fits], without: Without = NOTHING) -> int:
 
 
 def _parts(material: Material, without: Without) -> list[int]:
-    return [part for part in range(len(material.folds.parts)) if part not in without]
+    return material.folds.judged(without)

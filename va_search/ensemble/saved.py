@@ -158,7 +158,9 @@ class MeasuredOn(Saved):
             by_target[target] = int((~np.isnan(material.annotation)).sum())
             if reason is None and material.folds.reason is not None:
                 reason = f"{target}: {material.folds.reason}"
-        keys = FoldKind(lines.fold).keys(lines.store)
+        whom = generalises_to(lines.store, FoldKind(lines.fold).keys(lines.store))
+        if whom is not None and folds.stimuli_seen:
+            whom += " (seen by its weights)"
         differ = any(count != materials.labelled_frames for count in by_target.values())
         return cls(
             split="validation" if lines.fold != ALL else "train and validation",
@@ -170,7 +172,7 @@ class MeasuredOn(Saved):
             reason=reason,
             groups=len(folds.groups),
             labelled_by_target=by_target if differ else None,
-            generalises_to=generalises_to(lines.store, keys),
+            generalises_to=whom,
         )
 
     @model_serializer(mode="wrap")
