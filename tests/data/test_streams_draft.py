@@ -111,6 +111,51 @@ def test_people_and_splits_are_those_that_names_and_folders_tell(tmp_path: Path)
     assert "nothing tells splits, so all are train" in (tmp_path / "other/streams.yaml").read_text()
 
 
+def without_files(folder: Path) -> Path:
+    """Labels lie in a folder; the last of three recordings has no file there."""
+    for number in range(3):
+        rows = [(row / 10, np.sin(row + number)) for row in range(40)]
+        write_csv(folder / f"sound/P{number}.csv", ["time_s", "a"], rows)
+        if number < 2:
+            write_csv(folder / f"labels/P{number}.csv", ["time_s", "valence"], rows)
+    return folder
+
+
+def with_empty_cells(folder: Path) -> Path:
+    """Labels lie in a folder; all cells of the last of three recordings are empty."""
+    without_files(folder)
+    rows = [(row / 10, "") for row in range(40)]
+    write_csv(folder / "labels/P2.csv", ["time_s", "valence"], rows)
+    return folder
+
+
+def with_rows_without_labels(folder: Path) -> Path:
+    """One file of all recordings, of which the last has no labels."""
+    rows = []
+    for number in range(3):
+        for row in range(40):
+            label = np.sin(row) if number < 2 else ""
+            rows.append((row / 10, row % 7, label, f"P{number}"))
+    write_csv(folder / "all.csv", ["time_s", "a", "valence", "recording"], rows)
+    return folder
+
+
+@pytest.mark.parametrize("make", [without_files, with_empty_cells, with_rows_without_labels])
+def test_recordings_without_a_label_are_test(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    folder = make(tmp_path / "source")
+    source = folder / "all.csv" if make is with_rows_without_labels else folder
+    result = CliRunner().invoke(app, ["data", "draft", str(source)])
+    assert result.exit_code == 0, result.output
+    lines = sorted((folder / "recordings.csv").read_text().splitlines())
+    assert lines[:3] == ["P0,P0,train", "P1,P1,train", "P2,P2,test"]
+    text = (folder / "streams.yaml").read_text()
+    assert "no labels of 1 recording (P2), so test" in text
+    assert "nothing tells splits, so all with labels are train" in text
+    store, _ = import_streams(folder, tmp_path / "store")
+    assert [recording.name for recording in store.split("test")] == ["P2"]
+    assert len(store.split("train")) == 2
+
+
 @pytest.mark.parametrize(("make", "targets", "features", "frames"), LAYOUTS)
 def test_data_import_table_shows_the_draft(
     tmp_path: Path,

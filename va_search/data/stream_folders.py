@@ -69,8 +69,9 @@ class StreamFiles:
 @dataclass(frozen=True)
 class StreamFolder:
     """A folder of streams. `listing` is its file of recordings, None where there is none; `rows` are
-    then what one would say: recording, subject, split, and the folder where splits have other names
-    there. `has_splits`: folders or columns say which recording is of which split."""
+    then what one would say: recording, subject, split ("" where nothing tells it), and the folder
+    where splits have other names there. `has_splits`: folders or columns say which recording is of
+    which split."""
 
     path: Path
     streams: list[StreamFiles]
@@ -244,7 +245,7 @@ def _rows(folder: Path, streams: Sequence[StreamFiles]) -> tuple[list[dict[str, 
         row = {
             "recording": name,
             "subject": subjects.get(name) or (match[0] if match else name),
-            "split": OTHER_SPLITS.get(written.lower(), "train"),
+            "split": OTHER_SPLITS.get(written.lower(), ""),
         }
         if uses_folders:
             row["folder"] = place

@@ -17,14 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from va_search.data.arrays import Indexes
 from va_search.data.column_names import unit_of, words_of
-from va_search.data.readers import read_numbers
+from va_search.data.problems import shortened
+from va_search.data.readers import read_numbers, read_strings
 from va_search.data.stream_folders import RECORDINGS, StreamFiles, StreamFolder, look_through
 from va_search.data.stream_frames import by_segment, frames_of_labels
 from va_search.data.stream_source import StreamSource, all_labels, find_clocks
 from va_search.data.streams_document import DATETIME, StreamsDocument
 from va_search.data.streams_recordings import StreamedRecording, read_streamed_recordings
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.files import whole_file
 from va_search.targets import name_problem
 
@@ -53,7 +55,7 @@ RANGES = (
     (-1000, 1000),
 )  # fmt: skip
 """Scales that people use, the likelier first."""
-RANGE_FILES = 200
+NAMES_SHOWN = 3
 RATER_NAMES = _words("rater rater_id raterid annotator annotator_id annotatorid")
 """Columns that name the rater of each row."""
 
@@ -75,7 +77,8 @@ class DraftedEntry:
 @dataclass
 class StreamsDraft:
     """A draft for the source in `folder`: `recordings` is the text of recordings.csv, None where
-    there is a list of recordings; `remarks` are what to look at before an import."""
+    there is a list of recordings; `remarks` are what to look at before an import. `labelled` are the
+    recordings that have a label of some target."""
 
     folder: Path
     listing: str
@@ -85,6 +88,7 @@ class StreamsDraft:
     recordings: str | None = None
     remarks: list[str] = field(default_factory=list)
     files: tuple[Path, ...] = ()
+    labelled: set[str] = field(default_factory=set)
 
     def text(self) -> str:
         """The draft as streams.yaml."""
@@ -179,17 +183,37 @@ def draft_streams(source: Path) -> StreamsDraft:
     if not draft.features:
         raise InputError(f"{source}: no features found besides the labels")
     if folder.listing is None:
-        draft.recordings = _recordings_text(folder.rows)
-        draft.remarks.append(
-            f"{RECORDINGS}: the subject of each recording is a guess; people must not be in two splits"
-        )
-        if not folder.has_splits:
-            draft.remarks.append(
-                f"{RECORDINGS}: nothing tells splits, so all are train; write validation and test "
-                "where they are, or let `va-search data folds` divide them"
-            )
+        _divide(draft, folder)
     _find_clocks(draft, folder)
     return draft
+
+
+def _divide(draft: StreamsDraft, folder: StreamFolder) -> None:
+    """Write recordings.csv: recordings whose split nothing tells are of train where they have a
+    label, of test where they have none."""
+    unlabelled = []
+    for row in folder.rows:
+        if row["split"]:
+            continue
+        row["split"] = "train"
+        if row["recording"] not in draft.labelled:
+            row["split"] = "test"
+            unlabelled.append(row["recording"])
+    draft.recordings = _recordings_text(folder.rows)
+    draft.remarks.append(
+        f"{RECORDINGS}: the subject of each recording is a guess; people must not be in two splits"
+    )
+    if unlabelled:
+        draft.remarks.append(
+            f"{RECORDINGS}: no labels of {counted(len(unlabelled), 'recording')} "
+            f"({shortened(unlabelled, NAMES_SHOWN)}), so test"
+        )
+    if not folder.has_splits:
+        labelled = "all with labels are" if unlabelled else "all are"
+        draft.remarks.append(
+            f"{RECORDINGS}: nothing tells splits, so {labelled} train; write validation and test "
+            "where they are, or let `va-search data folds` divide them"
+        )
 
 
 def _recordings_text(rows: Sequence[dict[str, str]]) -> str:
@@ -212,7 +236,7 @@ def _add_stream(draft: StreamsDraft, stream: StreamFiles, folder: StreamFolder) 
     others = [name for name in stream.values if name not in (*dimensions, *naming)]
     if dimensions:
         for name in dimensions:
-            _add_target(draft, name, _target(stream, keys, [name], name))
+            _add_target(draft, name, _target(stream, keys, [name], name, draft.labelled))
     elif has_labels:
         name = _last_folder(stream.pattern, LABEL_WORDS)
         raters = [
@@ -220,10 +244,10 @@ def _add_stream(draft: StreamsDraft, stream: StreamFiles, folder: StreamFolder) 
         ]
         if len(others) > 1 and raters:
             target = _target_name(name or "label")
-            _add_target(draft, target, _target(stream, keys, raters, name))
+            _add_target(draft, target, _target(stream, keys, raters, name, draft.labelled))
         for column in others if not raters else []:
             target = _target_name(name if name and len(others) == 1 else column)
-            _add_target(draft, target, _target(stream, keys, [column], target))
+            _add_target(draft, target, _target(stream, keys, [column], target, draft.labelled))
     if has_labels or not others:
         return
     name = re.sub(r"[^\w.+-]", "_", _last_folder(stream.pattern) or "features", flags=re.ASCII)
@@ -296,13 +320,20 @@ def _modality(stream: StreamFiles) -> str:
 
 
 def _target(
-    stream: StreamFiles, keys: dict[str, Any], columns: Sequence[str], name: str
+    stream: StreamFiles,
+    keys: dict[str, Any],
+    columns: Sequence[str],
+    name: str,
+    labelled: set[str],
 ) -> DraftedEntry:
-    """The entry of a target, whose range is the narrowest usual one that has all its labels."""
+    """The entry of a target, whose range is the narrowest usual one that has all its labels; the
+    recordings that have some are added to `labelled`."""
     low, high = np.inf, -np.inf
-    for path in list(stream.files.values())[:RANGE_FILES]:
+    for recording, path in stream.files.items():
         labels = read_numbers(path, columns)
-        labels = labels[np.isfinite(labels)]
+        has_label = np.isfinite(labels)
+        labelled |= _labelled_in(stream, recording, np.flatnonzero(has_label.any(axis=1)))
+        labels = labels[has_label]
         low, high = min(low, labels.min(initial=low)), max(high, labels.max(initial=high))
     wide = max(high - low, 1e-9)
     fitting = [ends for ends in RANGES if ends[0] <= low and high <= ends[1]]
@@ -319,6 +350,16 @@ def _target(
     elif columns[0] != name:
         entry.keys["column"] = columns[0]
     return entry
+
+
+def _labelled_in(stream: StreamFiles, recording: str, rows: Indexes) -> set[str]:
+    """Return the recordings that the rows with a label are of: all of this one where it has a file
+    of its own."""
+    if not stream.is_whole:
+        return {recording} if rows.size else set()
+    assert stream.recording_column is not None
+    names = read_strings(stream.files[recording], stream.recording_column)
+    return {names[row] for row in rows.tolist()}
 
 
 def _find_clocks(draft: StreamsDraft, folder: StreamFolder) -> None:

@@ -52,7 +52,7 @@ class Folds:
         """Return the recordings (indexes) that a fit without these parts does not see: theirs, and
         those that share people or stimuli with them."""
         hidden = set(without)
-        recordings = []
+        recordings: list[int] = []
         for part, indexes in enumerate(self.parts):
             if part in hidden or self._shares(part, hidden):
                 recordings += indexes
