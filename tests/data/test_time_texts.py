@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from streams_world import write_csv, write_source
@@ -18,6 +21,7 @@ from va_search.data.store import Store
 from va_search.data.streams import import_streams
 from va_search.data.table import import_table
 from va_search.data.time_texts import example_of, read_times, time_examples, written_times
+from va_search.errors import InputError
 from va_search.submission.formats import recording_sheets
 
 WAYS = {
@@ -26,6 +30,9 @@ WAYS = {
     "whole": ["2024-02-28 23:59:59", "2024-02-29 00:00:00", "2024-02-29 00:00:01"],
     "time of day": ["09:59:59.5", "10:00:00.0", "10:00:00.5"],
     "short hours": ["9:59:59", "10:00:00", "10:00:01"],
+    "nanoseconds": ["10:01:02.123456789", "10:01:02.500000000", "10:01:03.000000001"],
+    "pandas with nanoseconds": ["0 days 23:59:59.000000001", "1 days 00:00:00.500000"],
+    "zeros": ["2024-05-01 10:01:02.500000", "2024-05-01 10:01:03.000000"],
     "pandas": ["0 days 23:59:59.500000", "1 days 00:00:00", "1 days 00:00:00.500000"],
     "decimals": ["0.00", "0.50", "1.00"],
     "six decimals": ["0.000000", "0.033333", "0.066667"],
@@ -43,6 +50,44 @@ def test_times_are_written_as_they_stood(tmp_path: Path, way: str) -> None:
     file.write_text("\n".join(["time", *WAYS[way]]) + "\n")
     times = read_times(file, "time")
     assert written_times(times, example_of(file, "time", times)) == WAYS[way]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("2024-05-01 10:01:02.123456789", 6),
+        ("2024-05-01T10:01:02.1234567", 6),
+        ("10:01:02.1234567891", 9),
+        ("49 days 10:01:02.123456789", 6),
+    ],
+)
+def test_digits_that_would_not_come_back_are_refused(tmp_path: Path, text: str, kept: int) -> None:
+    file = tmp_path / "v1.csv"
+    file.write_text(f"time\n{text.split('.', maxsplit=1)[0]}\n{text}\n")
+    times = read_times(file, "time")
+    with pytest.raises(InputError, match=rf":3: column 'time': '{re.escape(text)}' .* {kept} here"):
+        example_of(file, "time", times)
+    zeros = text[: -len(text.split(".")[1][kept:])]
+    file.write_text(f"time\n{zeros}000\n")
+    assert example_of(file, "time", read_times(file, "time")) == f"{zeros}000"
+
+
+def test_dates_with_nanoseconds_in_a_parquet_file_are_refused_on_import(tmp_path: Path) -> None:
+    ends = {"range": [-1, 1], "files": "labels/{recording}.parquet"}
+    face = {"modality": "visual", "files": "face/{recording}.csv"}
+    document = {"name": "s", "targets": {"valence": ends}, "features": {"face": face}}
+    rows = [("a", "1", "train"), ("b", "2", "validation")]
+    folder = write_source(tmp_path / "s", document, rows)
+    start = np.datetime64("2024-05-01T10:01:02.000000001", "ns")
+    for name, _, _ in rows:
+        times = start + np.arange(20) * np.timedelta64(40, "ms")
+        (folder / "labels").mkdir(exist_ok=True)
+        table = pa.table({"time": times, "valence": np.linspace(0, 1, 20)})
+        pq.write_table(table, folder / f"labels/{name}.parquet")
+        cells = [(f"{time}"[:-3].replace("T", " "), 1.0) for time in times]
+        write_csv(folder / f"face/{name}.csv", ["time", "x"], cells)
+    with pytest.raises(InputError, match=r"\.dt\.round\('us'\)`\), or .* the same at b.parquet"):
+        import_streams(folder, tmp_path / "store")
 
 
 def times_of(way: str, rows: int) -> list[str]:

@@ -8,7 +8,7 @@ where these hold them all, else in the fewest digits."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from math import isnan
 from pathlib import Path
@@ -36,6 +36,10 @@ DECIMALS = re.compile(r"[+-]?\d*\.(\d+)")
 COMPARED = 64
 MICROSECONDS = 6
 """Digits of a second that are kept of a date: float64 holds no more since 1970."""
+NANOSECONDS = 9
+"""Digits of a second that are kept of a time of day, and of days below `LONGEST`."""
+LONGEST = 2.0**22
+"""Seconds from which on float64 holds no nanoseconds: 48 days."""
 
 
 def read_times(file: Path, column: str) -> Floats:
@@ -79,14 +83,41 @@ def _seconds(text: str) -> float | None:
 def example_of(file: Path, column: str, times: Floats) -> str | None:
     """A cell of a column, where `times` like it are written otherwise than they are without an
     example; else None. It is the first number, or the shortest date: a date that has no fraction
-    where others have one tells that it is left out."""
+    where others have one tells that it is left out. InputError for digits of a second that would
+    not come back."""
     example = first_cells(file, [column]).get(column, "")
     if TIME_OF_DAY.fullmatch(example):
-        example = min(read_strings(file, column), key=len)
+        texts = read_strings(file, column)
+        _refuse_lost_digits(file, column, texts)
+        example = min(texts, key=len)
     plain, alike = _writer(times, None), _writer(times, example or None)
     # A few tell: a writer is chosen for all times.
     head = [time for time in times[:COMPARED].tolist() if not isnan(time)]
     return example if any(plain(time) != alike(time) for time in head) else None
+
+
+def _refuse_lost_digits(file: Path, column: str, texts: Sequence[str]) -> None:
+    """InputError at the first time with more digits of a second than float64 keeps of it."""
+    for row, text in enumerate(texts):
+        _, _, fraction = text.partition(".")
+        if len(fraction) <= MICROSECONDS:
+            continue
+        match = TIME_OF_DAY.fullmatch(text)
+        is_long = match is None or bool(match["date"]) or (seconds_of(text) or 0.0) >= LONGEST
+        kept = MICROSECONDS if is_long else NANOSECONDS
+        if fraction[kept:].strip("0"):
+            name = repr(column)
+            line = ""
+            if match is not None and match["date"]:
+                line = (
+                    f" (in pandas `table[{name}] = pandas.to_datetime(table[{name}])"
+                    ".dt.round('us')`)"
+                )
+            raise InputError(
+                f"{where(file, row)}: column {name}: {text!r} has more digits of a second than come "
+                f"back exactly, which are {kept} here; round the times{line}, or give seconds from "
+                "the recording's start"
+            )
 
 
 def time_examples(store: Store) -> dict[str, str]:
@@ -133,25 +164,31 @@ def _datetime_writer(times: Floats, example: str) -> Callable[[float], str]:
     match = TIME_OF_DAY.fullmatch(example)
     assert match is not None
     _, _, fraction = (match["seconds"] or "").partition(".")
-    ticks = np.round(times * 10**MICROSECONDS).astype(np.int64)
-    kept = 10 ** max(0, MICROSECONDS - len(fraction))
-    # Python and pandas write six digits where there is a fraction, and none where there is none.
+    resolution = MICROSECONDS
+    if not match["date"] and np.abs(times).max(initial=0.0) < LONGEST:
+        resolution = NANOSECONDS
+    ticks = np.round(times * 10**resolution).astype(np.int64)
+    kept = 10 ** max(0, resolution - len(fraction))
+    # Python and pandas write six digits where there is a fraction, nine where six do not hold it,
+    # and none where there is none.
     is_fixed = not (ticks % kept).any()
-    has_seconds = bool(match["seconds"]) or bool((ticks % (60 * 10**MICROSECONDS)).any())
+    has_seconds = bool(match["seconds"]) or bool((ticks % (60 * 10**resolution)).any())
     hours_width = min(2, len(match["hours"]))
 
     def write(time: float) -> str:
-        seconds, tick = divmod(round(time * 10**MICROSECONDS), 10**MICROSECONDS)
+        seconds, tick = divmod(round(time * 10**resolution), 10**resolution)
         days, seconds = divmod(seconds, 86_400) if match["date"] or match["days"] else (0, seconds)
         minutes, second = divmod(seconds, 60)
         hours, minute = divmod(minutes, 60)
         text = f"{hours:0{hours_width}d}:{minute:02d}"
         if has_seconds:
             text += f":{second:02d}"
-        digits = f"{tick:06d}"
+        digits = f"{tick:0{resolution}d}"
         if is_fixed and fraction:
             text += f".{digits[: len(fraction)]:0<{len(fraction)}}"
         elif not is_fixed and tick:
+            if not digits[MICROSECONDS:].strip("0"):
+                digits = digits[:MICROSECONDS]
             text += f".{digits}"
         if match["date"]:
             day = EPOCH + timedelta(days=days)
