@@ -18,8 +18,8 @@ from va_search.search.ray_backend.deaths import Deaths
 from va_search.search.ray_backend.folder import RAY, private_folder
 from va_search.search.ray_backend.privacy import (
     LOOPBACK,
-    listeners,
     on_this_machine_alone,
+    own_listeners,
     own_token,
     private_addresses,
     read_token_again,
@@ -149,7 +149,7 @@ def _start(options: Options, folder: Path | None) -> None:
         if folder is None:
             connect(address=_of_a_cluster(options.address or "auto"))
             return
-        before = listeners({os.getpid(): "this process"})
+        before = own_listeners()
         with _preloading(options), on_this_machine_alone():
             connect(**_settings(options, folder))
     _end_by_force(ray)

@@ -174,10 +174,9 @@ def refuse_listeners_elsewhere(folder: Path, before: Iterable[Listener]) -> None
     """JobError where a process of the Ray of this folder, or this one since `before`, can be
     reached from other machines. Nothing is known where the system has no /proc."""
     known = set(before)
-    processes = processes_in(folder) | {os.getpid(): "this process"}
     exposed = [
         str(listener)
-        for listener in listeners(processes)
+        for listener in listeners(processes_in(folder)) + own_listeners()
         if not listener.is_private and listener not in known
     ]
     if exposed:
@@ -185,6 +184,11 @@ def refuse_listeners_elsewhere(folder: Path, before: Iterable[Listener]) -> None
             "Ray on this machine can be reached from other machines, though it was told to listen "
             f"at {LOOPBACK} alone, so it was ended: " + "; ".join(exposed)
         )
+
+
+def own_listeners() -> list[Listener]:
+    """Return the TCP sockets on which this process listens: a notebook's kernel has some."""
+    return listeners({os.getpid(): "this process"})
 
 
 def listeners(processes: dict[int, str]) -> list[Listener]:
