@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from va_search.errors import VaSearchError
 from va_search.search.failures import Outage, outage_of
+from va_search.storage.redaction import without_secrets
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class CannotGoOn:
         outage = outage_of(error)
         if outage is not None:
             return cls(outage.reason)
-        return cls("".join(traceback.format_exception(error)))
+        return cls(without_secrets("".join(traceback.format_exception(error))))
 
 
 Event = (

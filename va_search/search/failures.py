@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from va_search.errors import InputError, JobError
 from va_search.files import NO_SPACE
+from va_search.storage.redaction import without_secrets
 from va_search.storage.remote import Unreachable
 
 Kind = Literal["disk", "files", "store", "gpu", "memory"]
@@ -78,8 +79,9 @@ def outage_of(error: BaseException) -> Outage | None:
     for cause in _causes(error):
         kind = _kind_of(cause)
         if kind is not None:
-            text = "".join(traceback.format_exception(error))
-            return Outage(kind, f"on {socket.gethostname()}: {_in_one_line(cause)}", text)
+            text = without_secrets("".join(traceback.format_exception(error)))
+            reason = without_secrets(_in_one_line(cause))
+            return Outage(kind, f"on {socket.gethostname()}: {reason}", text)
     return None
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from va_search.errors import InputError
+from va_search.storage.redaction import without_secrets
 
 SCHEMES = ("s3", "gs", "file")
 
@@ -41,10 +42,11 @@ def checked_url(url: str) -> str:
     """Return `url` in its one spelling; InputError for a scheme that is not known, no bucket, or
     credentials inside."""
     parts = urlsplit(url)
+    shown = without_secrets(url)
     if parts.scheme not in SCHEMES:
         allowed = ", ".join(f"{scheme}://" for scheme in SCHEMES)
         raise InputError(
-            f"{url}: {parts.scheme}:// is not known; allowed: a path, or a URL with {allowed}"
+            f"{shown}: {parts.scheme}:// is not known; allowed: a path, or a URL with {allowed}"
         )
     if "@" in parts.netloc:
         without_secret = f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -53,10 +55,10 @@ def checked_url(url: str) -> str:
             "environment"
         )
     if "%" in url and parts.scheme != "file":
-        raise InputError(f"{url}: can't hold %; write the characters themselves, or another prefix")
+        raise InputError(f"{shown}: can't hold %; write the characters themselves, or another prefix")
     if parts.query or parts.fragment:
         raise InputError(
-            f"{url}: can't hold ? or #; region and endpoint come from AWS_REGION and "
+            f"{shown}: can't hold ? or #; region and endpoint come from AWS_REGION and "
             "AWS_ENDPOINT_URL"
         )
     if parts.scheme == "file":

@@ -20,6 +20,7 @@ from va_search.errors import InputError, JobError
 from va_search.files import whole_file
 from va_search.storage.objects import Bucket, Folder, Objects, RemoteFile, Version
 from va_search.storage.places import checked_url
+from va_search.storage.redaction import without_secrets
 
 LOG = logging.getLogger(__name__)
 
@@ -245,8 +246,9 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error, at most 300 characters."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    """Return the first line of an error, without secrets, at most 300 characters."""
+    lines = without_secrets(str(error)).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
 
 
 def checked_below(name: str, url: str) -> str:

@@ -22,6 +22,7 @@ from va_search.search.failures import Outage, outage_of
 from va_search.search.ray_backend.deaths import NothingToReport
 from va_search.search.ray_backend.nodes import problems_here, where
 from va_search.search.task import Task, is_complete, open_fit, write_trial
+from va_search.storage.redaction import without_secrets
 from va_search.trial import SCORE
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class TrialActor(Trainable):
                 self._keep_what_is_trained(outage)
             self._fit = None
             self._saves.end(keep=outage is not None)
-            return {**self._report(), **self._failure(traceback.format_exc(), outage)}
+            return {**self._report(), **self._failure(traceback_of_now(), outage)}
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
         """Ray: the scheduler stopped this trial early: what it reached goes to the bank as
@@ -174,6 +175,12 @@ class TrialActor(Trainable):
         write_trial(self._fit, self._task, stopped=stopped, seconds=seconds)
         self._written = True
         self._saves.end(keep=False)
+
+
+def traceback_of_now() -> str:
+    """Return the traceback of the exception that is handled, without the secrets that its message
+    may hold: from here it goes to Ray, the study's folder and MLflow."""
+    return without_secrets(traceback.format_exc())
 
 
 def gpu_is_usable() -> bool:

@@ -20,6 +20,7 @@ from va_search.search.events import Capacity, Idle, Ready
 from va_search.search.machine import Options, device_in_words, gpus_each, side_by_side
 from va_search.search.ray_backend.connection import RunningRay
 from va_search.search.ray_backend.nodes import checked_nodes, living, places, waiting_for
+from va_search.search.ray_backend.privacy import keep_secrets_from_tune
 from va_search.search.study import Study
 from va_search.search.task import TaskMaker
 
@@ -65,6 +66,7 @@ class RayBackend:
         )
 
         _use_waiting_processes()
+        keep_secrets_from_tune()
         scratch = self.study.folder / "ray"
         remove_folder(scratch)
         options = self.options

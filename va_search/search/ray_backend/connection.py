@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,7 +15,17 @@ from typing import Any
 from va_search.errors import InputError, JobError
 from va_search.search.machine import Options, cores, token_hint
 from va_search.search.ray_backend.deaths import Deaths
-from va_search.search.ray_backend.folder import private_folder
+from va_search.search.ray_backend.folder import RAY, private_folder
+from va_search.search.ray_backend.privacy import (
+    LOOPBACK,
+    on_this_machine_alone,
+    own_listeners,
+    own_token,
+    private_addresses,
+    read_token_again,
+    refuse_listeners_elsewhere,
+    without_command_line,
+)
 from va_search.search.ray_backend.supervisor import Supervisor
 
 QUIET = {
@@ -39,16 +48,17 @@ PRELOADED = "va_search.search.ray_backend.actor,va_search.training.fit,torch._dy
 """What processes of a Ray of our own import as they start: seconds, while the driver imports Tune.
 (The last one would be imported by the first optimiser.)"""
 
+IS_PRIVATE = (
+    "found the Ray that another search on this machine started for itself, which ends with it; give "
+    "host:port of a cluster, or leave --address out"
+)
+
 NVIDIA = Path("/dev/nvidiactl")
 """There where the machine has a GPU that torch may use."""
 
 PRIVATE = {"va-search-private": "yes"}
 """The label of a Ray that a search started for itself: `auto` would find it, and it ends with that
 search."""
-
-LOOPBACK = "127.0.0.1" if sys.platform == "darwin" else "127.0.0.2"
-"""The address of a Ray of our own: another network, a VPN or a firewall does no harm to it. For
-127.0.0.1 itself Ray would take the address by which the machine is reached, but on macOS."""
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
@@ -71,21 +81,28 @@ class RunningRay:
 
 @contextmanager
 def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> Iterator[RunningRay]:
-    """A Ray that is ours alone on this machine, or a connection to a cluster; `stop` says whether
-    to end.
+    """A Ray that is ours alone on this machine (privacy.py), or a connection to a cluster; `stop`
+    says whether to end.
 
     JobError where it can't be started or reached; RayLost from a call when it is gone.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    with nullcontext() if options.address is not None else private_folder() as folder:
+    with _own_folder() if options.address is None else nullcontext() as folder:
         supervisor = Supervisor(folder, stop)
-        deaths = Deaths(folder)
+        deaths = Deaths(None if folder is None else folder / RAY)
         try:
             resources = _started(options, folder, supervisor)
             yield RunningRay(resources, supervisor, deaths)
         finally:
             supervisor.close(_shut_down)
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Yield the private folder of a Ray of our own, with the token that it alone takes."""
+    with private_folder() as folder, own_token(folder):
+        yield folder
 
 
 def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> dict[str, float]:
@@ -96,6 +113,8 @@ def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> d
         )
     except Exception as error:  # Ray raises bare exceptions too
         reason = str(error).strip() or type(error).__name__
+        if isinstance(error, InputError):
+            raise InputError(f"--address {options.address}: {reason}") from error
         if options.address is not None:
             raise InputError(
                 f"--address {options.address}: the search could not connect to the Ray cluster: {reason}{token_hint()}"
@@ -122,26 +141,36 @@ def _start(options: Options, folder: Path | None) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Tune would log the death of a trial's process; the search says why it died.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    address: dict[str, Any] = {"address": options.address}
-    if folder is not None:
-        address = {
-            "address": "local",
-            "num_cpus": (options.concurrent or cores()) * options.threads,
-            "object_store_memory": 100 * 2**20,
-            "include_dashboard": False,
-            "labels": PRIVATE,
-            "_node_ip_address": LOOPBACK,
-            "_temp_dir": str(folder),
-        }
-        if SHARED_MEMORY.exists() and not os.access(SHARED_MEMORY, os.W_OK):
-            address["_plasma_directory"] = str(folder)
-    with _preloading(options):
-        ray.init(
-            **address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True
-        )
-    if folder is not None:
-        _end_by_force(ray)
-        _say_nothing(ray)
+    read_token_again()
+    connect = partial(
+        ray.init, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True
+    )
+    with without_command_line():
+        if folder is None:
+            connect(address=_of_a_cluster(options.address or "auto"))
+            return
+        before = own_listeners()
+        with _preloading(options), on_this_machine_alone():
+            connect(**_settings(options, folder))
+    _end_by_force(ray)
+    _say_nothing(ray)
+    refuse_listeners_elsewhere(folder, before)
+
+
+def _settings(options: Options, folder: Path) -> dict[str, Any]:
+    """Return Ray's settings for a Ray of our own."""
+    settings: dict[str, Any] = {
+        "address": "local",
+        "num_cpus": (options.concurrent or cores()) * options.threads,
+        "object_store_memory": 100 * 2**20,
+        "include_dashboard": False,
+        "labels": PRIVATE,
+        "_node_ip_address": LOOPBACK,
+        "_temp_dir": str(folder / RAY),
+    }
+    if SHARED_MEMORY.exists() and not os.access(SHARED_MEMORY, os.W_OK):
+        settings["_plasma_directory"] = str(folder)
+    return settings
 
 
 def _say_nothing(ray: Any) -> None:
@@ -197,16 +226,31 @@ def _preloading(options: Options) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
+def _of_a_cluster(address: str) -> str:
+    """Return the address to connect to. InputError where it is that of another search's own Ray,
+    which `auto` would take where no cluster was started."""
+    from ray._private import services
+
+    private = private_addresses()
+    named = os.environ.get("RAY_ADDRESS") if address == "auto" else address
+    if named:
+        if named in private:
+            raise InputError(IS_PRIVATE)
+        return address
+    running = set(services.find_gcs_addresses())
+    clusters = running - private
+    if running and not clusters:
+        raise InputError(IS_PRIVATE)
+    # Among several Ray takes the one that was started last, as here.
+    return clusters.pop() if len(clusters) == 1 else address
+
+
 def _refuse_private(address: str) -> None:
-    """Refuse the Ray of another search on this machine, which `auto` takes where no cluster was
-    started."""
+    """Refuse the Ray of another search on this machine, where its address did not tell."""
     import ray
 
     if any(PRIVATE.items() <= node.get("Labels", {}).items() for node in ray.nodes()):
-        raise InputError(
-            f"--address {address}: found the Ray that another search on this machine started for "
-            "itself, which ends with it; give host:port of a cluster, or leave --address out"
-        )
+        raise InputError(f"--address {address}: {IS_PRIVATE}")
 
 
 def _shut_down() -> None:

@@ -3,14 +3,17 @@
 Conventions: Ray puts its sockets below a folder (`RAY_TMPDIR`, `TMPDIR` or /tmp, and there `ray`).
 The path of a socket has at most 107 bytes, of which Ray's own names take 66; a SLURM job's TMPDIR
 often leaves too few, and /tmp/ray belongs to whoever came first. So each search has a folder of its
-own in the first place that is short enough, may be written and can hold a socket. Its lock file is
-held by the process that searches. When that one is killed, a guard (guard.py) ends Ray's
-processes and removes the folder; one whose lock is free was left when the guard was killed as well,
-and the next search removes it."""
+own in the first place that is short enough, may be written and can hold a socket. Nobody else may
+enter it: Ray opens to everybody what it makes, so it works in a folder (`RAY`) inside of ours, which
+keeps mode 0700. The lock file is held by the process that searches, and names it. When that one is
+killed, a guard (guard.py) ends Ray's processes and removes the folder; one whose lock is free (where
+there are no locks: whose process, by id and start, is gone) was left when the guard was killed as
+well, and the next search removes it."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import socket
@@ -25,6 +28,7 @@ from typing import IO
 
 from va_search.errors import JobError
 from va_search.files import remove_folder
+from va_search.locks import WITHOUT_FLOCK, is_gone, this_process
 from va_search.search.ray_backend import guard as guard_script
 from va_search.search.ray_backend.guard import end_processes
 
@@ -33,8 +37,11 @@ LOCK = "lock"
 
 LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
 """Bytes in the path of a socket; the kernel's limit."""
-SESSION_NAME = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
-"""What Ray appends to its folder, at its longest."""
+RAY = "r"
+"""Ray's own folder, in the private one; Ray gives it mode 0777."""
+
+SESSION_NAME = f"{RAY}/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
+"""The part of a socket's path below the private folder, at its longest."""
 
 NEW_SECONDS = 60.0
 """A folder younger than this may be about to be locked."""
@@ -108,9 +115,9 @@ def _folder_in(parent: Path) -> tuple[Path, IO[str]]:
             probe.bind(str(folder / "probe"))
         (folder / "probe").unlink()
         lock = open(folder / LOCK, "w", encoding="utf-8")  # noqa: SIM115  (held open: the lock lives as long)
-        with suppress(OSError):  # without locks nobody removes what a kill leaves
+        with suppress(OSError):  # where there are no locks, the process named here decides
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        lock.write(str(os.getpid()))
+        json.dump(this_process(), lock)
         lock.flush()
     except OSError:
         remove_folder(folder)
@@ -126,7 +133,21 @@ def remove_left_folders(parent: Path) -> None:
             status = folder.lstat()
             if status.st_uid != os.getuid() or time.time() - status.st_mtime < NEW_SECONDS:
                 continue
-            with open(folder / LOCK, "a", encoding="utf-8") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError while its search lives
-                end_processes(folder)
-                remove_folder(folder)
+            with open(folder / LOCK, "a+", encoding="utf-8") as lock:
+                if _is_left(lock):
+                    end_processes(folder)
+                    remove_folder(folder)
+
+
+def _is_left(lock: IO[str]) -> bool:
+    """Return True where the search that made this lock file lives no more; OSError while it holds
+    the lock."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in WITHOUT_FLOCK:
+            raise
+        lock.seek(0)
+        searcher = json.loads(lock.read() or "{}")
+        return isinstance(searcher, dict) and "pid" in searcher and is_gone(searcher)
+    return True

@@ -9,12 +9,16 @@ a task for each."""
 from __future__ import annotations
 
 import time
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from va_search.search.failures import Outage, outage_of
-from va_search.search.ray_backend.actor import REPORT_SECONDS, TrialActor, problems_of
+from va_search.search.ray_backend.actor import (
+    REPORT_SECONDS,
+    TrialActor,
+    problems_of,
+    traceback_of_now,
+)
 from va_search.search.saves import Saves, StillTrained
 from va_search.search.task import Task, is_complete, open_fits, write_trial
 
@@ -91,7 +95,7 @@ class FusedActor(TrialActor):
             # Not of one trial, such as too little memory: it ends all that are left.
             outage = outage_of(error)
             if outage is None:
-                self._end_all(traceback.format_exc())
+                self._end_all(traceback_of_now())
             else:
                 self._leave_all(outage, between_epochs=isinstance(error, Unwritten))
                 failure = self._failure(outage.traceback, outage)
@@ -123,7 +127,7 @@ class FusedActor(TrialActor):
             try:
                 member.saves.begin(fit)
             except StillTrained:
-                member.end(traceback.format_exc())
+                member.end(traceback_of_now())
                 continue
             if is_complete(member.task):
                 member.end()  # by what a killed search had left running
@@ -154,7 +158,7 @@ class FusedActor(TrialActor):
                     member.end()
             except Exception as error:  # that trial's result, not the others' end
                 if outage_of(error) is None:
-                    member.end(traceback.format_exc())
+                    member.end(traceback_of_now())
                 else:
                     unwritten = error
         if unwritten is not None:

@@ -33,6 +33,7 @@ from va_search.search.ray_backend.connection import RunningRay
 from va_search.search.ray_backend.deaths import outage_in
 from va_search.search.ray_backend.nodes import LOOK_SECONDS
 from va_search.search.task import Task
+from va_search.storage.redaction import without_secrets
 
 WATCH_SECONDS = 1.0
 """So often whoever watches is shown the search."""
@@ -245,4 +246,4 @@ def _error_text(trial: Any) -> str:
     file = trial.error_file
     if not file or not Path(file).is_file():
         return ""
-    return Path(file).read_text(encoding="utf-8", errors="replace")
+    return without_secrets(Path(file).read_text(encoding="utf-8", errors="replace"))

@@ -306,7 +306,7 @@ def _exit_code(process: int) -> int | None:
 def _last_error(folder: Path | None, name: str) -> str:
     """Return the last error that a process of Ray's wrote to its log; empty when there is none."""
     lines: list[str] = []
-    for log in [] if folder is None else sorted(folder.glob(f"session_2*/logs/{name}.*")):
+    for log in [] if folder is None else sorted(folder.glob(f"**/session_2*/logs/{name}.*")):
         text = log.read_text(encoding="utf-8", errors="replace")
         lines += re.findall(r"^\[[^\]]* [EFC] \d+ \d+\] (?:\(\w+\) )?(.*)$", text, re.MULTILINE)
     return lines[-1].strip()[:300] if lines else ""
