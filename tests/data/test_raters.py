@@ -341,7 +341,7 @@ def test_recordings_of_a_table_may_have_raters_of_their_own(tmp_path: Path) -> N
         ("{range: [-1, 1], raters: [ann, bov]}", "targets: valence: raters: unknown column 'bov'"),
         (
             "{range: [0, 0.5], raters: [ann, bob, cy]}",
-            "valence 0.6 is outside the label range [0, 0.5]",
+            "valence 0.6 (column 'ann') is outside the label range [0, 0.5]",
         ),
     ],
 )
@@ -350,6 +350,13 @@ def test_wrong_raters_of_a_table_are_refused(tmp_path: Path, target: str, text: 
     with pytest.raises(InputError) as error:
         import_table(source, tmp_path / "store")
     assert text in str(error.value)
+
+
+def test_a_label_of_a_rater_outside_the_range_is_told_with_the_rater(tmp_path: Path) -> None:
+    source = make(tmp_path / "source", {"a": {**TRACES, "cy": [0.1, 0.2, 1.5, 0.4, 0.5, 0.6]}})
+    with pytest.raises(InputError) as error:
+        import_streams(source, tmp_path / "store")
+    assert "valence 1.5 (rater 'cy') is outside its range [-1, 1]" in str(error.value)
 
 
 def test_another_fusion_of_a_table_is_another_store(tmp_path: Path) -> None:

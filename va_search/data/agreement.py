@@ -48,7 +48,11 @@ def rater_remarks(
     spread, raters = store.spread[frames], store.raters[frames]
     tests = [part for part in store.split("test") if (store.raters[part.span] > 1).any()]
     if tests:
-        yield "note", "raters", f"the raters of {counted(len(tests), 'test recording')} are left out"
+        yield (
+            "note",
+            "raters",
+            f"the raters of {counted(len(tests), 'test recording')} are left out",
+        )
     for column, target in enumerate(store.target_names):
         of_target: dict[str, Agreement] = {}
         for recording, targets in agreements.items():
