@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from streams_world import write_csv, write_source
 
-from va_search.data.audit import check
+from va_search.data.audit import AuditFinding, check
 from va_search.data.importing import add_feature_sets
 from va_search.data.raters import fuse, spread_of
 from va_search.data.store import Store
@@ -238,6 +239,28 @@ def test_the_audit_tells_how_far_raters_agree_and_their_usual_spread(tmp_path: P
     assert warned == {"recording a", "recording b"}
 
 
+def test_the_audit_leaves_out_raters_of_test_recordings(tmp_path: Path) -> None:
+    contrary = {"ann": TRACES["ann"], "bob": [-value for value in TRACES["ann"]], "cy": [0.9] * 6}
+    source = make(tmp_path / "source", {"a": TRACES, "b": TRACES, "c": contrary})
+    store, streams = import_streams(source, tmp_path / "labelled")
+    other, other_streams = import_streams(
+        make(tmp_path / "other", {"a": TRACES, "b": TRACES}), tmp_path / "unlabelled"
+    )
+    report, without = check(store), check(other)
+    remarks = {"target valence", "recording a", "recording b", "recording c"}
+
+    def of_raters(findings: Sequence[AuditFinding]) -> list[tuple[str, str]]:
+        texts = [(finding.where, finding.text) for finding in findings]
+        return [text for text in texts if text[0] in remarks and "raters" in text[1]]
+
+    assert of_raters(report.findings) == of_raters(without.findings)
+    assert report.raters == without.raters and set(report.raters) == {"a", "b"}
+    notes = [finding.text for finding in report.findings if finding.where == "raters"]
+    assert notes == ["the raters of 1 test recording are left out"]
+    assert not [finding for finding in without.findings if finding.where == "raters"]
+    assert streams.targets[0].ccc == other_streams.targets[0].ccc
+
+
 def test_the_audit_finds_spreads_that_were_changed(tmp_path: Path) -> None:
     store = rated_store(tmp_path)
     file = store.path / "raters.arrow"
@@ -318,7 +341,7 @@ def test_recordings_of_a_table_may_have_raters_of_their_own(tmp_path: Path) -> N
         ("{range: [-1, 1], raters: [ann, bov]}", "targets: valence: raters: unknown column 'bov'"),
         (
             "{range: [0, 0.5], raters: [ann, bob, cy]}",
-            "valence 0.6 is outside the label range [0, 0.5]",
+            "valence 0.6 (column 'ann') is outside the label range [0, 0.5]",
         ),
     ],
 )
@@ -327,6 +350,13 @@ def test_wrong_raters_of_a_table_are_refused(tmp_path: Path, target: str, text: 
     with pytest.raises(InputError) as error:
         import_table(source, tmp_path / "store")
     assert text in str(error.value)
+
+
+def test_a_label_of_a_rater_outside_the_range_is_told_with_the_rater(tmp_path: Path) -> None:
+    source = make(tmp_path / "source", {"a": {**TRACES, "cy": [0.1, 0.2, 1.5, 0.4, 0.5, 0.6]}})
+    with pytest.raises(InputError) as error:
+        import_streams(source, tmp_path / "store")
+    assert "valence 1.5 (rater 'cy') is outside its range [-1, 1]" in str(error.value)
 
 
 def test_another_fusion_of_a_table_is_another_store(tmp_path: Path) -> None:

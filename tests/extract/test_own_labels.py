@@ -494,6 +494,39 @@ def test_raters_are_fused_and_their_spread_is_kept_and_stimuli_too(
     assert check(again).raters == check(store).raters
 
 
+@pytest.mark.parametrize("more", ["", "- {name: scene, extractor: colour, images: frames}\n"])
+def test_a_store_without_stimuli_is_given_them_by_the_same_command(
+    tmp_path: Path, more: str
+) -> None:
+    for name in ("v0", "v1"):
+        write_video(tmp_path / "videos" / f"{name}.mp4", FILM, clicks(3.0, AT), bright=[48])
+        write_rows(tmp_path / f"labels/recordings/{name}.csv", "stress", [(0.1,)] * 90)
+
+    def describe(film: str | None) -> None:
+        """Write the description, with what was watched or without."""
+        rows: list[tuple[object, ...]] = [("v0", "v0", "train"), ("v1", "v1", "validation")]
+        header, text = "recording,subject,split", "targets: {stress: [0, 1]}\n"
+        if film is not None:
+            rows = [(*row, film) for row in rows]
+            header, text = header + ",film", text + "stimulus: film\n"
+        write_rows(tmp_path / "labels/recordings.csv", header, rows)
+        (tmp_path / "labels/dataset.yaml").write_text(text)
+
+    describe(None)
+    store = run(tmp_path).store
+    assert {recording.stimulus for recording in store.recordings} == {None}
+    describe("joy")
+    again = run(tmp_path, FBANK + more).store
+    assert {recording.stimulus for recording in again.recordings} == {"joy"}
+    assert again.hashes == store.hashes
+    describe("fear")
+    assert "the stimuli of its recordings are others than those given now" in refused(tmp_path)
+    # Without them the store keeps what it has.
+    describe(None)
+    kept = run(tmp_path, FBANK + more).store
+    assert {recording.stimulus for recording in kept.recordings} == {"joy"}
+
+
 def test_wrong_raters_and_stimuli_are_refused_in_the_words_of_their_file(tmp_path: Path) -> None:
     write_world(tmp_path, "r_1,r_2", [(0.1, 0.2)] * 90)
     dataset = tmp_path / "labels/dataset.yaml"

@@ -103,7 +103,7 @@ def read_labels(file: Path) -> Floats:
             "frame is -5,-5"
         )
     pair[unlabelled.any(axis=1)] = np.nan
-    problems += label_problems(file, pair, affect(*LABEL_RANGE))
+    problems += label_problems(file, pair, affect(*LABEL_RANGE), AFFECT)
     refuse(problems)
     return pair
 

@@ -1,7 +1,8 @@
 """The audit of several raters: how far they agree, and their usual spread, by target.
 
 Conventions: CCC and r are means over pairs of a recording's raters (raters.py), None where no pair
-has one; a spread is on its target's scale."""
+has one; a spread is on its target's scale. Raters of test recordings are left out, since no label of
+the test split is looked at."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from va_search.data.arrays import Values
 from va_search.data.raters import Agreement
-from va_search.data.store import Store
+from va_search.data.store import Store, positions
 from va_search.errors import counted
 
 RECORDINGS_SHOWN = 10
@@ -22,11 +23,17 @@ Agreements = Mapping[str, Mapping[str, Agreement]]
 """Recording -> target -> its agreement, of the targets that have several raters."""
 
 
-def agreements_of(manifest: Mapping[str, Any]) -> Agreements:
-    """The agreements in a store's manifest; empty where it keeps no raters."""
+def agreements_of(store: Store, manifest: Mapping[str, Any]) -> Agreements:
+    """The agreements in a store's manifest, of its labelled recordings; empty where it keeps no
+    raters."""
+    recorded = manifest.get("raters", {}).get("agreements", {})
     agreements: dict[str, dict[str, Agreement]] = {}
-    for recording, targets in manifest.get("raters", {}).get("agreements", {}).items():
-        agreements[recording] = {name: Agreement(**entry) for name, entry in targets.items()}
+    for recording in store.labelled:
+        targets = recorded.get(recording.name, {})
+        if targets:
+            agreements[recording.name] = {
+                name: Agreement(**entry) for name, entry in targets.items()
+            }
     return agreements
 
 
@@ -35,9 +42,17 @@ def rater_remarks(
 ) -> Iterator[tuple[Literal["warning", "note"], str, str]]:
     """Levels, places and texts of remarks: a note for each target with several raters, and a
     warning for recordings whose raters contradict each other."""
-    spread, raters = store.spread, store.raters
-    if spread is None or raters is None:
+    if store.spread is None or store.raters is None:
         return
+    frames = positions(store.labelled)
+    spread, raters = store.spread[frames], store.raters[frames]
+    tests = [part for part in store.split("test") if (store.raters[part.span] > 1).any()]
+    if tests:
+        yield (
+            "note",
+            "raters",
+            f"the raters of {counted(len(tests), 'test recording')} are left out",
+        )
     for column, target in enumerate(store.target_names):
         of_target: dict[str, Agreement] = {}
         for recording, targets in agreements.items():

@@ -131,7 +131,7 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     findings += _label_findings(store)
     findings += target_findings(store)
     findings += _recording_findings(store)
-    agreements = agreements_of(manifest)
+    agreements = agreements_of(store, manifest)
     for level, where, text in rater_remarks(store, agreements):
         findings.append(AuditFinding(level, where, text))
     seen = _seen_by_split(store)

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -205,12 +205,8 @@ class Draft:
     def _finished_store(self) -> Store:
         """Open the store that is there already, which is given its stimuli where it has none;
         InputError where it has others, which folds may have been made of."""
-        path = self.to / "manifest.json"
-        manifest = read_json(path)
-        if manifest.get("stimuli", {}) != self._stimuli:
-            if "stimuli" in manifest:
-                self._refuse_other_content()
-            write_json(path, {**manifest, "stimuli": self._stimuli})
+        if not give_stimuli(self.to, self._stimuli):
+            self._refuse_other_content()
         return Store.open(self.to)
 
     def _file(self, index: int) -> Path:
@@ -486,6 +482,19 @@ class Draft:
             names = [source.name for source in self.recordings]
             manifest["notes"] = dict(zip(names, notes, strict=True))
         write_json(build / "manifest.json", manifest)
+
+
+def give_stimuli(path: Path, stimuli: Mapping[str, str]) -> bool:
+    """Give the store at `path` the stimuli of its recordings where it has none; return False where
+    it has others."""
+    file = path / "manifest.json"
+    manifest = read_json(file)
+    if manifest.get("stimuli", {}) == stimuli:
+        return True
+    if "stimuli" in manifest:
+        return False
+    write_json(file, {**manifest, "stimuli": dict(stimuli)})
+    return True
 
 
 def check_sources(sources: Iterable[Source]) -> list[str]:

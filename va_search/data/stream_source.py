@@ -115,7 +115,8 @@ class StreamSource:
         self._refuse_other_unit(key, stream_file.file, samples)
         return samples
 
-    def _split(self, recording: str) -> str:
+    def split_of(self, recording: str) -> str:
+        """The split of a recording."""
         return next(row.split for row in self.recordings if row.name == recording)
 
     def _refuse_other_unit(self, key: str, file: Path, samples: Samples) -> None:
@@ -142,7 +143,7 @@ class StreamSource:
                 labels |= self._by_rater_column(stream_file, stream, key)
                 continue
             columns = label_columns(stream_file, name, stream)
-            if not columns and self._split(recording) != "test":
+            if not columns and self.split_of(recording) != "test":
                 _check_label_columns(stream_file, key, stream)
             if not columns:  # a test file, of times alone
                 columns = [self.clocks[key].column or stream_file.header[0]]

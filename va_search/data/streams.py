@@ -154,7 +154,8 @@ def _part(
     facts = RecordingFacts(frames=len(frames), seconds=_seconds(frames))
     pooled = _pool(document, features, frames, named, facts)
     annotations, ratings = annotations_of(source, labels, frames, named)
-    facts.raters.update(ratings.agreements)
+    if source.split_of(recording) != "test":  # nobody looks at test labels
+        facts.raters.update(ratings.agreements)
     for column, target in enumerate(document.targets):
         facts.labelled[target] = int(np.isfinite(annotations[:, column]).sum())
     for name, stream in document.features.items():
@@ -294,23 +295,27 @@ def annotations_of(
             else:
                 traces.append(np.full((len(frames), 1), np.nan))
         matrix = np.concatenate(traces, axis=1)
-        problems += _outside(matrix, Target(target, *stream.range))
         how = stream.fuse if stream.has_raters else None
         targets[target] = Traces(matrix, list(labels[target]), how)
+        problems += _outside(targets[target], Target(target, *stream.range))
     refuse(problems)
     return fuse_targets(targets, len(frames))
 
 
-def _outside(matrix: Floats, target: Target) -> list[str]:
-    """A problem where labels (frames, raters) lie outside the target's range; those that only
-    rounding put there are clipped, in place."""
+def _outside(traces: Traces, target: Target) -> list[str]:
+    """A problem where labels lie outside the target's range, with the rater who gave the first of
+    them; those that only rounding put there are clipped, in place."""
     low, high = target.range
+    matrix = traces.matrix
     outside = (matrix < low - target.slack) | (matrix > high + target.slack)
     if outside.any():
-        label = matrix[outside][0]
+        frame, column = np.argwhere(outside)[0].tolist()
+        label = exact(float(matrix[frame, column]))
+        if traces.fuse is not None:
+            label += f" (rater {traces.names[column]!r})"
         return [
-            f"{target.name} {exact(float(label))}{and_more(int(outside.sum()) - 1)} is outside its "
-            f"range [{exact(low)}, {exact(high)}]"
+            f"{target.name} {label}{and_more(int(outside.sum()) - 1)} is outside its range "
+            f"[{exact(low)}, {exact(high)}]"
         ]
     np.clip(matrix, low, high, out=matrix)
     return []

@@ -362,8 +362,8 @@ def _label_problems(file: Path, dataset: Dataset, traces: dict[str, Traces]) -> 
     """Labels outside their target's range, by any rater."""
     problems: list[str] = []
     for target in dataset.target_list:
-        matrix = traces[target.name].matrix
-        problems += label_problems(file, matrix, [target] * matrix.shape[1])
+        matrix, columns = traces[target.name].matrix, traces[target.name].names
+        problems += label_problems(file, matrix, [target] * len(columns), columns)
     if dataset.targets is None and len(problems) == 1:
         problems[0] += _own_ranges(dataset, problems[0])
     return problems
@@ -469,19 +469,25 @@ def _own_targets(dataset: Dataset, present: list[str]) -> str:
     return f"; if the data have no others, write `targets: {{{targets}}}` instead of label_range"
 
 
-def label_problems(file: Path, labels: Floats, targets: Sequence[Target]) -> list[str]:
-    """One problem per target with labels (frames, targets) outside its range; NaN is unlabelled and
-    fine.
+def label_problems(
+    file: Path, labels: Floats, targets: Sequence[Target], columns: Sequence[str]
+) -> list[str]:
+    """One problem per column with labels (frames, columns) outside the range of its target; NaN is
+    unlabelled and fine. `targets` and `columns`: of each column its target and name, which differ
+    where several raters label a target.
 
     Labels that only rounding put outside (1.0000000000000002) are clipped, in place.
     """
     problems = []
-    for target, column in zip(targets, labels.T, strict=True):
+    for target, name, column in zip(targets, columns, labels.T, strict=True):
         low, high = target.low - target.slack, target.high + target.slack
         if outside := wrong_rows(file, (column < low) | (column > high)):
+            label = exact(column[outside.row])
+            if name != target.name:
+                label += f" (column {name!r})"
             problems.append(
-                f"{outside.position}: {target.name} {exact(column[outside.row])}{outside.more} is "
-                f"outside the label range [{exact(target.low)}, {exact(target.high)}]"
+                f"{outside.position}: {target.name} {label}{outside.more} is outside the label "
+                f"range [{exact(target.low)}, {exact(target.high)}]"
             )
     if not problems:
         for target, column in zip(targets, labels.T, strict=True):

@@ -165,7 +165,7 @@ class Annotations:
         for entry in self.targets:
             raters = present[entry.name]
             matrix = labels[:, [names.index(name) for name in raters]]
-            problems += label_problems(file, matrix, [entry] * len(raters))
+            problems += label_problems(file, matrix, [entry] * len(raters), raters)
             traces[entry.name] = Traces(matrix, raters, self.fused.get(entry.name))
         refuse(problems)
         annotations, ratings = fuse_targets(traces, len(labels))

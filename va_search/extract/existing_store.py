@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.draft import give_stimuli
 from va_search.data.importing import differences
 from va_search.data.problems import PROBLEMS_SHOWN, and_more, first_few
 from va_search.data.readers import where
@@ -80,7 +81,7 @@ class ExistingStore:
 
     def check_sources(self, jobs: Sequence[Job], annotations: Annotations) -> None:
         """InputError when these are not the recordings, videos, targets and labels that the store
-        was made from."""
+        was made from; a store that was made without stimuli is given them."""
         recordings = {job.name: (job.split, job.subject, job.rows) for job in jobs}
         # In this order: videos and labels are read only where the recordings are the store's.
         problems = differences(self.store, recordings, "what is given now")
@@ -97,6 +98,21 @@ class ExistingStore:
                 f"{self.path}: give the --videos, --annotations, --sample and --subjects it was "
                 "made from, or extract into another store",
             )
+        self._take_stimuli(jobs)
+
+    def _take_stimuli(self, jobs: Sequence[Job]) -> None:
+        """Give the store the stimuli of these recordings, where it was made without; InputError
+        where it has others."""
+        stimuli = {job.name: job.stimulus for job in jobs if job.stimulus is not None}
+        if not stimuli:
+            return
+        if not give_stimuli(self.path, stimuli):
+            raise InputError(
+                f"{self.path}: the stimuli of its recordings are others than those given now, and "
+                "folds may have been made of them; give those it was made with, or extract into "
+                "another store"
+            )
+        self.store = Store.open(self.path)
 
     def _other_videos(self, jobs: Sequence[Job]) -> list[str]:
         """Videos that were replaced since, by their size, which a copy keeps and a new encoding
