@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -165,7 +166,10 @@ def test_another_machines_lock_is_held_while_it_is_renewed(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("without_flock")
-def test_another_machines_lock_is_free_once_it_is_silent(tmp_path: Path) -> None:
+def test_another_machines_lock_is_free_once_it_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "BEAT", 0.1)
     path = tmp_path / "lock"
     file = holder_file(path, age=locks.SILENCE + 5)
     assert not in_use(path)
@@ -244,3 +248,111 @@ def test_a_lock_that_is_released_while_it_is_looked_at_is_not_in_use(
 ) -> None:
     monkeypatch.setattr(Path, "is_file", lambda _: True)  # a moment before its holder removed it
     assert not in_use(tmp_path / "gone.lock")
+
+
+@pytest.mark.usefixtures("without_flock")
+@pytest.mark.parametrize("clock", [-3600.0, 3600.0], ids=["set back", "set forward"])
+def test_no_clock_makes_a_living_holder_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: float
+) -> None:
+    """Its machine's clock, and so the time of its file, is an hour away from ours."""
+    monkeypatch.setattr(locks, "BEAT", 0.2)
+    file = holder_file(tmp_path / "lock", age=-clock)
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(0.02):
+            now = time.time() + clock
+            os.utime(file, (now, now))
+
+    holder = threading.Thread(target=renew)
+    holder.start()
+    try:
+        assert not Lock(tmp_path / "lock").take()
+    finally:
+        ended.set()
+        holder.join()
+    assert json.loads(file.read_text())["host"] == "node7"
+
+
+SLEEPER = """
+import sys
+from pathlib import Path
+from va_search import locks
+from va_search.search.saves import Claims
+locks._boot = lambda: {boot!r}
+locks.BEAT, locks.SILENCE = 0.2, 1.0
+claims = Claims(Path({folder!r}))
+for line in sys.stdin:
+    print(claims.take("t") if line == "take\\n" else claims.holds("t"), flush=True)
+claims.release_all()
+"""
+
+
+@needs_filter
+def test_a_holder_that_slept_while_its_lock_was_taken_knows(tmp_path: Path) -> None:
+    """Two machines that share a folder without flock; the first one is stopped for a while."""
+    folder = str(tmp_path)
+    first, second = (
+        start_without_flock(SLEEPER.format(boot=boot, folder=folder), stdin=subprocess.PIPE)
+        for boot in ("one machine", "another machine")
+    )
+
+    def answer(process: subprocess.Popen[str], question: str) -> str:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(f"{question}\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
+    try:
+        assert answer(first, "take") == "True" and answer(first, "holds") == "True"
+        assert answer(second, "take") == "False"
+        os.kill(first.pid, signal.SIGSTOP)
+        until = time.monotonic() + 20
+        while answer(second, "take") == "False" and time.monotonic() < until:
+            time.sleep(0.1)
+        assert answer(second, "holds") == "True"
+        os.kill(first.pid, signal.SIGCONT)
+        assert answer(first, "holds") == "False"
+        first.communicate(timeout=20)  # which releases what it no longer has
+        assert answer(second, "holds") == "True"
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.parametrize("kind", ["flock", "holder file"])
+def test_who_deletes_a_lock_file_takes_the_lock_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, kind: str
+) -> None:
+    if kind == "holder file":
+        request.getfixturevalue("without_flock")
+    path = tmp_path / "lock"
+    first, second = Lock(path, remove=True), Lock(path, remove=True)
+    assert not first.held
+    assert first.take() and first.held
+    for file in list(tmp_path.iterdir()):
+        file.unlink()
+    assert not first.held
+    assert second.take() and second.held and not first.held
+    first.release()
+    assert second.held, "who lost the lock removed the file of who has it"
+    second.release()
+    assert not second.held and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_read_only_home_is_told_to_be_one(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(home)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("a disk can't be mounted here")
+    try:
+        for path in (home / "lock", home / "claims" / "lock"):
+            with pytest.raises(InputError, match=r"lock: no lock file can be .* read-only"):
+                Lock(path).take()
+            assert not in_use(path)
+    finally:
+        subprocess.run(["umount", "-l", str(home)], check=True)

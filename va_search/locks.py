@@ -6,9 +6,14 @@
                      exactly one process can create, and that its holder renews every BEAT seconds
 
 Conventions: a holder of the second kind counts as dead when its process is gone from this machine,
-or when another machine has not renewed the file for SILENCE seconds by the file server's own clock.
-All machines that share a folder must mount it alike: a process that locks with flock is not seen by
-one that cannot."""
+or when another machine has not renewed the file for SILENCE seconds by the file server's own clock,
+and does not while it is watched: clocks differ, and may be set. All machines that share a folder
+must mount it alike: a process that locks with flock is not seen by one that cannot.
+
+A holder that slept (stopped, suspended, cut off) may have lost its lock meanwhile, as has one whose
+file somebody deleted. So whoever writes under a lock for long asks before each write whether it is
+still `held`. Between the question and the write a moment is left in which no such file system can
+help."""
 
 from __future__ import annotations
 
@@ -40,6 +45,12 @@ SILENCE = 60.0
 """A holder file of another machine that was not renewed for so many seconds is of a dead
 process."""
 
+WATCHED = 1.5
+"""A holder of another machine that seems dead is watched for so many beats: a living one renews its
+file meanwhile."""
+
+READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+
 LOOK_AGAIN = 0.5
 """A lock is asked for during so many seconds: a process that only looks whether it is held holds it
 for a moment."""
@@ -57,11 +68,13 @@ class Lock:
     def take(self) -> bool:
         """Hold the lock; False when another living process holds it. InputError when its file can't
         be written."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115  (the lock lives as long as it is open)
-        except PermissionError as error:
-            raise InputError(_not_writable(self.path)) from error
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            raise InputError(_not_writable(self.path, error)) from error
         try:
             taken = self._lock(file)
         except BaseException:
@@ -87,17 +100,26 @@ class Lock:
             # A file system without flock: the file that only one process can create decides.
             self._token = _create_holder_file(_holder_file(self.path))
             return self._token is not None
-        try:
-            # Its holder may have released and removed the file between our opening and locking it.
-            return self.path.stat().st_ino == os.fstat(file.fileno()).st_ino
-        except FileNotFoundError:
+        # Its holder may have released and removed the file between our opening and locking it.
+        return _is_at(self.path, file)
+
+    @property
+    def held(self) -> bool:
+        """True while the lock is this process's: taken, not released, its file not deleted, and not
+        taken over by another process while this one slept."""
+        if self._file is None:
             return False
+        if self._token is not None:
+            document = _document(_holder_file(self.path))
+            # Empty: it can't be read at the moment.
+            return document is not None and document.get("token", self._token) == self._token
+        return _is_at(self.path, self._file)
 
     def release(self) -> None:
         """Let go; nothing happens where the lock is not held."""
         if self._file is None:
             return
-        if self._remove:
+        if self._remove and self.held:
             self.path.unlink(missing_ok=True)
         if self._token is not None:
             _remove_holder_file(_holder_file(self.path), self._token)
@@ -148,7 +170,7 @@ def in_use(path: Path) -> bool:
     except FileNotFoundError:  # its holder has released it just now
         return False
     except PermissionError as error:
-        raise InputError(_not_writable(path)) from error
+        raise InputError(_not_writable(path, error)) from error
     except OSError as error:
         if error.errno not in WITHOUT_FLOCK:
             raise
@@ -212,7 +234,21 @@ def _started(pid: int) -> str | None:
     return fields[19] if len(fields) > 19 else None
 
 
-def _not_writable(path: Path) -> str:
+def _is_at(path: Path, file: TextIO) -> bool:
+    """Return True where an open file is the one at `path`."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    own = os.fstat(file.fileno())
+    return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+
+
+def _not_writable(path: Path, error: OSError) -> str:
+    if error.errno == errno.EROFS:
+        return f"{path}: no lock file can be made there: the file system is read-only"
+    if not os.path.exists(path):  # False where the folder can't be entered, too  # noqa: PTH110
+        return f"{path}: no lock file can be made there: {error.strerror}"
     owner = "another user"
     with suppress(OSError, KeyError):
         owner = f"user {path.owner()}"
@@ -231,7 +267,7 @@ def _create_holder_file(path: Path) -> str | None:
     it."""
     present = _document(path)
     if present is not None:
-        if _is_alive(path, present):
+        if _is_alive(path, present) or _is_renewed(path):
             return None
         _put_aside(path, present)
     # Exactly one process can create the file; its token tells it from a later holder.
@@ -278,6 +314,29 @@ def _is_alive(path: Path, document: dict[str, Any]) -> bool:
     if document.get("boot") == _boot() and document.get("host") == socket.gethostname():
         return not is_gone(document)
     return _age(path) < SILENCE
+
+
+def _is_renewed(path: Path) -> bool:
+    """Return True where a holder that seems dead renews its file after all: its clock, or the file
+    server's, was set or goes wrong."""
+    document = _document(path) or {}
+    if document.get("boot") == _boot() and document.get("host") == socket.gethostname():
+        return False  # its process is gone
+    before = _renewed_at(path)
+    until = time.monotonic() + WATCHED * BEAT
+    while time.monotonic() < until:
+        time.sleep(BEAT / 10)
+        if _renewed_at(path) != before:
+            return True
+    return False
+
+
+def _renewed_at(path: Path) -> int | None:
+    """Return when a holder file was renewed, in ns by whatever clock; None where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _document(path: Path) -> dict[str, Any] | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -243,3 +246,94 @@ def test_an_outage_costs_no_lease_and_no_file(url: str, s3: S3) -> None:
         threading.Timer(4.0, s3.go_on).start()
         Study(home, "s").ask("t1", {})
     assert told == [] and "studies/s/asked.jsonl" in Remote(url).list()
+
+
+SLEEPER = """
+import sys, time
+from va_search.search.study import Study
+from va_search.storage import keeper, lease
+from va_search.storage.homes import Need, home_at
+lease.BEAT, lease.SILENCE, keeper.BEAT, keeper.PUT_SECONDS = 0.2, 1.0, 0.2, 0.05
+home = home_at(sys.argv[1])
+study, lost = Study(home, "s"), []
+with keeper.kept(home, "s", lost=lost.append, need=Need.RECORDS):
+    study.folder.mkdir(parents=True)
+    for number in range(10_000):
+        study.ask(f"t{number}", {})
+        time.sleep(0.02)
+        if lost:
+            break
+print(lost, flush=True)
+"""
+
+
+def test_a_search_that_slept_while_another_came_and_went_writes_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.2)
+    monkeypatch.setattr(lease, "SILENCE", 1.0)
+    url = f"file://{tmp_path}/home"
+    remote = Remote(url)
+    environment = os.environ | {"VA_SEARCH_CACHE": str(tmp_path / "cache")}
+    sleeper = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER, url], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        wait_for(lambda: remote.list("studies"), 60)
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        other = Lease(remote, "s")
+        other.take()
+        remote.write("studies/s/asked.jsonl", b"the other's")
+        other.release()
+        os.kill(sleeper.pid, signal.SIGCONT)
+        said, _ = sleeper.communicate(timeout=60)
+    finally:
+        sleeper.kill()
+        sleeper.communicate()
+    assert "another search took this home over" in said
+    assert remote.read("studies/s/asked.jsonl") == b"the other's"
+
+
+FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+
+LOOK = """
+import sys
+from va_search.storage import lease
+from va_search.storage.homes import home_at
+lease.BEAT, lease.SILENCE = 0.5, 3.0
+print(lease.searched(home_at(sys.argv[1]), "s"))
+"""
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="needs Debian's faketime")
+@pytest.mark.parametrize("clock", ["-1h", "+1h"])
+def test_a_clock_an_hour_away_shows_a_living_search_alive_and_a_dead_one_dead(
+    tmp_path: Path, clock: str
+) -> None:
+    url = f"file://{tmp_path}/home"
+    environment = os.environ | {"LD_PRELOAD": str(FAKETIME), "FAKETIME": clock, "NO_FAKE_STAT": "1"}
+    environment |= {"VA_SEARCH_CACHE": str(tmp_path / "cache")}
+
+    def look() -> str:
+        command = [sys.executable, "-c", LOOK, url]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        return done.stdout.strip()
+
+    search = Lease(Remote(url), "s")
+    search._about |= {"host": "elsewhere", "boot": "b"}
+    search.take()
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(0.2):
+            search.renew()
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        assert look() == "True"
+    finally:
+        ended.set()
+        thread.join()
+    time.sleep(lease.SILENCE)
+    assert look() == "False"

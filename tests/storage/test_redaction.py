@@ -10,7 +10,9 @@ from va_search.storage.places import checked_url
 from va_search.storage.redaction import without_secrets
 from va_search.storage.remote import _reason
 
-SIGNED = "https://b.s3.amazonaws.com/x?X-Amz-Signature=abc123&X-Amz-Date=2026&X-Amz-Credential=AKIA%2F1"
+SIGNED = (
+    "https://b.s3.amazonaws.com/x?X-Amz-Signature=abc123&X-Amz-Date=2026&X-Amz-Credential=AKIA%2F1"
+)
 
 
 @pytest.fixture(autouse=True)

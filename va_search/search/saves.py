@@ -46,16 +46,20 @@ class Claims:
     """The claims held by this process under one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._held: dict[str, Lock] = {}
 
     def take(self, trial: str) -> bool:
         """Claim a trial; False when another living process holds it."""
-        lock = Lock(self._folder / f"{checked_name(trial, 'trial')}.lock", remove=True)
+        lock = Lock(self.folder / f"{checked_name(trial, 'trial')}.lock", remove=True)
         if not lock.take():
             return False
         self._held[trial] = lock
         return True
+
+    def holds(self, trial: str) -> bool:
+        """Return True while the claim is this process's: taken, and not lost while it slept."""
+        return trial in self._held and self._held[trial].held
 
     def release(self, trial: str) -> None:
         """Let go of a trial that is complete, failed or given up."""
@@ -66,7 +70,7 @@ class Claims:
     def is_held(self, trial: str) -> bool:
         """Return True while a living process (this one too) trains the trial: a file that a killed
         search left is no claim."""
-        return in_use(self._folder / f"{checked_name(trial, 'trial')}.lock")
+        return in_use(self.folder / f"{checked_name(trial, 'trial')}.lock")
 
     def release_all(self) -> None:
         for trial in list(self._held):
@@ -75,6 +79,10 @@ class Claims:
 
 class StillTrained(JobError):
     """Another process trains the same trial and does not end."""
+
+
+class TakenOver(StillTrained):
+    """Another process took the trial over while this one slept, or its lock file was deleted."""
 
 
 class Saves:
@@ -108,9 +116,21 @@ class Saves:
         if time.monotonic() >= self._due:
             self.write(fit)
 
+    def check_held(self) -> None:
+        """Return where this process still is the one that trains the trial. TakenOver where it is
+        not, and must write nothing of it any more."""
+        if not self._claims.holds(self._trial):
+            raise TakenOver(
+                f"trial {self._trial} was taken over by another process while this one slept, or "
+                f"its lock file was deleted ({self._claims.folder})"
+            )
+
     def write(self, fit: Fit) -> None:
         """Write a checkpoint now. One that can't be written is no reason to give up the
         training."""
+        if self._begun and not self._claims.holds(self._trial):
+            LOG.warning("no checkpoint of trial %s: another process took it over", self._trial)
+            return
         began = time.monotonic()
         try:
             fit.save(self.folder)
@@ -126,7 +146,7 @@ class Saves:
 
         One that this process never got to is kept: what failed before says nothing of it, or
         another one trains on."""
-        if self._begun and not keep:
+        if self._begun and not keep and self._claims.holds(self._trial):
             self._remove()
         self._begun = False
         self._claims.release_all()

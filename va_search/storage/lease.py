@@ -7,7 +7,9 @@ it does only where the lease is the one that was read: of several searches one s
 that knows no such write (some servers that speak S3 in part, and some that do not say so) makes it
 a courtesy: two searches that begin within the same moment are then told apart by reading again a
 little later. A search that lost
-its storage for long may be taken for dead. Whoever finds another's lease in its place stops.
+its storage for long, or slept (stopped, suspended), may be taken for dead. Whoever finds another's
+lease in its place stops, and so does who slept for longer than `SILENCE` and finds none: another
+search may have come and gone. Time is told by clocks that can't be set.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ BEAT = 5.0
 """Seconds between two renewals."""
 SILENCE = 20.0
 """Seconds for which a lease must stay as it is before its search is taken for dead."""
+WATCHED = 1.5
+"""A lease that seems old is watched for so many beats."""
 SETTLE = 1.0
 """Seconds after which a lease taken without a guarantee is read again."""
 
@@ -42,6 +46,7 @@ class Lease:
         self._remote, self._study = remote, study
         self._about = {"study": study, **this_process(), "token": uuid.uuid4().hex}
         self._renewals = 0
+        self._renewed = since_boot()
         self._version: Version | None = None
 
     def take(self) -> None:
@@ -62,27 +67,36 @@ class Lease:
         if not self._is_ours(document):
             raise InputError(_refusal(self._remote.url, document or {}))
         self._version = version
+        self._renewed = since_boot()
 
     def renew(self) -> None:
         """Say that this search lives, unless another one took the home over."""
         if self._version is None:
             return
         renewed = self._remote.replace(NAME, self._content(), self._version)
+        if renewed is None:
+            # Refused: another search's, or our own of which the answer was lost, or it was removed.
+            document, version = self._read()
+            if self._is_ours(document):
+                renewed = version
+            elif version is None and not self._slept:
+                renewed = self._remote.create(NAME, self._content())
         if renewed is not None:
             self._version = renewed
-            return
-        # Refused: another search's, or our own of which the answer was lost, or it was removed.
-        document, version = self._read()
-        if self._is_ours(document):
-            self._version = version
-        elif version is None:
-            self._version = self._remote.create(NAME, self._content()) or self._version
+            self._renewed = since_boot()
 
     @property
     def held(self) -> bool:
-        """True as long as no other search has put its own there."""
-        document, _ = self._read()
+        """True as long as no other search has put its own there, or may have done so and gone."""
+        document, version = self._read()
+        if version is None:
+            return not self._slept
         return document is None or self._is_ours(document)
+
+    @property
+    def _slept(self) -> bool:
+        """True where the lease was not renewed for so long that another search may have had it."""
+        return since_boot() - self._renewed > SILENCE
 
     def release(self) -> None:
         """Leave the home to other searches."""
@@ -131,9 +145,16 @@ class Lease:
         return _document(content), version
 
 
+def since_boot() -> float:
+    """Return seconds on a clock that nobody sets, and that goes on while the machine is
+    suspended."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS has no such clock
+    return time.clock_gettime(clock)
+
+
 def searched(home: Home, study: str) -> bool:
-    """Return True where a search of the study seems to live somewhere: its lease was renewed
-    lately, by this machine's clock."""
+    """Return True where a search of the study seems to live somewhere: its lease was renewed lately
+    by this machine's clock, or is while it is watched."""
     if home.url is None:
         return False
     remote = Remote(home.url)
@@ -141,12 +162,24 @@ def searched(home: Home, study: str) -> bool:
     if file is None:
         return False
     try:
-        document = _document(remote.read(NAME))
+        content = remote.read(NAME)
     except FileNotFoundError:
         return False
+    document = _document(content)
     if document is None or document.get("study") != study or is_gone(document):
         return False
-    return time.time() - file.time < SILENCE
+    if 0 <= time.time() - file.time < SILENCE:
+        return True
+    # Old, or of the future: it may be dead, or one of the two clocks goes wrong.
+    until = time.monotonic() + WATCHED * BEAT
+    while time.monotonic() < until:
+        time.sleep(BEAT / 5)
+        try:
+            if remote.read(NAME) != content:
+                return True
+        except FileNotFoundError:
+            return False
+    return False
 
 
 def ask_elsewhere(home: Home, study: str) -> bool:

@@ -55,7 +55,9 @@ def checked_url(url: str) -> str:
             "environment"
         )
     if "%" in url and parts.scheme != "file":
-        raise InputError(f"{shown}: can't hold %; write the characters themselves, or another prefix")
+        raise InputError(
+            f"{shown}: can't hold %; write the characters themselves, or another prefix"
+        )
     if parts.query or parts.fragment:
         raise InputError(
             f"{shown}: can't hold ? or #; region and endpoint come from AWS_REGION and "

@@ -24,7 +24,7 @@ QUERY = re.compile(
 """The parts of a URL's query that sign it, or log in."""
 
 SECRET_NAME = re.compile(
-    r"SECRET|PASSW|PASSPHRASE|_PWD$|TOKEN|CREDENTIAL|API_?KEY|ACCESS_KEY|PRIVATE_KEY", re.IGNORECASE
+    r"SECRET|PASSW|PASSPHRASE|_PWD$|TOKEN|CREDENTIAL|KEY$|_KEY_", re.IGNORECASE
 )
 """Names of environment variables whose values are secrets."""
 

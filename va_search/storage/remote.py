@@ -8,6 +8,7 @@ allowed" are answers and not asked again.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -242,6 +243,8 @@ def _is_refusal(error: Exception) -> bool:
     from obstore import exceptions
 
     refusals = (PermissionError, exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return True
     return isinstance(error, refusals) or any(word in str(error) for word in REFUSALS)
 
 

@@ -172,6 +172,7 @@ class TrialActor(Trainable):
     def _write(self, *, stopped: bool) -> None:
         assert self._fit is not None
         seconds = self._fit.seconds_before + time.monotonic() - self._started
+        self._saves.check_held()
         write_trial(self._fit, self._task, stopped=stopped, seconds=seconds)
         self._written = True
         self._saves.end(keep=False)

@@ -154,6 +154,7 @@ class FusedActor(TrialActor):
                     raise diverged[id(fit)]
                 if fit.finished:
                     seconds = fit.seconds_before + (time.monotonic() - self._started) * fit.share
+                    member.saves.check_held()
                     write_trial(fit, member.task, stopped=False, seconds=seconds)
                     member.end()
             except Exception as error:  # that trial's result, not the others' end

@@ -145,9 +145,7 @@ def keep_secrets_from_tune() -> None:
     from ray.tune.execution import class_cache
 
     passed_on = class_cache.ENV_VARS_TO_PROPAGATE
-    class_cache.ENV_VARS_TO_PROPAGATE = {
-        name for name in passed_on if name.startswith(PASSED_ON)
-    }
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in passed_on if name.startswith(PASSED_ON)}
 
 
 @dataclass(frozen=True)
@@ -238,4 +236,3 @@ def _address(digits: str) -> str:
     if sys.byteorder == "little":
         words = [word[::-1] for word in words]
     return str(ipaddress.ip_address(b"".join(words)))
-
