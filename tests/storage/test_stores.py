@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from s3_world import S3
+from store_world import edit_and_seal
 
 from va_search.data.store import Store
 from va_search.errors import InputError
@@ -60,8 +61,8 @@ def test_a_store_that_changed_is_brought_beside_the_old(
     before = Store.open(url)
     changed = tmp_path / "changed"
     shutil.copytree(tiny_store.path, changed)
+    edit_and_seal(changed, lambda document: document.update(name="another"))
     manifest = changed / "manifest.json"
-    manifest.write_text(manifest.read_text().replace(tiny_store.name, "another"))
     remote.write("manifest.json", manifest.read_bytes())
     after = Store.open(url)
     assert (before.name, after.name) == (tiny_store.name, "another") and before.path != after.path
