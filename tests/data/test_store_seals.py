@@ -26,6 +26,8 @@ from va_search.data.raters import Ratings
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Name, read_json, write_json
+from va_search.seals import Damaged
+from va_search.search.failures import outage_of
 from va_search.targets import affect
 
 FRAMES, PEOPLE = 12, 6
@@ -233,6 +235,8 @@ def test_a_feature_set_never_leaves_its_store(store: Path, tmp_path: Path) -> No
     assert sorted(tmp_path.rglob("x.arrow")) == outside == []
     with pytest.raises(InputError, match="can't be used"):
         FeatureSet("a/b", "visual", 1, "float32", "")
+    with pytest.raises(InputError, match="can't be used"):
+        Description("x", affect(-1, 1), {"a/../../b": ("visual", ())})
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "a/b", "a\\b", "a\0", "a\n", "x" * 256, "é" * 128])
@@ -353,6 +357,21 @@ for read in (lambda: store.features("face"), lambda: store.annotations, lambda: 
     command = [sys.executable, "-c", program]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, "0 bytes\n" * 3), result.stderr
+
+
+def test_a_file_that_is_cut_off_during_a_training_is_told_before_the_next_epoch(
+    store: Path,
+) -> None:
+    opened = Store.open(store)
+    values = opened.features("voice")
+    (store / "features" / "voice.arrow").rename(store / "elsewhere")  # mapped as it was
+    opened.check_files()
+    assert np.isfinite(values).all()
+    os.truncate(store / "features" / "face.arrow", 100)
+    with pytest.raises(Damaged, match=r"face\.arrow: 100 bytes, expected") as caught:
+        opened.check_files()
+    outage = outage_of(caught.value)
+    assert outage is not None and outage.kind == "store"
 
 
 def test_what_was_read_outlives_its_file(store: Path) -> None:

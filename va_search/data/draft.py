@@ -41,7 +41,7 @@ from va_search.data.manifest import (
 from va_search.data.raters import Ratings, write_ratings
 from va_search.data.store import RECORDINGS_SCHEMA, SPLITS, Store
 from va_search.errors import InputError
-from va_search.files import digest, read_json, remove_folder, whole_file, write_json
+from va_search.files import checked_name, digest, read_json, remove_folder, whole_file, write_json
 from va_search.seals import seal_files
 from va_search.targets import Target, names, targets_to_json
 
@@ -119,6 +119,10 @@ class Description:
     source: str = ""
     definitions: dict[str, str] = field(default_factory=dict, repr=False)
     rated: bool = field(default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in self.feature_sets:
+            checked_name(name, "feature set")
 
     def signed(self) -> str:
         """Return the text that a draft's signature is made of: for valence and arousal on one range

@@ -164,13 +164,12 @@ class Store:
 
             manifest = sealed_manifest(path, manifest, progress)
         files = manifest.files or {}
-        advice = ADVICE if url is None else f"remove {path}, and it is copied here again"
-        verify(path, files, advice, progress)
-        store = cls.of_manifest(path, manifest, files)
+        verify(path, files, _advice(path, url), progress)
+        store = replace(cls.of_manifest(path, manifest, files), url=url)
         if (path / FOLDS).is_file():
             recordings, folds_hash, apart = _with_folds(store.recordings, path)
             store = replace(store, recordings=recordings, folds_hash=folds_hash, apart=apart)
-        return replace(store, url=url)
+        return store
 
     @classmethod
     def of_manifest(cls, path: Path, manifest: Manifest, files: FileSeals) -> Store:
@@ -231,8 +230,15 @@ class Store:
     def _table(self, name: str, schema: pa.Schema, *, is_mapped: bool = False) -> pa.Table:
         """One file of the store with a row per frame; Damaged where it was touched since it was
         sealed."""
-        verify(self.path, {name: self.files[name]}, ADVICE)
+        verify(self.path, {name: self.files[name]}, _advice(self.path, self.url))
         return open_arrow(self.path / name, schema, self.frames, is_mapped=is_mapped)
+
+    def check_files(self) -> None:
+        """Damaged where a file was written to since it was sealed, by a look at its times: features
+        are mapped, and what reads a page that was cut off is killed. A file that was removed stays
+        mapped as it was."""
+        files = {name: seal for name, seal in self.files.items() if (self.path / name).exists()}
+        verify(self.path, files, _advice(self.path, self.url))
 
     @cached_property
     def _frame_columns(self) -> pa.Table:
@@ -389,6 +395,11 @@ def frames_hash(recordings: tuple[Recording, ...]) -> str:
     """Hash of names and lengths in order: two prediction files line up exactly when theirs are
     equal."""
     return digest([[recording.name, recording.frames] for recording in recordings])
+
+
+def _advice(path: Path, url: str | None) -> str:
+    """Advice on a damaged file of a store, or of this machine's copy of one at a URL."""
+    return ADVICE if url is None else f"remove {path}, and it is copied here again"
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
