@@ -29,17 +29,38 @@ NO_SPACE = {
 """Numbers of system errors that say that nothing more can be written, each in our words."""
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,126}")
+LONGEST_NAME = 255
+"""Bytes at most of a path component, on every usual file system."""
 
 
-def checked_name(name: str, what: str) -> str:
+class Name(str):
+    """One path component: the only thing from data, a document or the command line that a path is
+    joined from. Never empty, `.` or `..`; without separators and control signs; at most 255 bytes.
+
+    Made by `checked_name`, for names that people give to things, and by `file_name_of`, for names
+    that things have already. ValueError for any other text."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Name:
+        size = len(text.encode(errors="surrogatepass"))
+        has_separator = "/" in text or "\\" in text
+        has_controls = any(unicodedata.category(sign) == "Cc" for sign in text)
+        is_component = text not in ("", ".", "..") and not has_separator and not has_controls
+        if not is_component or size > LONGEST_NAME:
+            raise ValueError(f"{text!r} is no name of a file")
+        return super().__new__(cls, text)
+
+
+def checked_name(name: str, what: str) -> Name:
     """`name`, if it can be one path component; InputError otherwise (`..`, separators, spaces, over
     127 characters)."""
-    if not SAFE_NAME.fullmatch(name):
+    if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
         raise InputError(
             f"{what} {name!r} can't be used as a file name; allowed: letters, digits and . _ + -, starting with a "
             "letter or digit, at most 127 characters"
         )
-    return name
+    return Name(name)
 
 
 UNSAFE_SIGNS = frozenset('%/\\:*?"<>|')
@@ -52,7 +73,7 @@ FILE_NAME_BYTES = 200
 names of files being written take a few."""
 
 
-def file_name_of(recording: str) -> str:
+def file_name_of(recording: str) -> Name:
     """A recording's name as one path component that every file system allows, without ending;
     `recording_of` is its inverse.
 
@@ -79,7 +100,7 @@ def file_name_of(recording: str) -> str:
             f"recording {recording!r} is too long for a file name: {len(name.encode())} bytes, "
             f"allowed: {FILE_NAME_BYTES}"
         )
-    return name
+    return Name(name)
 
 
 def recording_of(file_name: str) -> str:
@@ -159,12 +180,15 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the document in `path`; InputError when it is missing or not JSON."""
+    """Return the document in `path`; InputError when it is missing, can't be read or is not JSON."""
+    check_regular(path, "a JSON document")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, lists in lists
         raise InputError(f"{path}: not a JSON document ({error})") from error
 
 

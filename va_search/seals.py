@@ -53,6 +53,10 @@ Progress = Callable[[int, int], None]
 """Called with the bytes that are hashed so far and in all; never called where nothing is hashed."""
 
 
+class Damaged(InputError):
+    """A file or document that is not as it was sealed."""
+
+
 def quiet(hashed: int, total: int) -> None:
     """The progress callback that shows nothing."""
 
@@ -85,11 +89,11 @@ def sealed(document: Mapping[str, Any], files: Mapping[str, FileSeal]) -> dict[s
     return content
 
 
-def read_seal(path: Path, document: Mapping[str, Any], advice: str) -> FileSeals | None:
+def read_seal(path: Path | str, document: Mapping[str, Any], advice: str) -> FileSeals | None:
     """Return the seals of files in the document at `path`; None for one that was written before
     there were seals.
 
-    InputError, with `advice`, where the document is not as it was sealed."""
+    Damaged, with `advice`, where the document is not as it was sealed."""
     if SEAL not in document:
         return None
     try:
@@ -99,9 +103,9 @@ def read_seal(path: Path, document: Mapping[str, Any], advice: str) -> FileSeals
             files[_checked_relative(name)] = FileSeal.from_json(facts)
         expected, actual = str(entry["document"]), _own_digest(document)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: its seal can't be read ({error!r}); {advice}") from error
+        raise Damaged(f"{path}: its seal can't be read ({error!r}); {advice}") from error
     if actual != expected:
-        raise InputError(
+        raise Damaged(
             f"{path}: changed since it was written: its digest is {actual[:12]}…, expected "
             f"{expected[:12]}…; {advice}"
         )
@@ -140,11 +144,11 @@ def seal_files(folder: Path, names: Iterable[str], progress: Progress = quiet) -
 def verify(
     folder: Path, files: Mapping[str, FileSeal], advice: str, progress: Progress = quiet
 ) -> None:
-    """InputError, with `advice` after each, for all files of a folder that are not as they were
+    """Damaged, with `advice` after each, for all files of a folder that are not as they were
     sealed."""
     problems = damages(folder, files, progress)
     if problems:
-        raise InputError(*(f"{folder / name}: {text}; {advice}" for name, text in problems.items()))
+        raise Damaged(*(f"{folder / name}: {text}; {advice}" for name, text in problems.items()))
 
 
 def damages(
@@ -158,6 +162,20 @@ def damages(
     checks = [_Check(folder, name, files[name]) for name in files]
     _run(checks, progress)
     return {check.name: check.problem for check in checks if check.problem}
+
+
+def check_inside(folder: Path, name: str) -> None:
+    """Damaged where `name` in a folder is a link, or behind one, that leads out of the folder,
+    which may be a link itself."""
+    if not _is_inside(folder, folder / name):
+        raise Damaged(
+            f"{folder / name}: a link that leads out of {folder}; put the file itself there"
+        )
+
+
+def _is_inside(folder: Path, path: Path) -> bool:
+    root = os.path.realpath(folder)
+    return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
 
 
 def is_verified(path: Path, sha256: str) -> bool:
@@ -211,8 +229,7 @@ class _Check:
     def is_known(self) -> bool:
         """Look at the file: True where it need not be hashed, since it was before or is wrong."""
         try:
-            root = os.path.realpath(self._folder)
-            if not os.path.realpath(self.path).startswith(root + os.sep):
+            if not _is_inside(self._folder, self.path):
                 self.problem = f"a link that leads out of {self._folder}"
                 return True
             state = self.path.stat()

@@ -113,7 +113,7 @@ def test_by_subject_nothing_is_written_that_was_not_before(tmp_path: Path) -> No
     store = store_of(tmp_path / "store", crossed(5, 6))
     made = make_folds(store.path, k=3, tries=20)
     document = read_json(store.path / "folds.json")
-    assert set(document) == {"made_with", "kept_together", "folds"}
+    assert set(document) == {"made_with", "kept_together", "folds", "seal"}
     assert set(document["made_with"]) == {"k", "keep_validation", "seed", "tries", "meaning"}
     assert made.by == "subject" and made.left_out == {}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from store_world import unseal
 from streams_world import write_csv, write_source
 
 from va_search.data.audit import AuditFinding, check
@@ -181,7 +182,7 @@ def test_a_store_without_raters_file_opens_as_before(tmp_path: Path) -> None:
     # A store as an earlier version made it.
     file = store.path / "manifest.json"
     manifest = json.loads(file.read_text())
-    del manifest["raters"], manifest["bytes"]["raters.arrow"]
+    del manifest["raters"], manifest["bytes"]["raters.arrow"], manifest["seal"]
     (store.path / "raters.arrow").unlink()
     file.write_text(json.dumps(manifest))
     before = Store.open(store.path)
@@ -261,15 +262,19 @@ def test_the_audit_leaves_out_raters_of_test_recordings(tmp_path: Path) -> None:
     assert streams.targets[0].ccc == other_streams.targets[0].ccc
 
 
-def test_the_audit_finds_spreads_that_were_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_spreads_that_were_changed_are_told(tmp_path: Path, is_sealed: bool) -> None:
     store = rated_store(tmp_path)
+    if not is_sealed:
+        unseal(store.path)
     file = store.path / "raters.arrow"
     content = bytearray(file.read_bytes())
     position = content.find(np.float32(SPREADS[0]).tobytes())
     content[position] ^= 1
     file.write_bytes(content)
-    changed = [finding.where for finding in check(Store.open(store.path)).findings]
-    assert "raters" in changed
+    words = r"raters\.arrow: changed since" if is_sealed else "raters: .*content hash differs"
+    with pytest.raises(InputError, match=words):
+        Store.open(store.path)
 
 
 # Tables.

@@ -18,6 +18,7 @@ pytest.importorskip("av", reason="needs va-search[extract]")
 pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
 
 from extract_world import clicks, tone, write_labels, write_recipe, write_video
+from store_world import edit_and_seal
 
 from va_search.data.audit import check
 from va_search.data.resampling import Pooler
@@ -294,7 +295,7 @@ def test_a_store_made_before_gaps_were_found_is_added_to_and_says_so(tmp_path: P
     import pyarrow as pa
 
     from va_search.data.draft import write_arrow
-    from va_search.files import digest, read_json, write_json
+    from va_search.files import digest, read_json
 
     times = film(30.0, 5.0, (2.0, 4.0))
     store = extracted(tmp_path, times)
@@ -303,10 +304,8 @@ def test_a_store_made_before_gaps_were_found_is_added_to_and_says_so(tmp_path: P
         table = pa.ipc.open_file(source).read_all()
     rows = [{**row, "gaps": []} for row in table.to_pylist()]
     write_arrow(path, pa.Table.from_pylist(rows, schema=table.schema))
-    manifest = read_json(store.path / "manifest.json")
-    manifest["hashes"]["recordings"] = digest(rows)
-    manifest["bytes"]["recordings.arrow"] = path.stat().st_size
-    write_json(store.path / "manifest.json", manifest)
+    recordings = {"recordings": digest(rows)}
+    edit_and_seal(store.path, lambda manifest: manifest["hashes"].update(recordings))
 
     more = FBANK.replace("]\n", ", {name: wide, extractor: fbank, settings: {bins: 9}}]\n")
     recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml", more))

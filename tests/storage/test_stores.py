@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from s3_world import S3
+from store_world import edit, edit_and_seal, unseal
 
 from va_search.data.store import Store
 from va_search.errors import InputError
@@ -60,8 +61,8 @@ def test_a_store_that_changed_is_brought_beside_the_old(
     before = Store.open(url)
     changed = tmp_path / "changed"
     shutil.copytree(tiny_store.path, changed)
+    edit_and_seal(changed, lambda document: document.update(name="another"))
     manifest = changed / "manifest.json"
-    manifest.write_text(manifest.read_text().replace(tiny_store.name, "another"))
     remote.write("manifest.json", manifest.read_bytes())
     after = Store.open(url)
     assert (before.name, after.name) == (tiny_store.name, "another") and before.path != after.path
@@ -109,3 +110,44 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(
     remote.write("manifest.json", json.dumps(manifest).encode())
     with pytest.raises(InputError, match=r"'\.\./\.\./outside\.arrow'"):
         Store.open(url)
+
+
+def test_a_store_that_comes_damaged_is_told_and_brought_again(
+    url: str, tiny_store: Store, s3: S3
+) -> None:
+    remote = upload(tiny_store.path, url)
+    content = (tiny_store.path / "frames.arrow").read_bytes()
+    middle = len(content) // 2
+    remote.write(
+        "frames.arrow", content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    )
+    with pytest.raises(InputError, match=f"{url}/frames.arrow: as it came here, changed since"):
+        Store.open(url)
+    remote.write("frames.arrow", content)
+    opened = Store.open(url)
+    assert np.array_equal(opened.times, tiny_store.times, equal_nan=True)
+    copy = opened.path / "frames.arrow"
+    copy.write_bytes(copy.read_bytes()[:-1])
+    with pytest.raises(InputError, match=f"remove {opened.path}, and it is copied here again"):
+        Store.open(url)
+
+
+def test_an_edited_manifest_at_a_url_is_told(url: str, tiny_store: Store, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(tiny_store.path, tmp_path / "changed"))
+    edit(changed, lambda document: document.update(name="another"))
+    upload(changed, url)
+    with pytest.raises(InputError, match=r"manifest\.json: changed since it was written"):
+        Store.open(url)
+
+
+def test_a_store_from_before_there_were_seals_is_sealed_where_it_came(
+    url: str, tiny_store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    older = Path(shutil.copytree(tiny_store.path, tmp_path / "older"))
+    unseal(older)
+    upload(older, url)
+    for _ in range(2):
+        assert Store.open(url).recordings == tiny_store.recordings
+    assert [record.getMessage().split(": ")[1] for record in caplog.records] == [
+        "made before stores had seals; sealed as it is now"
+    ]

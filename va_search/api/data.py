@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from va_search.api.progress import Note, progress_line, to_standard_error
+from va_search.api.progress import Note, ProgressLine, progress_line, to_standard_error
 from va_search.files import read_json, written_or_shipped
 
 if TYPE_CHECKING:
@@ -25,16 +26,34 @@ if TYPE_CHECKING:
     ReadingProgress = Callable[[int, int, str], None]
     """Recordings done, recordings in all, the one just read."""
 
+SHOWN_FROM = 256 << 20
+"""Bytes from which on it is shown that a store is verified."""
+
 DType = Literal["float32", "float16"]
 
 
 def open_store(place: Store | AnyPath) -> Store:
-    """Open the store at a folder in milliseconds, or at a URL once this machine has it.
+    """Open the store at a folder in milliseconds, or at a URL once this machine has it. The first
+    time its files are hashed, with a line of progress where that takes more than a moment.
 
-    InputError when it is none, unfinished or cut short."""
+    InputError when it is none, unfinished or not as it was sealed."""
     from va_search.data.store import Store
 
-    return place if isinstance(place, Store) else Store.open(place)
+    if isinstance(place, Store):
+        return place
+    with ExitStack() as stack:
+        line: ProgressLine | None = None
+
+        def show(hashed: int, total: int) -> None:
+            nonlocal line
+            if total < SHOWN_FROM:
+                return
+            text = f"{place}: verified {hashed / 2**30:.1f} of {total / 2**30:.1f} GiB"
+            if line is None:
+                line = stack.enter_context(progress_line(text))
+            line.update(text)
+
+        return Store.open(place, show)
 
 
 def import_table(

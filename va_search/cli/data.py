@@ -278,10 +278,10 @@ def check(
     """Check a store for errors such as leakage, wrong labels and NaN, and show what it holds. Exit
     code 2 if there are errors."""
     with command(as_json) as output:
+        from va_search.api.data import open_store
         from va_search.data.audit import check as audit
-        from va_search.data.store import Store
 
-        opened = Store.open(store)
+        opened = open_store(store)
         with output.error.status("reading every value") as status:
             report = audit(opened, lambda name: status.update(f"reading {name}"))
         _show_report(output, opened, report)

@@ -8,7 +8,6 @@ in frames per second."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -23,10 +22,10 @@ from va_search.data.columns import audit_columns
 from va_search.data.copies import FrameHashes, copied_recordings
 from va_search.data.generalisation import SeenCounts, VarianceShares, seen_in, variance_shares
 from va_search.data.problems import exact
-from va_search.data.raters import Agreement, hash_of_ratings
+from va_search.data.raters import Agreement
 from va_search.data.store import OFFICIAL, SPLITS, Recording, Store
 from va_search.errors import counted
-from va_search.files import digest, read_json
+from va_search.files import read_json
 from va_search.targets import Target, targets_to_json
 
 BINS = 10
@@ -126,7 +125,6 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     """Audit the whole store; reads every value once. Findings come errors first."""
     manifest = read_json(store.path / "manifest.json")
     findings = [AuditFinding("warning", "import", text) for text in manifest["warnings"]]
-    findings += _changes(store)
     findings += leaks(store)
     findings += _label_findings(store)
     findings += target_findings(store)
@@ -141,7 +139,7 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
         if "video_seconds" in note:  # other notes are of imports, which nobody made from videos
             videos[name] = note
     findings += _video_findings(store, videos)
-    # The one pass over all values serves columns, content hashes and copies alike.
+    # The one pass over all values serves columns and copies alike.
     frames = FrameHashes(np.zeros(store.frames, np.uint64))
     for name in store.feature_sets:
         progress(name)
@@ -224,36 +222,6 @@ def _count_labels(store: Store, split: str, column: int, target: Target) -> Labe
         deviation=deviation,
         histogram=tuple(histogram.tolist()),
     )
-
-
-def _changes(store: Store) -> Iterator[AuditFinding]:
-    """Recordings and annotations that are not what was imported, by their hashes."""
-    rows = []
-    for recording in store.recordings:
-        row = {**vars(recording), "gaps": list(recording.gaps)}
-        del row["stimulus"]  # it stands in the manifest
-        # Folds of folds.json are not the source's: labelled recordings had none.
-        if store.folds_hash is not None and recording.split != "test":
-            row["fold"] = None
-        rows.append(row)
-    if digest(rows) != store.hashes["recordings"]:
-        yield _changed("recordings")
-    pair = np.nan_to_num(store.annotations, nan=1e30)
-    if hashlib.sha256(pair.tobytes()).hexdigest() != store.hashes["annotations"]:
-        yield _changed("annotations")
-    spread, raters = store.spread, store.raters
-    if spread is not None and raters is not None:
-        spans = [recording.span for recording in store.recordings]
-        if hash_of_ratings((spread[span], raters[span]) for span in spans) != store.raters_hash:
-            yield _changed("raters")
-
-
-def _changed(where: str) -> AuditFinding:
-    text = (
-        "values on the disk are not those that were imported (content hash differs); import the "
-        "data again"
-    )
-    return AuditFinding("error", where, text)
 
 
 def leaks(store: Store) -> Iterator[AuditFinding]:
@@ -450,8 +418,6 @@ def _seen_findings(seen: dict[str, SeenCounts]) -> Iterator[AuditFinding]:
 def _feature_findings(store: Store, name: str, frames: FrameHashes) -> Iterator[AuditFinding]:
     columns = audit_columns(store, name, frames)
     where = f"feature set {name}"
-    if columns.hash != store.feature_sets[name].hash:
-        yield _changed(where)
     for text in columns.not_finite():
         yield AuditFinding("error", where, text)
     for text in columns.lacking():

@@ -9,7 +9,6 @@ all frames or within each recording."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -38,20 +37,17 @@ def audit_columns(store: Store, name: str, frames: FrameHashes) -> ColumnAudit:
     values = store.features(name)
     dim = values.shape[1]
     audit = ColumnAudit(store, name, *_centre(values))
-    sha = hashlib.sha256(f"{dim}:{values.dtype}".encode())
     frames.begin(dim)
     rows = max(1, CHUNK_VALUES // dim)
     # Chunks end with their recording, since lowest and highest values are kept by recording.
     for index, recording in enumerate(store.recordings):
         for start in range(recording.start, recording.stop, rows):
             block = values[start : min(start + rows, recording.stop)]
-            sha.update(np.ascontiguousarray(block).data)
             frames.add(start, block)
             finite = audit.add(index, block)
             labels = store.annotations[start : start + len(block)]
             audit.copies.add(labels, finite, audit.median)
         audit.copies.end_recording()
-    audit.hash = sha.hexdigest()
     return audit
 
 
@@ -90,7 +86,6 @@ class ColumnAudit:
         self.outlier_in = np.full(dim, -1)
         self.zero_frames = 0  # in which every column is 0
         self.copies = LabelCopies(dim, store.target_names)
-        self.hash = ""
 
     def add(self, index: int, block: Values) -> Values:
         """Count one chunk of recording `index`; return it with the median where it is not

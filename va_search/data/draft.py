@@ -27,25 +27,23 @@ from numpy.typing import NDArray
 
 from va_search.data import precision
 from va_search.data.arrays import Flags, Floats, Indexes, Values
-from va_search.data.raters import Ratings, write_ratings
-from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Store
-from va_search.errors import InputError
-from va_search.files import digest, read_json, remove_folder, whole_file, write_json
-from va_search.targets import Target, names, targets_to_json
-
-NAMES = pa.schema(
-    {
-        "name": pa.string(),
-        "subject": pa.string(),
-        "video": pa.string(),
-        "split": pa.string(),
-        "fold": pa.int32(),
-        "start": pa.int64(),
-        "frames": pa.int64(),
-        "frames_per_second": pa.float64(),
-        "gaps": pa.list_(pa.int64()),
-    }
+from va_search.data.manifest import (
+    FRAMES,
+    LAYOUT,
+    MANIFEST,
+    RATERS,
+    RECORDINGS,
+    FeatureSet,
+    Manifest,
+    feature_file,
+    write_manifest,
 )
+from va_search.data.raters import Ratings, write_ratings
+from va_search.data.store import RECORDINGS_SCHEMA, SPLITS, Store
+from va_search.errors import InputError
+from va_search.files import checked_name, digest, read_json, remove_folder, whole_file, write_json
+from va_search.seals import seal_files
+from va_search.targets import Target, names, targets_to_json
 
 COLUMNS_SHOWN = 3
 OTHER_SPLITS = {
@@ -122,6 +120,10 @@ class Description:
     definitions: dict[str, str] = field(default_factory=dict, repr=False)
     rated: bool = field(default=False, repr=False)
 
+    def __post_init__(self) -> None:
+        for name in self.feature_sets:
+            checked_name(name, "feature set")
+
     def signed(self) -> str:
         """Return the text that a draft's signature is made of: for valence and arousal on one range
         the same as ever, so that a store made before is found again."""
@@ -173,7 +175,7 @@ class Draft:
 
     def _refuse_other_content(self) -> None:
         """InputError unless the store's place is an empty folder, which the store can take."""
-        if (self.to / "manifest.json").is_file():
+        if (self.to / MANIFEST).is_file():
             raise InputError(
                 f"{self.to}: this store is already there and was made from other sources or "
                 "options; choose another --to, or remove this store to make it anew"
@@ -190,7 +192,7 @@ class Draft:
 
     def already_finished(self) -> bool:
         """True when the store stands at its place, made from these very sources and options."""
-        manifest = self.to / "manifest.json"
+        manifest = self.to / MANIFEST
         return manifest.is_file() and read_json(manifest).get("signature") == self.signature
 
     @property
@@ -375,11 +377,11 @@ class Draft:
         remove_folder(build)
         (build / "features").mkdir(parents=True)
         rows = self._rows()
-        write_arrow(build / "recordings.arrow", pa.Table.from_pylist(rows, schema=NAMES))
+        write_arrow(build / RECORDINGS, pa.Table.from_pylist(rows, schema=RECORDINGS_SCHEMA))
         pair = np.concatenate([*self._parts("annotations")]).astype(np.float32)
         times = np.concatenate([*self._parts("times")]).astype(np.float64)
         valid = np.concatenate([*self._parts("valid")]).astype(bool)
-        write_frames(build, self.description.targets, pair, times, valid)
+        write_frames(build / FRAMES, self.description.targets, pair, times, valid)
         feature_sets = []
         for name in self.description.feature_sets:
             feature_sets.append(self._write_feature_set(build, name, len(pair)))
@@ -433,7 +435,7 @@ class Draft:
             buffers = [None, source.read_buffer()]
             flat = pa.Array.from_buffers(pa.from_numpy_dtype(dtype), frames * dim, buffers)
             rows = pa.FixedSizeListArray.from_arrays(flat, dim)
-            write_arrow(build / "features" / f"{name}.arrow", pa.table({name: rows}))
+            write_arrow(build / feature_file(name), pa.table({name: rows}))
         scratch.unlink()
         missing = any(True for _ in self._parts(f"missing.{name}"))
         return FeatureSet(name, modality, dim, str(dtype), sha.hexdigest(), columns, missing)
@@ -443,7 +445,7 @@ class Draft:
         by recording and target, None where no two raters share enough frames."""
         targets = names(self.description.targets)
         parts = zip(self._parts("spread"), self._parts("raters"), strict=True)
-        content = write_ratings(build / "raters.arrow", targets, parts)
+        content = write_ratings(build / RATERS, targets, parts)
         agreements = {}
         for source, part in zip(self.recordings, self._parts("agreements"), strict=True):
             agreements[source.name] = json.loads(str(part))
@@ -456,7 +458,8 @@ class Draft:
         hashes: dict[str, str],
         raters: dict[str, Any],
     ) -> None:
-        files = sorted(build.rglob("*.arrow"))
+        files = [str(path.relative_to(build)) for path in sorted(build.rglob("*.arrow"))]
+        seals = seal_files(build, files)
         entries = [entry.to_json() for entry in feature_sets]
         manifest = {
             "layout": LAYOUT,
@@ -467,7 +470,7 @@ class Draft:
             "signature": self.signature,
             "feature_sets": entries,
             "hashes": hashes,
-            "bytes": {str(path.relative_to(build)): path.stat().st_size for path in files},
+            "bytes": {name: seals[name].bytes for name in files},
             "warnings": self.warnings(),
             **raters,
         }
@@ -481,19 +484,19 @@ class Draft:
         if any(notes):
             names = [source.name for source in self.recordings]
             manifest["notes"] = dict(zip(names, notes, strict=True))
-        write_json(build / "manifest.json", manifest)
+        write_manifest(build, manifest, seals)
 
 
 def give_stimuli(path: Path, stimuli: Mapping[str, str]) -> bool:
     """Give the store at `path` the stimuli of its recordings where it has none; return False where
     it has others."""
-    file = path / "manifest.json"
-    manifest = read_json(file)
-    if manifest.get("stimuli", {}) == stimuli:
+    store = Store.open(path)
+    manifest = Manifest.read(path)
+    if manifest.stimuli == stimuli:
         return True
-    if "stimuli" in manifest:
+    if manifest.stimuli:
         return False
-    write_json(file, {**manifest, "stimuli": dict(stimuli)})
+    write_manifest(path, {**manifest.document, "stimuli": dict(stimuli)}, store.files)
     return True
 
 
@@ -538,12 +541,12 @@ def _cast(values: Values, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
 
 
 def write_frames(
-    folder: Path, targets: Sequence[Target], annotations: Values, times: Floats, valid: Flags
+    path: Path, targets: Sequence[Target], annotations: Values, times: Floats, valid: Flags
 ) -> None:
-    """Write a store's frames.arrow: annotations (frames, targets), times and valid (frames,)."""
+    """Write a store's frames: annotations (frames, targets), times and valid (frames,)."""
     labels = dict(zip(names(targets), annotations.T, strict=True))
     table = pa.table({**labels, "time": times, "valid": valid})
-    write_arrow(folder / "frames.arrow", table)
+    write_arrow(path, table)
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:

@@ -33,6 +33,7 @@ from va_search.data.store import Recording, Store
 from va_search.errors import InputError, counted, unknown_name
 from va_search.files import read_json, write_json
 from va_search.locks import only_one
+from va_search.seals import sealed
 
 FOLDS = 6
 TRIES = 1000
@@ -129,7 +130,7 @@ def make_folds(
                 document = {"made_with": made_with, "kept_together": together, "folds": folds}
                 if len(BY[by]) > 1:
                     document["apart"] = list(BY[by])
-                write_json(file, document)
+                write_json(file, sealed(document, {}))
         finally:
             lock.unlink(missing_ok=True)
     folds = document["folds"]

@@ -9,6 +9,7 @@ it opened; hashes of the feature sets that were there, and so the ids of trials 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +21,13 @@ from typing import Any
 import numpy as np
 
 from va_search.data.draft import Description, Draft, Part, Source, write_frames
+from va_search.data.manifest import FRAMES, Manifest, feature_file, write_manifest
 from va_search.data.problems import refuse
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import read_json, whole_file, write_json
+from va_search.files import Name, whole_file
 from va_search.locks import only_one
+from va_search.seals import seal_files
 
 Progress = Callable[[int, int, str], None]
 MOST_WORKERS = 8
@@ -120,13 +123,25 @@ def add_feature_sets(to: Path, new: Path) -> Store:
             )
     refuse(problems)
     for name in added:
-        _link(new / "features" / f"{name}.arrow", to / "features" / f"{name}.arrow")
-    # frames.arrow is written anew at its old size: a reader who mapped it keeps the old file.
+        _link(new / feature_file(name), to / feature_file(name))
+    # Frames go into a file of another name: whoever has the store open reads the old one.
+    frames_file = store.frames_file
     valid = store.valid & addition.valid
     times = np.where(np.isnan(store.times), addition.times, store.times)
     if not np.array_equal(valid, store.valid) or not np.array_equal(times, store.times, True):
-        write_frames(to, store.targets, store.annotations, times, valid)
-    write_json(to / "manifest.json", _merged_manifest(to, new, added))
+        content = hashlib.sha256(times.tobytes() + valid.tobytes()).hexdigest()
+        frames_file = Name(f"frames-{content[:16]}.arrow")
+        write_frames(to / frames_file, store.targets, store.annotations, times, valid)
+    manifest = Manifest.read(to)
+    files = {**(manifest.files or store.files)}
+    files |= {feature_file(name): addition.files[feature_file(name)] for name in added}
+    if frames_file not in files:
+        files |= seal_files(to, [frames_file])
+    document = _merged(manifest, Manifest.read(new), added)
+    document["bytes"] = {name: seal.bytes for name, seal in files.items()}
+    if frames_file != FRAMES:
+        document["frames_file"] = frames_file
+    write_manifest(to, document, files)
     return Store.open(to)
 
 
@@ -174,23 +189,23 @@ def differences(store: Store, recordings: Recordings, where: str) -> list[str]:
     return problems
 
 
-def _merged_manifest(to: Path, new: Path, added: list[str]) -> dict[str, Any]:
-    """The manifest of the store at `to` with the `added` feature sets of the one at `new`."""
-    manifest: dict[str, Any] = read_json(to / "manifest.json")
-    addition = read_json(new / "manifest.json")
-    for entry in addition["feature_sets"]:
-        if entry["name"] in added:
-            file = f"features/{entry['name']}.arrow"
-            manifest["feature_sets"].append(entry)
-            manifest["bytes"][file] = addition["bytes"][file]
-    manifest["bytes"]["frames.arrow"] = (to / "frames.arrow").stat().st_size
-    manifest["warnings"] = list(dict.fromkeys(manifest["warnings"] + addition["warnings"]))
+def _merged(manifest: Manifest, new: Manifest, added: list[str]) -> dict[str, Any]:
+    """The document of a manifest with the `added` feature sets of a new one; `bytes` and the seal
+    are still to do."""
+    document, addition = dict(manifest.document), new.document
+    entries = list(document["feature_sets"])
+    for name in added:
+        entries.append(new.feature_sets[name].to_json())
+    document["feature_sets"] = entries
+    document["warnings"] = list(dict.fromkeys(document["warnings"] + addition["warnings"]))
     # Old entries stay as they are: ids of trials on them must not change.
-    definitions = {**manifest.get("definitions", {}), **addition.get("definitions", {})}
-    notes = manifest.get("notes", {})
+    document["definitions"] = {
+        **document.get("definitions", {}),
+        **addition.get("definitions", {}),
+    }
+    notes = dict(document.get("notes", {}))
     for name, note in addition.get("notes", {}).items():
         notes[name] = {**notes.get(name, {}), **note}
-    manifest["definitions"] = definitions
     if notes:
-        manifest["notes"] = notes
-    return manifest
+        document["notes"] = notes
+    return document

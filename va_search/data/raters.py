@@ -27,7 +27,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -182,14 +181,19 @@ def agreement(matrix: Floats, weights: Floats, names: list[str]) -> Agreement:
     )
 
 
-def write_ratings(path: Path, targets: Sequence[str], parts: Iterable[RatedFrames]) -> str:
-    """Write raters.arrow, whole, from the (frames, targets) spread and raters of one recording
-    after another; their hash."""
+def ratings_schema(targets: Sequence[str]) -> pa.Schema:
+    """Return the columns of raters.arrow."""
     fields = []
     for target in targets:
         fields.append(pa.field(f"{target}.spread", pa.float32()))
         fields.append(pa.field(f"{target}.raters", pa.int16()))
-    schema = pa.schema(fields)
+    return pa.schema(fields)
+
+
+def write_ratings(path: Path, targets: Sequence[str], parts: Iterable[RatedFrames]) -> str:
+    """Write raters.arrow, whole, from the (frames, targets) spread and raters of one recording
+    after another; their hash."""
+    schema = ratings_schema(targets)
     sha = hashlib.sha256()
     with whole_file(path) as beside, pa.OSFile(str(beside), "wb") as sink:
         with pa.ipc.new_file(sink, schema) as writer:
@@ -215,14 +219,3 @@ def _bytes_of(spread: Values, raters: NDArray[np.integer]) -> bytes:
     """The bytes of (frames, targets) spread and raters, frame by frame, every NaN alike."""
     values = np.nan_to_num(np.concatenate([spread, raters], axis=1, dtype=np.float32), nan=1e30)
     return values.tobytes()
-
-
-def read_ratings(path: Path, columns: Sequence[str]) -> NDArray[Any]:
-    """(frames, columns) of these columns of raters.arrow."""
-    with pa.memory_map(str(path), "r") as source:
-        table = pa.ipc.open_file(source).read_all()
-        arrays = []
-        for name in columns:
-            chunks = [np.from_dlpack(chunk) for chunk in table.column(name).chunks]
-            arrays.append(np.concatenate(chunks))
-        return np.stack(arrays, axis=1)

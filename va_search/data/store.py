@@ -2,19 +2,21 @@
 
     STORE/
       features/<set>.arrow   one column, FixedSizeList<float16|float32|float64>[dim], one row per frame
-      frames.arrow           one column a target (float32, NaN unlabelled), time (float64), valid (bool)
+      frames.arrow           one column a target (float32, NaN unlabelled), time (float64), valid (bool);
+                             where feature sets were added, frames-<digest>.arrow may have taken its place
       recordings.arrow       one row per recording
       raters.arrow           only where several raters were fused: their spread (raters.py)
-      manifest.json          written last: names, dims, modalities, targets, content hashes, and the
-                             stimulus of each recording where stimuli are known
+      manifest.json          written last: names, dims, modalities, targets, content hashes, the stimulus
+                             of each recording where stimuli are known, the seal of all files (manifest.py)
       folds.json             only where `data folds` made them: fold of each labelled recording, and what
                              training and validation may not share (`apart`), written once
 
 Conventions: frames of all recordings lie one after another in the order of the recordings, so a
 frame has one position in every file; `[start, stop)` of a recording are such positions. Annotations
-are on their targets' own scales; `to_unit` maps each range to [-1, 1], where training works. Opening
-maps files and copies nothing: processes on one machine share the pages. (`np.from_dlpack` rather
-than Arrow's `to_numpy`, which imports pandas.)"""
+are on their targets' own scales; `to_unit` maps each range to [-1, 1], where training works. Features
+are mapped and not copied: processes on one machine share the pages. A file is held against its seal
+when the store is opened and again when the file is: it is hashed the first time, afterwards its
+times are looked at. (`np.from_dlpack` rather than Arrow's `to_numpy`, which imports pandas.)"""
 
 from __future__ import annotations
 
@@ -30,18 +32,43 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from va_search.data.arrays import Flags, Floats, Indexes, Values
-from va_search.data.raters import read_ratings
+from va_search.data.manifest import (
+    ADVICE,
+    FOLDS,
+    FRAMES,
+    MANIFEST,
+    RATERS,
+    RECORDINGS,
+    Manifest,
+    feature_file,
+)
+from va_search.data.manifest import FeatureSet as FeatureSet  # noqa: PLC0414
+from va_search.data.raters import ratings_schema
 from va_search.errors import InputError, unknown_name
-from va_search.files import digest, read_json
+from va_search.files import Name, digest, read_json
+from va_search.seals import FileSeals, Progress, check_inside, open_arrow, quiet, read_seal, verify
 from va_search.storage.places import is_url
-from va_search.targets import Target, names, targets_from_json, targets_to_json, to_unit
+from va_search.targets import Target, names, targets_to_json, to_unit
 
-LAYOUT = 1
 SPLITS = ("train", "validation", "test")
 OFFICIAL = "official"
 MIX = "train_val_mix"
 """Fold keys beside the folds' numbers: the source's own split; train and validation together, none
 to validate."""
+FOLDS_ADVICE = "copy it again from where it is whole, or remove it and make the same folds again"
+RECORDINGS_SCHEMA = pa.schema(
+    {
+        "name": pa.string(),
+        "subject": pa.string(),
+        "video": pa.string(),
+        "split": pa.string(),
+        "fold": pa.int32(),
+        "start": pa.int64(),
+        "frames": pa.int64(),
+        "frames_per_second": pa.float64(),
+        "gaps": pa.list_(pa.int64()),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -73,37 +100,6 @@ class Recording:
     def span(self) -> slice:
         """The recording's frames in an array of all frames."""
         return slice(self.start, self.stop)
-
-
-@dataclass(frozen=True)
-class FeatureSet:
-    """A named block of columns; `hash` is SHA-256 over its values, `columns` their names at the
-    source. `missing`: some of its values are NaN, since the source has none there; without it, all
-    are numbers."""
-
-    name: str
-    modality: str
-    dim: int
-    dtype: str
-    hash: str
-    columns: tuple[str, ...] = ()
-    missing: bool = False
-
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> FeatureSet:
-        """Return the feature set of an entry that `to_json` made."""
-        return cls(**{**entry, "columns": tuple(entry["columns"])})
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry of a manifest or a weights file: `missing` only where it is so."""
-        entry = {**vars(self), "columns": list(self.columns)}
-        if not self.missing:
-            del entry["missing"]
-        return entry
-
-    def summary(self) -> dict[str, object]:
-        """Name, modality, dim and dtype, as `--json` has them."""
-        return {"name": self.name, "modality": self.modality, "dim": self.dim, "dtype": self.dtype}
 
 
 @dataclass(frozen=True)
@@ -141,13 +137,16 @@ class Store:
     """Where the store lies when `path` is this machine's copy of it."""
     raters_hash: str | None = None
     """Of the raters' spread; None where the store keeps none."""
+    files: FileSeals = field(default_factory=dict, repr=False)
+    """What each file was when the store was sealed."""
+    frames_file: Name = FRAMES
 
     @classmethod
-    def open(cls, place: Path | str) -> Store:
+    def open(cls, place: Path | str, progress: Progress = quiet) -> Store:
         """Open the store at a path in milliseconds, or at a URL once this machine has it
-        (storage/stores.py).
+        (storage/stores.py); the first time, its files are hashed, of which `progress` tells.
 
-        InputError when it is none, unfinished or cut short.
+        InputError when it is none, unfinished or not as it was sealed.
         """
         path, url = Path(place), None
         # A store at a URL is copied first; storage is imported only where it is needed.
@@ -156,30 +155,36 @@ class Store:
 
             url = str(place)
             path = brought(url)
-        manifest = _read_manifest(path)
-        feature_sets = {}
-        for entry in manifest["feature_sets"]:
-            feature_set = FeatureSet.from_json(entry)
-            feature_sets[feature_set.name] = feature_set
-        recordings = _read_recordings(path / "recordings.arrow", manifest.get("stimuli", {}))
-        folds_hash: str | None = None
-        apart: tuple[str, ...] = ()
-        if (path / "folds.json").is_file():
-            recordings, folds_hash, apart = _with_folds(recordings, path / "folds.json")
-        # A file cut short would be read as other numbers, since it is mapped.
-        _check_sizes(path, manifest["bytes"])
+        if not (path / MANIFEST).is_file():
+            raise InputError(f"{path}: not a store: {_other_content(path)}")
+        manifest = Manifest.read(path)
+        if manifest.files is None:
+            # Imported here: it is rarely needed, and stands on this module.
+            from va_search.data.older_stores import sealed_manifest
+
+            manifest = sealed_manifest(path, manifest, progress)
+        files = manifest.files or {}
+        verify(path, files, _advice(path, url), progress)
+        store = replace(cls.of_manifest(path, manifest, files), url=url)
+        if (path / FOLDS).is_file():
+            recordings, folds_hash, apart = _with_folds(store.recordings, path)
+            store = replace(store, recordings=recordings, folds_hash=folds_hash, apart=apart)
+        return store
+
+    @classmethod
+    def of_manifest(cls, path: Path, manifest: Manifest, files: FileSeals) -> Store:
+        """Return the store in a folder with this manifest, without folds of folds.json."""
         return cls(
             path=path,
-            name=manifest["name"],
-            targets=_read_targets(path, manifest),
-            time_column=manifest["time_column"],
-            feature_sets=feature_sets,
-            recordings=recordings,
-            hashes=manifest["hashes"],
-            folds_hash=folds_hash,
-            apart=apart,
-            url=url,
-            raters_hash=manifest.get("raters", {}).get("hash"),
+            name=manifest.name,
+            targets=manifest.targets,
+            time_column=manifest.time_column,
+            feature_sets=manifest.feature_sets,
+            recordings=_read_recordings(path / RECORDINGS, manifest.stimuli),
+            hashes=manifest.hashes,
+            raters_hash=manifest.raters_hash,
+            files=files,
+            frames_file=manifest.frames_file,
         )
 
     @property
@@ -201,9 +206,12 @@ class Store:
         float32, or float16 as asked for at import, or float64 where float32 would round away what a
         column tells. NaN only in a set with `missing` values."""
         self._check_name(name, self.feature_sets)
-        column = _map_table(self.path / "features" / f"{name}.arrow").column(0).chunk(0)
-        values = np.asarray(np.from_dlpack(column.values))
-        return values.reshape(self.frames, self.feature_sets[name].dim)
+        feature_set = self.feature_sets[name]
+        values = pa.from_numpy_dtype(np.dtype(feature_set.dtype))
+        schema = pa.schema({name: pa.list_(values, feature_set.dim)})
+        table = self._table(feature_file(name), schema, is_mapped=True)
+        flat = np.from_dlpack(_whole(table.column(0)).values)
+        return np.asarray(flat).reshape(self.frames, feature_set.dim)
 
     def valid_of(self, name: str) -> Flags:
         """(frames,) True where the feature set has all its values; reads them all where some are
@@ -219,8 +227,27 @@ class Store:
         if name not in known:
             raise InputError(f"{self.path}: " + unknown_name("feature set", name, known))
 
+    def _table(self, name: str, schema: pa.Schema, *, is_mapped: bool = False) -> pa.Table:
+        """One file of the store with a row per frame; Damaged where it was touched since it was
+        sealed."""
+        verify(self.path, {name: self.files[name]}, _advice(self.path, self.url))
+        return open_arrow(self.path / name, schema, self.frames, is_mapped=is_mapped)
+
+    def check_files(self) -> None:
+        """Damaged where a file was written to since it was sealed, by a look at its times: features
+        are mapped, and what reads a page that was cut off is killed. A file that was removed stays
+        mapped as it was."""
+        files = {name: seal for name, seal in self.files.items() if (self.path / name).exists()}
+        verify(self.path, files, _advice(self.path, self.url))
+
+    @cached_property
+    def _frame_columns(self) -> pa.Table:
+        labels = {name: pa.float32() for name in self.target_names}
+        schema = pa.schema({**labels, "time": pa.float64(), "valid": pa.bool_()})
+        return self._table(self.frames_file, schema)
+
     def _frame_column(self, name: str) -> pa.Array:
-        return _map_table(self.path / "frames.arrow").column(name).chunk(0)
+        return _whole(self._frame_columns.column(name))
 
     @cached_property
     def annotations(self) -> NDArray[np.float32]:
@@ -243,8 +270,11 @@ class Store:
     def _ratings(self, kind: str) -> NDArray[Any] | None:
         if self.raters_hash is None:
             return None
-        columns = [f"{name}.{kind}" for name in self.target_names]
-        return read_ratings(self.path / "raters.arrow", columns)
+        table = self._table(RATERS, ratings_schema(self.target_names))
+        columns = []
+        for name in self.target_names:
+            columns.append(np.from_dlpack(_whole(table.column(f"{name}.{kind}"))))
+        return np.stack(columns, axis=1)
 
     @cached_property
     def times(self) -> Floats:
@@ -367,29 +397,14 @@ def frames_hash(recordings: tuple[Recording, ...]) -> str:
     return digest([[recording.name, recording.frames] for recording in recordings])
 
 
-def _map_table(path: Path) -> pa.Table:
-    with pa.memory_map(str(path), "r") as source:
-        return pa.ipc.open_file(source).read_all()
+def _advice(path: Path, url: str | None) -> str:
+    """Advice on a damaged file of a store, or of this machine's copy of one at a URL."""
+    return ADVICE if url is None else f"remove {path}, and it is copied here again"
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if not (path / "manifest.json").is_file():
-        raise InputError(f"{path}: not a store: {_other_content(path)}")
-    manifest: dict[str, Any] = read_json(path / "manifest.json")
-    if manifest.get("layout") != LAYOUT:
-        raise InputError(
-            f"{path}: store layout {manifest.get('layout')!r}, expected {LAYOUT}; import the data again"
-        )
-    return manifest
-
-
-def _read_targets(path: Path, manifest: Mapping[str, Any]) -> tuple[Target, ...]:
-    try:
-        return targets_from_json(manifest)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}/manifest.json: targets: {error}; import the data again"
-        ) from error
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; not copied where the file has it in one batch."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _other_content(path: Path) -> str:
@@ -418,24 +433,37 @@ def _other_content(path: Path) -> str:
 
 
 def _read_recordings(path: Path, stimuli: Mapping[str, str]) -> tuple[Recording, ...]:
-    """Return the recordings of recordings.arrow; `stimuli` by recording are the manifest's."""
-    with pa.memory_map(str(path), "r") as source:
-        rows = pa.ipc.open_file(source).read_all().to_pylist()
+    """Return the recordings of recordings.arrow; `stimuli` by recording are the manifest's.
+
+    InputError where they do not lie one after another."""
     recordings = []
-    for row in rows:
+    start = 0
+    for row in open_arrow(path, RECORDINGS_SCHEMA, None, nulls=["fold"]).to_pylist():
         facts = {**row, "gaps": tuple(row["gaps"]), "stimulus": stimuli.get(row["name"])}
-        recordings.append(Recording(**facts))
+        recording = Recording(**facts)
+        if recording.start != start or recording.frames < 0 or recording.split not in SPLITS:
+            raise InputError(
+                f"{path}: recording {recording.name!r} has {recording.frames} frames from "
+                f"{recording.start}, split {recording.split!r}; expected from {start}, split one of "
+                f"{', '.join(SPLITS)}; {ADVICE}"
+            )
+        start = recording.stop
+        recordings.append(recording)
     return tuple(recordings)
 
 
 def _with_folds(
-    recordings: tuple[Recording, ...], path: Path
+    recordings: tuple[Recording, ...], folder: Path
 ) -> tuple[tuple[Recording, ...], str, tuple[str, ...]]:
     """Recordings with the folds of folds.json, its hash, and the facts that its folds keep apart;
-    InputError where it is not whole."""
+    InputError where it is not whole, or not as it was written."""
+    check_inside(folder, FOLDS)
+    path = folder / FOLDS
     document = read_json(path)
     folds: dict[str, int] = {}
     apart: tuple[str, ...] = ()
+    if isinstance(document, dict):
+        read_seal(path, document, FOLDS_ADVICE)
     if isinstance(document, dict) and isinstance(document.get("folds"), dict):
         folds = document["folds"]
         apart = tuple(document.get("apart", ()))
@@ -458,20 +486,6 @@ def _with_folds(
         facts = [[getattr(recording, fact) for fact in apart] for recording in recordings]
         content = [folds, apart, facts]
     return tuple(divided), digest(content), apart
-
-
-def _check_sizes(path: Path, expected: dict[str, int]) -> None:
-    problems = []
-    for name, size in expected.items():
-        file = path / name
-        state = f"{file.stat().st_size} bytes" if file.is_file() else "missing"
-        if state != f"{size} bytes":
-            problems.append(
-                f"{file}: {state}, expected {size} bytes; the store was changed or cut short: "
-                "import it again"
-            )
-    if problems:
-        raise InputError(*problems)
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,9 @@ def _whole_file(folder: Path, store: Store, model: ModelFiles) -> Path | None:
 
 def _recordings_by_stem(store: Store) -> dict[str, Recording]:
     """The store's recordings by the names that their files may have."""
-    by_stem = {file_name_of(recording.name): recording for recording in store.recordings}
+    by_stem: dict[str, Recording] = {
+        file_name_of(recording.name): recording for recording in store.recordings
+    }
     return {**by_stem, **{recording.name: recording for recording in store.recordings}}
 
 

@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from va_search.errors import InputError, JobError
 from va_search.files import NO_SPACE
+from va_search.seals import Damaged
 from va_search.storage.redaction import without_secrets
 from va_search.storage.remote import Unreachable
 
@@ -104,7 +105,7 @@ def _kind_of(error: BaseException) -> Kind | None:
     elif isinstance(error, OSError) or type(error) in (JobError, Unreachable):
         # JobErrors of other classes are a trial's own.
         kind = BY_NUMBER.get(_number_of(error), "files")
-    elif isinstance(error, StoreGone | pa.ArrowException):
+    elif isinstance(error, StoreGone | Damaged | pa.ArrowException):
         kind = "store"
     elif type(error) is RuntimeError and any(sign in str(error) for sign in OF_THE_GPU):
         kind = "gpu"

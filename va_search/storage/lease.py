@@ -18,6 +18,7 @@ import json
 import logging
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from va_search.errors import InputError
@@ -161,16 +162,25 @@ def searched(home: Home, study: str) -> bool:
     file = remote.find(NAME)
     if file is None:
         return False
-    try:
+    with suppress(FileNotFoundError):
         content = remote.read(NAME)
-    except FileNotFoundError:
-        return False
+        return _seems_alive(remote, study, content, file.time)
+    return False
+
+
+def _seems_alive(remote: Remote, study: str, content: bytes, renewed: float) -> bool:
+    """Return True for a lease of this study that was renewed lately, or is while it is watched."""
     document = _document(content)
     if document is None or document.get("study") != study or is_gone(document):
         return False
-    if 0 <= time.time() - file.time < SILENCE:
+    if 0 <= time.time() - renewed < SILENCE:
         return True
     # Old, or of the future: it may be dead, or one of the two clocks goes wrong.
+    return _changes(remote, content)
+
+
+def _changes(remote: Remote, content: bytes) -> bool:
+    """Watch the lease for some beats: True as soon as it is renewed."""
     until = time.monotonic() + WATCHED * BEAT
     while time.monotonic() < until:
         time.sleep(BEAT / 5)

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from va_search.errors import InputError
+from va_search.seals import user_cache
 from va_search.storage.redaction import without_secrets
 
 SCHEMES = ("s3", "gs", "file")
@@ -127,10 +128,6 @@ def _ini(path: str | Path) -> configparser.ConfigParser:
 def cache_folder(kind: str, url: str) -> Path:
     """Return the folder on this machine that keeps copies of what lies at a URL; `kind` is homes or
     stores."""
-    cache = os.environ.get("VA_SEARCH_CACHE")
-    if not cache:
-        user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        cache = str(Path(user_cache) / "va-search")
     name = f"{url.rpartition('/')[2][:40]}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     safe = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in name)
-    return Path(cache).resolve() / kind / safe.lstrip("._-")
+    return user_cache() / kind / safe.lstrip("._-")

@@ -15,10 +15,12 @@ from pathlib import Path
 
 from va_search.errors import InputError
 from va_search.locks import one_after_another
+from va_search.seals import Damaged, FileSeals, damages, read_seal
 from va_search.storage.places import cache_folder
 from va_search.storage.remote import Remote, checked_below
 
 MANIFEST, FOLDS = "manifest.json", "folds.json"
+ADVICE = "copy the store there again"
 
 
 def brought(url: str) -> Path:
@@ -58,15 +60,14 @@ def _bring(remote: Remote, folder: Path) -> None:
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{remote.url}/{MANIFEST}: not a store's manifest ({error!r})") from error
+    seals = read_seal(f"{remote.url}/{MANIFEST}", json.loads(manifest), ADVICE)
     files = remote.list()
     problems = []
     for name, size in sizes.items():
         file = files.get(name)
         if file is None or file.size != size:
             has = "missing" if file is None else f"{file.size} bytes"
-            problems.append(
-                f"{remote.url}/{name}: {has}, expected {size} bytes; copy the store there again"
-            )
+            problems.append(f"{remote.url}/{name}: {has}, expected {size} bytes; {ADVICE}")
     if problems:
         raise InputError(*problems)
     names = list(sizes)
@@ -75,5 +76,17 @@ def _bring(remote: Remote, folder: Path) -> None:
     for name in names:
         if not files[name].same(folder / name):
             remote.get(name, folder / name, files[name])
+    _check_copies(remote, folder, seals or {})
     # The manifest comes last: its presence says that the store is whole.
     remote.get(MANIFEST, folder / MANIFEST, files[MANIFEST])
+
+
+def _check_copies(remote: Remote, folder: Path, seals: FileSeals) -> None:
+    """Damaged where a file came otherwise than it was sealed; its copy goes, so that the next try
+    brings it again."""
+    problems = []
+    for name, damage in damages(folder, seals).items():
+        (folder / name).unlink(missing_ok=True)
+        problems.append(f"{remote.url}/{name}: as it came here, {damage}; {ADVICE}")
+    if problems:
+        raise Damaged(*problems)

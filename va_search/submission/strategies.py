@@ -106,7 +106,7 @@ def write_submissions(
     first study unless given. `watch` is told each strategy as it begins. InputError, before
     anything is written: unknown studies, labels that are not right, folders or ensembles that are
     not ours to replace; afterwards, when no strategy could be made."""
-    names = {
+    names: dict[str, str] = {
         recipe: checked_name(f"{prefix or studies[0]}-{recipe}", "ensemble name")
         for recipe in STRATEGIES
     }

@@ -239,7 +239,9 @@ def _pieces(
 ) -> tuple[list[_Piece], list[str]]:
     """The rows of each test recording in the organisers' files, and problems: files that are of no
     test recording, of no format that is read, or two of one recording."""
-    stems = {file_name_of(name): recording for name, recording in test.items()}
+    stems: dict[str, Recording] = {
+        file_name_of(name): recording for name, recording in test.items()
+    }
     stems |= test
     pieces: list[_Piece] = []
     problems: list[str] = []

@@ -159,6 +159,7 @@ class Fit:
     def run_epoch(self) -> Epoch:
         """Train one epoch and validate. Diverged when loss or prediction is NaN or infinite."""
         began = perf_counter()
+        self.store.check_files()
         number = len(self.history) + 1
         learning_rate = self.schedule.learning_rate
         sums = Sums()

@@ -114,6 +114,7 @@ class Fused:
         fits = self.active
         if not fits:
             raise RuntimeError("every trial of the group is finished")
+        fits[0].store.check_files()
         # a trial that ended leaves the stack: the others are put side by side anew
         if [id(fit) for fit in fits] != [id(fit) for fit in self._stacked]:
             self._stack(fits)

@@ -1,0 +1,139 @@
+"""Stores from before there were seals: checked against what their manifests say of their values,
+then given a seal.
+
+Conventions: times, `valid`, the name and the time column of such a store are in no hash, so its
+seal takes them as they are at its first use. The manifest is written anew, whole; where that is not
+allowed, the sealed manifest is kept in the cache of whoever opens the store."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from va_search.data.manifest import ADVICE, FOLDS, MANIFEST, Manifest, write_manifest
+from va_search.data.raters import hash_of_ratings
+from va_search.data.store import Store
+from va_search.errors import InputError, JobError
+from va_search.files import digest, read_json, write_json
+from va_search.seals import (
+    SEAL,
+    Damaged,
+    FileSeals,
+    Progress,
+    quiet,
+    seal_files,
+    sealed,
+    user_cache,
+)
+
+LOG = logging.getLogger(__name__)
+
+VALUES_AT_ONCE = 4_000_000
+
+
+def sealed_manifest(folder: Path, manifest: Manifest, progress: Progress = quiet) -> Manifest:
+    """Return the manifest of a store without a seal as it is with one, and write it.
+
+    Damaged where the store is not what was imported."""
+    kept = user_cache() / "manifests" / f"{_content_of(folder, manifest)}.json"
+    if kept.is_file():
+        try:
+            return Manifest.of(read_json(kept), kept)
+        except InputError:
+            kept.unlink(missing_ok=True)  # damaged: the store is looked at again
+    _check_sizes(folder, manifest)
+    files = seal_files(folder, manifest.read_files, progress)
+    problems = list(_changes(Store.of_manifest(folder, manifest, files)))
+    if problems:
+        raise Damaged(*(f"{folder}: {problem}" for problem in problems))
+    _write(folder, manifest, files, kept)
+    document = sealed(manifest.document, files)
+    return Manifest.of(document, folder / MANIFEST)
+
+
+def _write(folder: Path, manifest: Manifest, files: FileSeals, kept: Path) -> None:
+    """Write the seal into the store, or into the user's cache."""
+    if read_json(folder / MANIFEST) != manifest.document:
+        return  # another process has sealed or extended it meanwhile
+    try:
+        write_manifest(folder, manifest.document, files)
+        LOG.warning("%s: made before stores had seals; sealed as it is now", folder)
+        _seal_folds(folder / FOLDS)
+        return
+    except (OSError, JobError) as error:
+        reason = getattr(error, "strerror", None) or error
+    where = "and checked as it is now"
+    try:
+        write_json(kept, sealed(manifest.document, files))
+    except (OSError, JobError):
+        where = "so it is checked again whenever it is opened"
+    LOG.warning(
+        "%s: made before stores had seals, and can't be given one (%s), %s", folder, reason, where
+    )
+
+
+def _seal_folds(path: Path) -> None:
+    if path.is_file():
+        document = read_json(path)
+        if isinstance(document, dict) and SEAL not in document:
+            write_json(path, sealed(document, {}))
+
+
+def _content_of(folder: Path, manifest: Manifest) -> str:
+    return digest([str(folder.resolve()), manifest.document])
+
+
+def _check_sizes(folder: Path, manifest: Manifest) -> None:
+    problems = []
+    for name in manifest.read_files:
+        file = folder / name
+        size = manifest.sizes[name]
+        state = f"{file.stat().st_size} bytes" if file.is_file() else "missing"
+        if state != f"{size} bytes":
+            problems.append(f"{file}: {state}, expected {size} bytes; {ADVICE}")
+    if problems:
+        raise Damaged(*problems)
+
+
+def _changes(store: Store) -> Iterator[str]:
+    """Yield a problem for all that is not what was imported, by the hashes of values."""
+    rows = []
+    for recording in store.recordings:
+        row = {**vars(recording), "gaps": list(recording.gaps)}
+        del row["stimulus"]  # it stands in the manifest
+        rows.append(row)
+    if digest(rows) != store.hashes["recordings"]:
+        yield _changed("recordings")
+    labels = np.nan_to_num(store.annotations, nan=1e30)
+    if hashlib.sha256(labels.tobytes()).hexdigest() != store.hashes["annotations"]:
+        yield _changed("annotations")
+    spread, raters = store.spread, store.raters
+    if spread is not None and raters is not None:
+        spans = [recording.span for recording in store.recordings]
+        if hash_of_ratings((spread[span], raters[span]) for span in spans) != store.raters_hash:
+            yield _changed("raters")
+    for name, feature_set in store.feature_sets.items():
+        if _hash_of(store, name) != feature_set.hash:
+            yield _changed(f"feature set {name}")
+
+
+def _changed(what: str) -> str:
+    return (
+        f"{what}: values on the disk are not those that were imported (content hash differs); "
+        f"{ADVICE}"
+    )
+
+
+def _hash_of(store: Store, name: str) -> str:
+    """The hash of a feature set's values, as the import made it."""
+    values = store.features(name)
+    dim = values.shape[1]
+    sha = hashlib.sha256(f"{dim}:{values.dtype}".encode())
+    rows = max(1, VALUES_AT_ONCE // max(1, dim))
+    for start in range(0, len(values), rows):
+        sha.update(np.ascontiguousarray(values[start : start + rows]).data)
+    return sha.hexdigest()
