@@ -57,6 +57,8 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "context: recording, both views": {"context": "recording", "normalise": BOTH_VIEWS},
     "family: ridge": {"family": "ridge"},
     "family: ridge, both views": {"family": "ridge", "normalise": BOTH_VIEWS},
+    "family: boosting": {"family": "boosting"},
+    "family: boosting, both views": {"family": "boosting", "normalise": BOTH_VIEWS},
     "normalise: train": {"normalise": "train"},
     "normalise: recording": {"normalise": "recording"},
     "encoder: gru": {"encoder": "gru"},

@@ -68,6 +68,9 @@ OF_ANY_FAMILY = (
 )  # fmt: skip
 """Settings of what a model reads."""
 
+NETWORK = "network"
+"""The family of models with encoder, fusion and heads."""
+
 WEIGHTS = "loss_weights"
 """The setting that weighs targets other than valence and arousal in the loss, by name."""
 
@@ -106,8 +109,8 @@ class TrialSettings(BaseModel):
     # model steps; None: the segment length, always so for carried-state encoders (3.3.1)
     stride: Positive | None = None
 
-    # network, or a model that is set by one solution: then only data, `family` and its options count
-    family: Annotated[str, BeforeValidator(FAMILIES.checked), ADDED] = "network"
+    # network, or a model that is set after one look: then only data, `family` and its options count
+    family: Annotated[str, BeforeValidator(FAMILIES.checked), ADDED] = NETWORK
     # model
     fusion: Annotated[str, BeforeValidator(FUSIONS.checked)] = "early"
     encoder: Annotated[str, BeforeValidator(ENCODERS.checked)] = "transformer"
@@ -283,7 +286,13 @@ class TrialSettings(BaseModel):
     @property
     def is_network(self) -> bool:
         """False for a family of models without encoder, fusion and heads."""
-        return self.family == "network"
+        return self.family == NETWORK
+
+    @property
+    def stand_in(self) -> str:
+        """The value that stands in for missing ones, a value of `missing`, or "none": they stay
+        missing."""
+        return "none" if FAMILIES[self.family].bears_missing else self.missing
 
     @property
     def uses_attention(self) -> bool:
@@ -331,6 +340,11 @@ def unstackable(settings: Sequence[TrialSettings]) -> list[str]:
 def unused(settings: Mapping[str, Any]) -> list[str]:
     """Names of the settings that have no effect beside the others."""
     names: list[str] = []
+    if not _is_network(settings):
+        family = _chosen(FAMILIES, settings)
+        names += [name for name in settings if not _is_of_family(name, family)]
+        # what has no effect says nothing of the others
+        settings = {name: settings[name] for name in settings if name not in names}
     options = [name for name in settings if "." in name]
     for menu in MENUS:
         entry = _chosen(menu, settings)
@@ -357,19 +371,22 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
         names.append("averaged_epochs")
     if settings.get("keep") != "ema":
         names.append("ema_decay")
-    if not _is_network(settings):
-        names += [name for name in settings if not _is_of_any_family(name)]
     return names
 
 
 def _is_network(settings: Mapping[str, Any]) -> bool:
     """False where the settings choose another family, or one that is on no menu."""
-    return bool(settings.get("family", "network") == "network")
+    return bool(settings.get("family", NETWORK) == NETWORK)
 
 
-def _is_of_any_family(name: str) -> bool:
-    """True for settings that have an effect on models of other families than networks, too."""
-    return name in OF_ANY_FAMILY or name.partition(".")[0] == FAMILIES.setting
+def _is_of_family(name: str, family: Any) -> bool:
+    """True for settings that have an effect on models of this family, which are no networks; None:
+    the family is on no menu."""
+    if name == "missing" and family is not None and family.bears_missing:
+        return False
+    shared = () if family is None else family.settings
+    own = name.partition(".")[0] == FAMILIES.setting
+    return own or name in OF_ANY_FAMILY or name in shared
 
 
 def _averages(settings: Mapping[str, Any]) -> bool:

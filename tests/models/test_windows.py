@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from va_search.metrics import ccc
-from va_search.models.windows import MOST, WindowRidge, chosen_alpha, products, ridge, windowed
+from va_search.models.menu import MOST_WINDOWED
+from va_search.models.windows import WindowRidge, chosen_alpha, products, ridge, windowed
 
 STEPS, COLUMNS = 40, 3
 
@@ -89,7 +90,7 @@ def test_much_is_shrunk_where_there_is_little_to_learn_from() -> None:
 def test_wide_inputs_are_projected_and_the_loss_is_that_of_the_predictions() -> None:
     torch.manual_seed(4)
     model = WindowRidge(400, ["engagement"], windows=(4,), alpha=0.1)
-    assert model.weight.shape[1] <= MOST
+    assert model.weight.shape[1] <= MOST_WINDOWED
     x, mask = torch.randn(3, 30, 400), torch.ones(3, 30, dtype=torch.bool)
     label = x[..., :1] * 0.1
     features = model.described(x, mask)

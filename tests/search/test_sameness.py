@@ -4,6 +4,7 @@ once."""
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -339,3 +340,27 @@ def test_a_model_of_one_solution_is_the_same_whatever_the_batches(store: Path) -
     sizes = [TrialSettings(features=("face",), family="ridge", batch_size=size) for size in (1, 2)]
     assert sizes[0] != sizes[1]
     assert sameness.meaning(sizes[0]) == sameness.meaning(sizes[1])
+
+
+def test_seeds_of_a_model_that_draws_nothing_are_the_same(store: Path) -> None:
+    sameness = sameness_of(Store.open(store), ["official"])
+
+    def same_for_two_seeds(**changes: Any) -> bool:
+        both = [TrialSettings(features=("face",), seed=seed, **changes) for seed in (0, 1)]
+        return sameness.meaning(both[0]) == sameness.meaning(both[1])
+
+    assert same_for_two_seeds(family="ridge")
+    # wide inputs go through a random matrix
+    wide = replace(sameness, dims={"face": 100})
+    both = [TrialSettings(features=("face",), family="ridge", seed=seed) for seed in (0, 1)]
+    assert wide.meaning(both[0]) != wide.meaning(both[1])
+    assert not same_for_two_seeds(family="boosting")
+    assert not same_for_two_seeds()
+
+
+def test_one_modality_can_not_be_dropped(store: Path) -> None:
+    sameness = sameness_of(Store.open(store), ["official"])
+    for features, same in ((("face",), True), (("face", "voice"), False)):
+        rates = [TrialSettings(features=features, modality_dropout=rate) for rate in (0.0, 0.5)]
+        assert rates[0] != rates[1]
+        assert (sameness.meaning(rates[0]) == sameness.meaning(rates[1])) == same

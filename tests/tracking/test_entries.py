@@ -29,6 +29,17 @@ def test_models_from_elsewhere_and_failures_have_the_same_params(records: Any) -
     assert trial_entries(records.failed(1), keys).params == whole
 
 
+def test_a_family_without_networks_shows_no_settings_of_networks(records: Any) -> None:
+    for family, option in (("ridge", "family.alpha"), ("boosting", "family.leaves")):
+        settings = TrialSettings(features=("face",), family=family)
+        trial = replace(records.trained(1), settings_json=settings.model_dump(mode="json"))
+        params = trial_entries(trial, ("encoder",)).params
+        assert params["family"] == family
+        assert params[option] != "-"
+        assert params["encoder"] == params["learning_rate"] == params["epochs"] == "-"
+        assert run_name(trial).startswith(f"{family} face seed 0 (")
+
+
 def test_metrics_have_their_epoch_and_a_time_that_repeats(records: Any) -> None:
     metrics = trial_entries(records.trained(2), ()).metrics
     valence = [(value, time, step) for name, value, time, step in metrics if name == "ccc_valence"]

@@ -1,4 +1,4 @@
-"""Trials of family ridge: one look, one epoch, a member like any other."""
+"""Trials of families ridge and boosting: one look, one epoch, a member like any other."""
 
 from __future__ import annotations
 
@@ -8,40 +8,47 @@ import numpy as np
 import pytest
 
 from va_search.data.store import MIX, Store
-from va_search.training.closed_form import ClosedForm
+from va_search.training.closed_form import OneLook
 from va_search.training.fit import Fit, fit_of
 from va_search.training.fused import unfusable
 from va_search.training.weights import load_model
 from va_search.trial_settings import TrialSettings, document, trial_id
 
+FAMILIES = pytest.mark.parametrize("family", ["ridge", "boosting"])
 
-def settings(**changes: object) -> TrialSettings:
-    plain: dict[str, object] = {"features": ("face", "voice"), "family": "ridge"}
+
+def settings(family: str = "ridge", **changes: object) -> TrialSettings:
+    plain: dict[str, object] = {"features": ("face", "voice"), "family": family}
+    if family == "boosting":
+        plain |= {"family.iterations": 12, "family.learning_rate": 0.3}
     return TrialSettings(**(plain | {"normalise": "subject", "segment_length": 300} | changes))
 
 
-def test_one_epoch_solves_it(tiny: Store) -> None:
-    fit = fit_of(settings(), tiny)
-    assert isinstance(fit, ClosedForm)
+@FAMILIES
+def test_one_epoch_solves_it(tiny: Store, family: str) -> None:
+    fit = fit_of(settings(family), tiny)
+    assert isinstance(fit, OneLook)
     fit.run_epoch()
     assert fit.finished
     assert fit.history[0].loss < 0.5
     assert min(fit.best["valence"].ccc, fit.best["arousal"].ccc) > 0.5
 
 
-def test_the_same_trial_is_the_same_to_the_last_bit(tiny: Store) -> None:
-    fits = [fit_of(settings(), tiny) for _ in range(2)]
+@FAMILIES
+def test_the_same_trial_is_the_same_to_the_last_bit(tiny: Store, family: str) -> None:
+    fits = [fit_of(settings(family), tiny) for _ in range(2)]
     for fit in fits:
         fit.run_epoch()
     first, second = (fit.predictions()["test"].values for fit in fits)
     np.testing.assert_array_equal(first, second)
 
 
+@FAMILIES
 @pytest.mark.parametrize("changes", [{}, {"normalise": ["train", "recording"], "frame_step": 3}])
 def test_its_weights_predict_what_the_trial_predicted(
-    tiny: Store, tmp_path: Path, changes: dict[str, object]
+    tiny: Store, tmp_path: Path, family: str, changes: dict[str, object]
 ) -> None:
-    fit = fit_of(settings(**changes), tiny)
+    fit = fit_of(settings(family, **changes), tiny)
     fit.run_epoch()
     fit.save_weights(tmp_path)
     model = load_model(tmp_path, "arousal")
@@ -51,8 +58,9 @@ def test_its_weights_predict_what_the_trial_predicted(
     )
 
 
-def test_it_trains_on_everything_too(tiny: Store) -> None:
-    fit = fit_of(settings(fold=MIX), tiny)
+@FAMILIES
+def test_it_trains_on_everything_too(tiny: Store, family: str) -> None:
+    fit = fit_of(settings(family, fold=MIX), tiny)
     fit.run_epoch()
     assert fit.best == {}
     assert set(fit.predictions()) == {"test"}
@@ -75,22 +83,40 @@ def test_a_network_has_the_id_that_it_had_before_there_were_families() -> None:
     assert network == TrialSettings(features=("face",))
 
 
-def test_ridge_is_not_fused(tiny: Store) -> None:
-    problems = unfusable([settings(seed=0), settings(seed=1)])
-    assert any("family ridge can't be fused" in problem for problem in problems)
+@FAMILIES
+def test_it_is_not_fused(family: str) -> None:
+    problems = unfusable([settings(family, seed=0), settings(family, seed=1)])
+    assert any(f"family {family} can't be fused" in problem for problem in problems)
 
 
-def test_a_checkpoint_of_a_finished_trial_goes_on(tiny: Store, tmp_path: Path) -> None:
-    fit = fit_of(settings(), tiny)
+@FAMILIES
+def test_a_checkpoint_of_a_finished_trial_goes_on(tiny: Store, tmp_path: Path, family: str) -> None:
+    fit = fit_of(settings(family), tiny)
     fit.run_epoch()
     fit.save(tmp_path)
-    again = fit_of(settings(), tiny)
+    again = fit_of(settings(family), tiny)
     assert isinstance(again, Fit)
     assert again.resume(tmp_path)
     assert again.finished
     np.testing.assert_array_equal(
         again.predictions()["validation"].values, fit.predictions()["validation"].values
     )
+
+
+def test_settings_that_a_family_of_trees_has_no_use_for_make_no_other_trial() -> None:
+    trees = settings("boosting")
+    for changes in ({"missing": "mean"}, {"loss": "ccc_mse"}, {"epochs": 9}):
+        assert document(settings("boosting", **changes)) == document(trees)
+    weighted = settings("boosting", weight_by_agreement=True, loss="ccc_mse")
+    assert weighted.weight_by_agreement
+    assert trial_id(weighted, "data") != trial_id(trees, "data")
+    assert not settings("ridge", weight_by_agreement=True).weight_by_agreement
+
+
+def test_the_time_of_growing_is_estimated_from_a_few_trees(tiny: Store) -> None:
+    fit = fit_of(settings("boosting"), tiny)
+    assert fit.seconds_per_epoch(budget=0.0) > 0
+    assert fit.history == []
 
 
 def test_its_time_is_estimated_from_some_batches_and_nothing_is_solved(tiny: Store) -> None:

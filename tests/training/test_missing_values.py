@@ -18,7 +18,8 @@ from va_search.models.menu import FUSIONS
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
 from va_search.training.features import modality_dims
-from va_search.training.fit import Fit
+from va_search.training.fit import Fit, fit_of
+from va_search.training.predict import segments_of
 from va_search.training.weights import load_model
 from va_search.trial_settings import TrialSettings
 
@@ -113,3 +114,20 @@ def test_a_model_trained_without_missing_values_refuses_them(store: Store, tmp_p
     with pytest.raises(InputError, match="'face' lacks values, and the model was trained where"):
         load_model(tmp_path, "valence").predict(store, store.split("test"))
     assert "missing" not in repr((tmp_path / "whole" / "manifest.json").read_text())
+
+
+def test_to_trees_a_missing_value_stays_one(store: Store, tmp_path: Path) -> None:
+    settings = TrialSettings(
+        features=("face", "voice"), family="boosting", frame_step=2, **{"family.iterations": 5}
+    )
+    fit = fit_of(settings, store)
+    steps = fit.data.train
+    segments, _ = segments_of(settings, steps)
+    x = fit.data.gather.inputs(steps, segments).x
+    assert bool(x.isnan().any())
+    fit.run_epoch()
+    fit.save_weights(tmp_path)
+    model = load_model(tmp_path, "valence")
+    predicted = model.predict(store, store.split("test"))
+    assert np.isfinite(predicted).all()
+    np.testing.assert_allclose(predicted, fit.predictions()["test"].values, atol=1e-6)

@@ -82,15 +82,21 @@ class Encoder(Entry):
 @dataclass(frozen=True)
 class Family(Entry):
     """A kind of model with its way of training; `code` trains, `model` is built from the columns of
-    the input and the targets' names, None for networks, which other menus make up."""
+    the input, the targets' names and the family's options, None for networks, which other menus make
+    up."""
 
     model: str | None = None
+    # a missing value stays one
+    bears_missing: bool = False
+    # its training draws nothing, but for the projection of wide inputs
+    drawless: bool = False
 
     def new_model(self, columns: int, target_names: Sequence[str], **arguments: Any) -> Any:
-        """Import the model's class and make one."""
+        """Import the model's class and make one; `arguments` as the trial has them."""
         assert self.model is not None
         module, _, name = self.model.partition(":")
-        return getattr(import_module(module), name)(columns, target_names, **arguments)
+        options = {option: arguments[option] for option in self.options.model_fields}
+        return getattr(import_module(module), name)(columns, target_names, **options)
 
 
 @dataclass(frozen=True)
@@ -264,6 +270,7 @@ RECURRENCE = ("hidden_size", "recurrent_layers", "encoder_dropout")
 BOTH = (*ATTENTION, "hidden_size", "recurrent_layers")
 HEAD = ("head_sizes", "head_dropout")
 DROPS = ("schedule_epochs", "schedule_factor")
+AGREEMENT = ("weight_by_agreement",)
 
 LSTM = "va_search.models.encoders:Lstm"
 GRU = "va_search.models.encoders:Gru"
@@ -385,7 +392,7 @@ def _loss(
     code = f"va_search.training.losses:{code}"
     settings: tuple[str, ...] = ("loss_valence", "loss_arousal", "loss_smoothness")
     if weighs_frames:
-        settings = (*settings, "weight_by_agreement")
+        settings = (*settings, *AGREEMENT)
     return Loss(name, title, code, settings, options, heads=heads, stackable=stackable)
 
 
@@ -445,24 +452,70 @@ NORMALISERS = Menu(
 )
 
 
+MOST_WINDOWED = 800
+"""Windowed features of a model at most: wider inputs are brought to fewer columns by a fixed random
+matrix."""
+
+MOST_STEPS = 10_000
+"""Training steps that trees are grown from, at most about: with five times as many they were no
+better on people left out."""
+
+
 class WindowOptions(EntryOptions):
-    """Options of family `ridge`: lengths of windows in model steps, and the shrinkage as a share of
-    the labelled steps; None: chosen on training people left out."""
+    """Options of every family on windowed features: lengths of windows in model steps."""
 
     windows: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(max_length=20)] = (5, 20, 60)
+
+
+def most_columns(windows: Sequence[int]) -> int:
+    """Return how many columns of an input are described by so many windows without projection."""
+    return MOST_WINDOWED // windowed_features(windows)
+
+
+def windowed_features(windows: Sequence[int]) -> int:
+    """Return how many windowed features a column has."""
+    return 3 + 3 * len(windows)
+
+
+class RidgeOptions(WindowOptions):
+    """`alpha` is the shrinkage as a share of the labelled steps; None: chosen on training people left
+    out."""
+
     alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class BoostingOptions(WindowOptions):
+    """`iterations` trees a target, of `leaves` leaves at most, each multiplied by `learning_rate`;
+    `l2` is added to the steps of a leaf when its value is set; at each split `column_share` of the
+    features, drawn anew, are tried."""
+
+    iterations: int = Field(100, ge=1, le=2000)
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    leaves: int = Field(8, ge=2, le=255)
+    l2: float = Field(0.0, ge=0, allow_inf_nan=False)
+    column_share: float = Field(0.3, gt=0, le=1)
 
 
 FAMILIES = Menu(
     "family",
     Family,
-    Family("network", "network", "va_search.training.fit:Fit", stackable=True),
+    Family("network", "network", "va_search.training.fit:Fit", AGREEMENT, stackable=True),
     Family(
         "ridge",
         "ridge on windows",
         "va_search.training.closed_form:ClosedForm",
-        options=WindowOptions,
+        options=RidgeOptions,
         model="va_search.models.windows:WindowRidge",
+        drawless=True,
+    ),
+    Family(
+        "boosting",
+        "boosted trees on windows",
+        "va_search.training.closed_form:Boosted",
+        AGREEMENT,
+        BoostingOptions,
+        model="va_search.models.trees:WindowTrees",
+        bears_missing=True,
     ),
 )
 

@@ -1,12 +1,13 @@
-"""Ridge regression on windowed features: a model without layers, set by one solution instead of many
-steps.
+"""Windowed features, and ridge regression on them: a model without layers, set by one solution instead
+of many steps.
 
 Each step is described by its columns, by their means over the last steps, their means and spreads
-around it, and their mean and spread over the whole segment; the predictions are linear in these.
+around it, and their mean and spread over the whole segment. Ridge regression is linear in these:
 Hoerl & Kennard (1970), with the shrinkage chosen on people left out of the training people.
 
-Conventions: lengths are in model steps. A window takes those of its steps that are real and lie in
-the segment, so that a segment should hold a whole recording. Input [batch, step, feature], mask
+Conventions: lengths are in model steps. A window takes those of its steps that are real, lie in the
+segment and have a value (NaN: none; NaN where no step has), so that a segment should hold a whole
+recording. Input [batch, step, feature], mask
 [batch, step] True where a step is real, output [batch, step, target] in [-1, 1]."""
 
 from __future__ import annotations
@@ -18,16 +19,52 @@ import torch
 from torch import Tensor, nn
 
 from va_search.models.encoders import State
-
-MOST = 800
-"""Windowed features at most: wider inputs are brought to fewer columns by a fixed random matrix."""
+from va_search.models.menu import most_columns, windowed_features
 
 ALPHAS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Shrinkages to choose from, as shares of the labelled steps."""
 
 
-class WindowRidge(nn.Module):
-    """The model of family `ridge`; `columns` are those of the input, `windows` lengths in steps.
+class OnWindows(nn.Module):
+    """A model of windowed features: `columns` are those of the input, `windows` lengths in steps,
+    `size` is the number of windowed features.
+
+    Wide inputs are projected, missing values as zeros."""
+
+    def __init__(self, columns: int, windows: tuple[int, ...]) -> None:
+        super().__init__()
+        self.windows = windows
+        width = min(columns, most_columns(windows))
+        self.projection: Tensor | None = None
+        if width < columns:
+            # A random matrix keeps the distances between steps (Johnson & Lindenstrauss 1984).
+            matrix = torch.randn(columns, width) / width**0.5
+            self.projection = nn.Parameter(matrix, requires_grad=False)
+        self.size = width * windowed_features(windows)
+
+    def described(self, x: Tensor, mask: Tensor) -> Tensor:
+        """[batch, step, feature] to [batch, step, windowed feature]."""
+        if self.projection is not None:
+            x = x.nan_to_num(nan=0.0) @ self.projection
+        return windowed(x, mask, self.windows)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        states: tuple[State, ...] | None = None,
+        others: Any = None,
+    ) -> tuple[Tensor, tuple[State, ...]]:
+        """Predictions, and no state; other segments of the recording are not looked at."""
+        return self.of_described(self.described(x, mask)).clamp(-1.0, 1.0), ()
+
+    def of_described(self, features: Tensor) -> Tensor:
+        """[…, windowed feature] to predictions […, target], which may lie beyond [-1, 1]."""
+        raise NotImplementedError
+
+
+class WindowRidge(OnWindows):
+    """The model of family `ridge`; see `OnWindows`.
 
     `alpha`: shrinkage as a share of the labelled steps; None: chosen of `ALPHAS`."""
 
@@ -39,35 +76,15 @@ class WindowRidge(nn.Module):
         windows: tuple[int, ...],
         alpha: float | None,
     ) -> None:
-        super().__init__()
-        self.windows, self.alpha = windows, alpha
-        each = 3 + 3 * len(windows)
-        width = min(columns, MOST // each)
-        self.projection: Tensor | None = None
-        if width < columns:
-            # A random matrix keeps the distances between steps (Johnson & Lindenstrauss 1984).
-            matrix = torch.randn(columns, width) / width**0.5
-            self.projection = nn.Parameter(matrix, requires_grad=False)
-        size = width * each
-        self.weight = nn.Parameter(torch.zeros(len(target_names), size), requires_grad=False)
-        self.bias = nn.Parameter(torch.zeros(len(target_names)), requires_grad=False)
+        super().__init__(columns, windows)
+        self.alpha = alpha
+        targets = len(target_names)
+        self.weight = nn.Parameter(torch.zeros(targets, self.size), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(targets), requires_grad=False)
 
-    def described(self, x: Tensor, mask: Tensor) -> Tensor:
-        """[batch, step, feature] to [batch, step, windowed feature]."""
-        if self.projection is not None:
-            x = x @ self.projection
-        return windowed(x, mask, self.windows)
-
-    def forward(
-        self,
-        x: Tensor,
-        mask: Tensor,
-        states: tuple[State, ...] | None = None,
-        others: Any = None,
-    ) -> tuple[Tensor, tuple[State, ...]]:
-        """Predictions, and no state; other segments of the recording are not looked at."""
-        y = self.described(x, mask) @ self.weight.T + self.bias
-        return y.clamp(-1.0, 1.0), ()
+    def of_described(self, features: Tensor) -> Tensor:
+        """See `OnWindows`."""
+        return features @ self.weight.T + self.bias
 
     def sums_of(self, features: Tensor, label: Tensor) -> Tensor:
         """Sums that `solve` takes, of features [step, feature] and labels [step, target]."""
@@ -96,8 +113,11 @@ def windowed(x: Tensor, mask: Tensor, windows: Sequence[int]) -> Tensor:
     """[batch, step, feature] to [batch, step, (3 + 3 · windows) · feature]: the columns; for each
     window their mean over the steps up to now, their mean and spread around now; their mean and
     spread over the segment."""
-    real = mask[..., None].to(x.dtype)
-    sums = RunningSums(x * real, real)
+    real = mask[..., None]
+    lacking = x.isnan()
+    if bool(lacking.any()):
+        real = real & ~lacking
+    sums = RunningSums(x.masked_fill(~real, 0.0), real)
     steps = torch.arange(x.shape[1], device=x.device)
     parts = [x]
     for window in windows:
@@ -112,7 +132,7 @@ def windowed(x: Tensor, mask: Tensor, windows: Sequence[int]) -> Tensor:
 
 class RunningSums:
     """Means and spreads over ranges of steps, out of running sums; `x` [batch, step, feature] is zero
-    where `real` [batch, step, 1] is."""
+    where `real` [batch, step, feature or 1] is False. NaN over ranges without a real step."""
 
     def __init__(self, x: Tensor, real: Tensor) -> None:
         # float64: a spread is the difference of two large sums
@@ -133,8 +153,8 @@ class RunningSums:
     def _mean(self, running: Tensor, low: Tensor, high: Tensor) -> Tensor:
         last = running.shape[1] - 1
         low, high = low.clamp(0, last), high.clamp(0, last)
-        count = (self._count[:, high] - self._count[:, low]).clamp(min=1.0)
-        return (running[:, high] - running[:, low]) / count
+        # no step: 0 / 0 is NaN
+        return (running[:, high] - running[:, low]) / (self._count[:, high] - self._count[:, low])
 
 
 def _running(x: Tensor) -> Tensor:

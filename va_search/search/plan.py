@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from time import perf_counter
 
 import numpy as np
@@ -195,11 +195,18 @@ def _timed(space: Space, store: Store, device: str) -> tuple[float, str]:
 
 
 def _mean_trial(per_epoch: Weighted, likely: Weighted, store: Store) -> float:
-    """Mean seconds of the likely trials, from the seconds per epoch of a few: between these by the
-    epoch's work."""
-    measured = sorted((_work(settings, store), seconds) for settings, seconds in per_epoch)
-    work, seconds = np.array(measured).T
-    epoch = np.interp([_work(settings, store) for settings, _ in likely], work, seconds)
+    """Mean seconds of the likely trials, from the seconds per epoch of a few: between those of its
+    family (of all where none of it was measured) by the epoch's work."""
+    measured = [(_work(settings, store), seconds) for settings, seconds in per_epoch]
+    families = [settings.family for settings, _ in per_epoch]
+    by_work = {}
+    for family in {settings.family for settings, _ in likely}:
+        chosen = np.array([other == family for other in families])
+        alike = chosen if chosen.any() else ~chosen
+        by_work[family] = np.array(sorted(compress(measured, alike))).T
+    epoch = np.array(
+        [np.interp(_work(settings, store), *by_work[settings.family]) for settings, _ in likely]
+    )
     epochs = np.array([settings.trained_epochs for settings, _ in likely])
     weights = np.array([weight for _, weight in likely])
     return float(np.average(epoch * epochs, weights=weights))
@@ -214,12 +221,18 @@ def _work(settings: TrialSettings, store: Store) -> float:
 
 
 def _spread(likely: Weighted, store: Store) -> list[TrialSettings]:
-    """A few of them, from those whose epochs compute least to those whose epochs compute most; the
-    same ones in whatever order a space lists its values."""
-    by_work = [settings for settings, _ in likely]
-    by_work.sort(key=lambda settings: (_work(settings, store), settings.model_dump_json()))
-    ranks = np.linspace(0, len(by_work) - 1, min(SAMPLED, len(by_work))).round().astype(int)
-    return [by_work[rank] for rank in ranks]
+    """A few of each family, from those whose epochs compute least to those whose epochs compute most;
+    the same ones in whatever order a space lists its values."""
+    by_family: dict[str, list[TrialSettings]] = {}
+    for settings, _ in likely:
+        by_family.setdefault(settings.family, []).append(settings)
+    spread: list[TrialSettings] = []
+    for _, by_work in sorted(by_family.items()):
+        by_work.sort(key=lambda settings: (_work(settings, store), settings.model_dump_json()))
+        few = min(-(-SAMPLED // len(by_family)), len(by_work))
+        ranks = np.linspace(0, len(by_work) - 1, few).round().astype(int)
+        spread += [by_work[rank] for rank in ranks]
+    return spread
 
 
 # -- the trials to come

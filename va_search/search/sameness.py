@@ -18,18 +18,21 @@ stay, and a space counts and trains one trial of each meaning.
                       with large `schedule_epochs`; with one epoch also cosine, exponential and linear
     optimiser         adam and adamw without weight decay
     missing           all, where no feature set of the trial lacks values
+    modality_dropout  all, where all feature sets are of one modality
+    seed              all, where nothing is drawn: a family that draws nothing but the projection of wide inputs, on
+                      narrow ones
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from va_search.data.segments import stretches
 from va_search.data.store import Store
-from va_search.models.menu import FUSIONS
+from va_search.models.menu import FAMILIES, FUSIONS, most_columns
 from va_search.trial import known_settings
 from va_search.trial_settings import TrialSettings, checked_views
 
@@ -48,6 +51,7 @@ NAMES = (
     "schedule_factor",
     "optimiser",
     "missing",
+    "modality_dropout",
 )
 """All settings of which several values may mean the same."""
 
@@ -56,7 +60,8 @@ NAMES = (
 class Sameness:
     """Facts of a store that decide which settings mean the same; made by `sameness_of`.
 
-    `modalities` names each feature set's modality, `lacking` the sets with missing values.
+    `modalities` names each feature set's modality, `lacking` the sets with missing values, `dims`
+    each one's columns.
     `own_subjects`: on every fold asked for, no two recordings of one side (training, validation,
     test) are of one subject. `stretch_frames` are the lengths in frames of all gap-free stretches,
     and `labelled_frames` of those of training and validation recordings alone."""
@@ -66,6 +71,7 @@ class Sameness:
     stretch_frames: tuple[int, ...]
     labelled_frames: tuple[int, ...]
     lacking: frozenset[str] = frozenset()
+    dims: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def longest(self) -> int:
@@ -75,6 +81,15 @@ class Sameness:
     def one_modality(self, features: Sequence[str]) -> bool:
         """Return True when all these feature sets are of one modality."""
         return len({self.modalities.get(name, name) for name in features}) == 1
+
+    def draws_nothing(self, settings: TrialSettings) -> bool:
+        """Return True when every seed trains the same."""
+        if not FAMILIES[settings.family].drawless or not self.dims.keys() >= set(settings.features):
+            return False
+        columns = 0
+        for name in settings.features:
+            columns += self.dims[name] * len(settings.views) + (name in self.lacking)
+        return columns <= most_columns(settings.arguments(FAMILIES)["windows"])
 
     def without_branches(self, settings: TrialSettings) -> TrialSettings:
         """Settings with early fusion where a fusion of modalities gets only one."""
@@ -93,6 +108,10 @@ class Sameness:
             update["normalise"] = checked_views(views)
         if self.lacking.isdisjoint(settings.features):
             update["missing"] = "zero"
+        if self.one_modality(settings.features):
+            update["modality_dropout"] = 0.0
+        if self.draws_nothing(settings):
+            update["seed"] = 0
         if settings.optimiser == "adamw" and settings.weight_decay == 0:
             update["optimiser"] = "adam"
         if settings.patience is not None and settings.patience >= settings.epochs - 1:
@@ -166,6 +185,7 @@ def sameness_of(store: Store, folds: Sequence[int | str]) -> Sameness:
         stretch_frames=tuple(_frames(store, ("train", "validation", "test"))),
         labelled_frames=tuple(_frames(store, ("train", "validation"))),
         lacking=frozenset(name for name, each in store.feature_sets.items() if each.missing),
+        dims={name: feature_set.dim for name, feature_set in store.feature_sets.items()},
     )
 
 

@@ -17,7 +17,14 @@ from va_search.data.normalise import input_columns
 from va_search.data.store import Store, positions
 from va_search.errors import counted
 from va_search.home import Home
-from va_search.models.menu import ENCODERS, FUSIONS
+from va_search.models.menu import (
+    ENCODERS,
+    FAMILIES,
+    FUSIONS,
+    MOST_STEPS,
+    most_columns,
+    windowed_features,
+)
 from va_search.search.budget import planned_trials
 from va_search.search.configurations import Configuration, Space
 from va_search.search.machine import Options, cores, gpus_seen, memory_available, memory_limit
@@ -30,6 +37,9 @@ PROCESS = 250 * MIB
 
 RAY_MEMORY = 500 * MIB
 """Taken by Ray's own processes and by the search, before a trial."""
+
+BYTES_OF_NODE = 23
+"""Of a node of a tree (models/trees.py)."""
 
 SAMPLED = 32
 """So many configurations are looked at."""
@@ -69,8 +79,21 @@ def memory_of_trial(space: Space, store: Store) -> int:
         columns = sum(_columns(settings, store).values())
         batch = settings.batch_size * settings.segment_length * settings.frame_step
         frames = min(batch, store.frames)  # a batch is never more than all there is
-        largest = max(largest, 4 * frames * columns + 6 * 4 * weights)
+        size = 4 * frames * columns + 6 * 4 * weights
+        if settings.family == "boosting":
+            size += _grown_from(settings, store)
+        largest = max(largest, size)
     return PROCESS + largest
+
+
+def _grown_from(settings: TrialSettings, store: Store) -> int:
+    """Bytes of the training steps that trees are grown from: as they are, those of a target in
+    float64, and in bins."""
+    windows = settings.arguments(FAMILIES)["windows"]
+    columns = min(sum(_columns(settings, store).values()), most_columns(windows))
+    windowed = columns * windowed_features(windows)
+    steps = min(store.frames // settings.frame_step, MOST_STEPS)
+    return (4 + 4 + 8 + 1) * steps * windowed
 
 
 def _some(space: Space) -> Iterator[tuple[Configuration, TrialSettings]]:
@@ -99,6 +122,10 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     dims = _columns(settings, store)
     if settings.family == "ridge":
         return sum(dims.values()) * len(store.targets)  # for each window, of which there are few
+    if settings.family == "boosting":
+        options = settings.arguments(FAMILIES)
+        nodes = options["iterations"] * (2 * options["leaves"] - 1)
+        return len(store.targets) * nodes * BYTES_OF_NODE // 4
     fusion = FUSIONS[settings.fusion]
     branches = list(dims.values()) if fusion.of_modalities else [sum(dims.values())]
     width = settings.width

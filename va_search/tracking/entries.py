@@ -1,22 +1,23 @@
 """What a trial becomes in MLflow: flat params, metrics per epoch, tags. Pure functions, no
 MLflow.
 
-Conventions: every trial of a study has the same params (a model from elsewhere has "-" for the
-settings of a training); per-epoch metrics have the epoch as step; `best_*` stand once, at the epoch
-they were reached. Times are derived from the trial, so logging it twice gives the same entries.
-CCCs are on the validation recordings; a trial on train_val_mix has none, only its loss, and the tag
-va_search.validation says "none"."""
+Conventions: every trial of a study has the same params ("-" for the settings of a training where a
+model is from elsewhere, and for those of networks where it is none); per-epoch metrics have the
+epoch as step; `best_*` stand once, at the epoch they were reached. Times are derived from the
+trial, so logging it twice gives the same entries. CCCs are on the validation recordings; a trial on
+train_val_mix has none, only its loss, and the tag va_search.validation says "none"."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from va_search.data.store import OFFICIAL
 from va_search.tracking.door import Entries, best_metric, run_tags
 from va_search.trial import CCC_OF, Trial, TrialState
+from va_search.trial_settings import NETWORK, unused
 
 PER_EPOCH = ("score", "loss", "learning_rate")
 """Metrics of each epoch, after its CCCs."""
@@ -28,13 +29,27 @@ def trial_entries(trial: Trial, keys: Iterable[str]) -> Entries:
     """Params, metrics and tags of one trial; `keys` are the settings every trial of the study
     shows."""
     settings = trial.noted_settings or {}
+    effective = _effective(settings)
     params = {
-        key: text(settings[key]) if key in settings else ABSENT
+        key: text(effective[key]) if key in effective else ABSENT
         for key in sorted({*keys, *settings})
     }
     params["source"] = trial.source
     metrics = [] if trial.state is TrialState.FAILED else _metrics(trial)
     return Entries(params, metrics, trial_tags(trial))
+
+
+def _effective(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings without those that a network has and a model of another family has not."""
+    if _family(settings) == NETWORK:
+        return settings
+    without_effect = set(unused(settings))
+    return {name: value for name, value in settings.items() if name not in without_effect}
+
+
+def _family(settings: Mapping[str, Any]) -> str:
+    """The family that settings name; those of earlier versions had one alone."""
+    return str(settings.get("family", NETWORK))
 
 
 def trial_tags(trial: Trial) -> dict[str, str]:
@@ -73,7 +88,9 @@ def run_name(trial: Trial) -> str:
     if len(features) > 40:
         features = f"{len(settings['features'])} feature sets"
     fold = "" if settings["fold"] == OFFICIAL else f" fold {settings['fold']}"
-    return f"{settings['encoder']} {features} seed {settings['seed']}{fold} ({trial.id[:6]})"
+    family = _family(settings)
+    model = settings["encoder"] if family == NETWORK else family
+    return f"{model} {features} seed {settings['seed']}{fold} ({trial.id[:6]})"
 
 
 def times(trial: Trial) -> tuple[int, int]:

@@ -39,7 +39,7 @@ class Examples:
             self.statistics,
             frame_step=settings.frame_step,
             clip=settings.clip,
-            missing=settings.missing,
+            missing=settings.stand_in,
             device=device,
         )
         self.train = self._steps(self.fold.train)

@@ -9,7 +9,8 @@ otherwise each batch's rows go over pinned memory. The values are equal.
 
 Features are normalised and clipped per frame, then averaged over those frames of a model step that
 have the value. A step without any gets zero, or a value that stands in (data/stand_ins.py): that of
-its first frame, normalised and clipped like any other, zero where there is none. A feature set with
+its first frame, normalised and clipped like any other, zero where there is none; with "none" it stays
+NaN. A feature set with
 missing values has one column more, behind its own: the share of its values that are there. Where a
 feature set is kept in float64 (a large offset, a tiny unit), it is normalised in float64."""
 
@@ -258,7 +259,8 @@ class Gather:
         self._views = statistics.shift.shape[1] // sum(self._dims)
         self._missing = [feature_set.missing for feature_set in feature_sets]
         self._stand_ins: Lookup | None = None
-        if missing != "zero" and any(self._missing):
+        self._fills = missing != "none"
+        if missing not in ("zero", "none") and any(self._missing):
             recordings = [each for each in store.recordings if each.name in statistics.group]
             table = StandIns.of(missing, store, feature_sets, recordings)
             self._stand_ins = Lookup(table, store.frames, self._dims, self._views, device)
@@ -307,7 +309,8 @@ class Gather:
             return x
         if self.frame_step > 1:
             shares = _block_mean(shares.view(*position.shape, self.frame_step, -1), count)
-        self._fill(x, steps.frame[position], row)
+        if self._fills:
+            self._fill(x, steps.frame[position], row)
         return self._with_shares(x, shares)
 
     def _normalised(self, frame: Tensor, row: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ class TrainedModel:
             statistics,
             frame_step=settings.frame_step,
             clip=settings.clip,
-            missing=settings.missing,
+            missing=settings.stand_in,
             device=torch.device(device),
         )
         return mean_of(
