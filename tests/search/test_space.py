@@ -251,6 +251,25 @@ def test_all_with_a_larger_maximum_fits_small_stores(read: Any) -> None:
     assert read(features="features: {subset: all, min: 1, max: 40}").size() == 2**5 - 1
 
 
+def test_half_of_the_feature_sets_is_rounded_up(read: Any) -> None:
+    space = read(features="features: {subset: all, min: half}")
+    assert {len(each["features"]) for each in space.configurations()} == {3, 4, 5}
+
+
+def test_steps_per_second_become_the_nearest_frames_of_the_store(read: Any, store: Store) -> None:
+    frames_per_second = max(recording.frames_per_second for recording in store.recordings)
+    space = read(f"frame_step: {{steps_per_second: [{frames_per_second / 4}, 1000, 2000]}}")
+    # more steps than frames: every frame, once
+    assert [each["frame_step"] for each in space.configurations()] == [4, 1]
+    assert space.document["settings"]["frame_step"].keys() == {"steps_per_second"}
+
+
+@pytest.mark.parametrize("rates", ["0", "[]", "[1, fast]", "true", "[1, -2]"])
+def test_steps_per_second_are_numbers_above_zero(read: Any, rates: str) -> None:
+    [problem] = problems(read, f"frame_step: {{steps_per_second: {rates}}}")
+    assert "steps_per_second: [1, 2]" in problem
+
+
 # -- proposals
 # -------------------------------------------------------------------------------------------------------
 

@@ -1,23 +1,36 @@
-"""From a space to predictions in one call: search, choose, train again on everything.
+"""From a space to predictions in one call, in four stages: search, race, choose, train again.
+
+1. Search: the space's trials, on the folds that the space names (the official split by default).
+2. Race: where the store has more folds, the best configurations are trained on one of these; those
+   that lose to the best one, person by person, are left behind, and the others are trained on all
+   that there are. What is left is judged on every labelled person instead of one fold's.
+3. Choose: members and weights, over all folds where a race was run.
+4. Train again: the members on everything labelled; their predictions are matched.
+
+How many trainings each stage gets was decided by `benchmarks/budget.py`.
 
 Conventions: the last ensemble has the `name` that is asked for, and so has the study of its trials.
-The search's study is called `<name>-search`, the ensemble that members and weights are taken from
-`<name>-chosen`."""
+The search's study is called `<name>-search`, the race's `<name>-folds`, the ensemble that members
+and weights are taken from `<name>-chosen`. Hours are of stages 1 and 2; a search gets `SEARCH` of
+them, the race what is left. Everything that is finished is in the home: the same call goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from va_search.api.data import open_store
 from va_search.api.ensembles import DEFAULT_RECIPE, OpenEnsemble, build_ensemble
 from va_search.api.home import OpenHome, open_home
-from va_search.api.progress import Note, to_standard_error
+from va_search.api.progress import Note, duration, to_standard_error
 from va_search.api.refitting import refuse_taken_name, save_refitted, train_again
 from va_search.api.searching import load_space, run_search
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 
 if TYPE_CHECKING:
     from va_search.api.searching import AnyHome, AnySpace, AnyStore
@@ -25,41 +38,82 @@ if TYPE_CHECKING:
     from va_search.data.store import Store
     from va_search.search.configurations import Space
     from va_search.search.machine import Options
+    from va_search.trial_settings import TrialSettings
 
 OVER_FOLDS = "over_folds"
 """The recipe of configurations that were trained on all folds."""
+SEARCH = 0.6
+"""The search's share of the hours, where a race follows."""
+RACED = 8
+"""So many configurations, the best of the search, begin the race."""
+FEWEST = 4
+"""So many end it at least: an ensemble lives on members that differ."""
+
+FoldKey = int | str
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round of the race: configurations to train on some more folds; `train` takes the keywords
+    `progress` and `note`."""
+
+    text: str
+    train: Callable[..., OpenStudy]
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """The parts of a `fit` that are decided before anything is trained."""
+    """The parts of a `fit` that are decided before anything is trained. `more_folds`: those that
+    the race trains on beside the space's; none: there is no race."""
 
     name: str
     home: OpenHome
     space: Space
     store: Store
-    recipe: str
     options: Options | None
+    more_folds: tuple[FoldKey, ...] = ()
 
     @property
     def search_name(self) -> str:
         return f"{self.name}-search"
 
     @property
+    def race_name(self) -> str:
+        return f"{self.name}-folds"
+
+    @property
     def chosen_name(self) -> str:
         return f"{self.name}-chosen"
+
+    # --- 1 search ---------------------------------------------------------------------------------
+
+    @property
+    def search_text(self) -> str:
+        """A sentence on the search and its share of the budget."""
+        budget = self.space.budget
+        limits: list[str] = []
+        if self.space.budget_trials is not None:
+            limits.append(f"up to {counted(self.space.budget_trials, 'trial')}")
+        if budget.hours is not None:
+            limits.append(f"at most {duration(self._search_hours(budget.hours) * 3600)}")
+        bounds = f", {' or '.join(limits)}" if limits else ""
+        return f"1 of 4, search: study {self.search_name}{bounds}"
+
+    def _search_hours(self, hours: float) -> float:
+        return hours * SEARCH if self.more_folds else hours
 
     def search(self, **more: Any) -> OpenStudy:
         """Train the space's trials; the same again goes on. InputError before that where a name is
         another ensemble's."""
         self.refuse_taken_names()
+        space, hours = self.space, self.space.budget.hours
+        if hours is not None and self.more_folds:
+            space = _with_budget(space, self.store, hours=self._search_hours(hours))
+        return self._searched(space, self.search_name, **more)
+
+    def _searched(self, space: AnySpace, study: str, **more: Any) -> OpenStudy:
         return run_search(
-            self.space,
-            self.store,
-            study=self.search_name,
-            home=self.home,
-            options=self.options,
-            **more,
+            space, self.store, study=study, home=self.home, options=self.options, **more
         )
 
     def refuse_taken_names(self) -> None:
@@ -71,18 +125,144 @@ class Fitting:
         if not files.ensemble(self.chosen_name).is_file():
             return
         studies = read_ensemble(files, self.chosen_name).studies
-        if list(studies) != [self.search_name]:
+        if list(studies) not in ([self.search_name], [self.race_name]):
             raise InputError(
                 f"ensemble {self.chosen_name!r} exists and is none of study {self.search_name!r}; "
                 "choose another --name"
             )
 
+    # --- 2 race -----------------------------------------------------------------------------------
+
+    def rounds(self) -> Iterator[Round]:
+        """Yield each round of the race, to be trained before the next is asked for."""
+        running = self._best_of_search()
+        if len(running) < 2:
+            return
+        # one more fold shows who loses; the others are for those who are left
+        rounds = [part for part in (self.more_folds[:1], self.more_folds[1:]) if part]
+        trained: list[FoldKey] = [*self.space.folds]
+        for number, folds in enumerate(rounds, start=1):
+            trained += folds
+            text = (
+                f"2 of 4, race, round {number} of {len(rounds)}: study {self.race_name}, the best "
+                f"{counted(len(running), 'configuration')} on {counted(len(folds), 'more fold')}"
+            )
+            yield Round(text, partial(self._train_on, running, tuple(trained)))
+            running = self._survivors(running, trained)
+
+    def _best_of_search(self) -> list[TrialSettings]:
+        """Configurations of the search that are complete on the space's folds, the best first."""
+        from va_search.predictions.bank import Bank
+        from va_search.search.outcomes import objective
+        from va_search.trial_settings import configuration_id
+
+        values: dict[str, list[float]] = {}
+        settings_of: dict[str, TrialSettings] = {}
+        for trial in Bank(self.home.files.bank).each_trial(self.search_name):
+            settings = trial.settings
+            value = objective(trial, self.space.objective)
+            if settings is None or value is None or settings.fold not in self.space.folds:
+                continue
+            name = configuration_id(settings, but=("fold",))
+            values.setdefault(name, []).append(value)
+            settings_of[name] = settings
+        complete = [name for name in values if len(values[name]) == len(self.space.folds)]
+        complete.sort(key=lambda name: (-np.mean(values[name]), name))
+        return [settings_of[name] for name in complete[:RACED]]
+
+    def _train_on(
+        self, running: Sequence[TrialSettings], folds: Sequence[FoldKey], **more: Any
+    ) -> OpenStudy:
+        """Train configurations on these folds; trials of the search are taken over."""
+        from va_search.search.listed import space_of
+
+        one_fold = [settings.model_copy(update={"fold": folds[0]}) for settings in running]
+        document = {**space_of(one_fold), "folds": [*folds]}
+        hours = self.space.budget.hours
+        if hours is not None:
+            document["budget"] = {"hours": self._race_hours(hours)}
+        return self._searched(document, self.race_name, **more)
+
+    def _race_hours(self, hours: float) -> float:
+        """Hours that the search left, its own share and more where it ended early."""
+        from va_search.search.study import Study
+
+        spent = Study(self.home.files, self.search_name).document()["seconds"] / 3600
+        return float(max(hours - spent, hours * (1 - SEARCH) / 2))
+
+    def _survivors(
+        self, running: Sequence[TrialSettings], folds: Sequence[FoldKey]
+    ) -> list[TrialSettings]:
+        """Configurations that go on: those complete on these folds which do not lose to the best
+        one, `FEWEST` at least."""
+        from va_search.ensemble.paired import losers
+
+        values: list[Any] = []
+        complete: list[TrialSettings] = []
+        for settings in running:
+            of_people = self._shares(settings, folds)
+            if of_people is not None:
+                complete.append(settings)
+                values.append(of_people)
+        if len(complete) <= FEWEST:
+            return complete
+        of_each = np.stack(values)
+        lost = losers(of_each)
+        # the worst go first
+        lost.sort(key=lambda row: float(of_each[row].mean()))
+        out = set(lost[: len(complete) - FEWEST])
+        return [settings for row, settings in enumerate(complete) if row not in out]
+
+    def _shares(self, settings: TrialSettings, folds: Sequence[FoldKey]) -> Any:
+        """(people,) shares of the score of a configuration over these folds; None where it is not
+        complete on one of them."""
+        from va_search.data.store import frames_hash, positions
+        from va_search.ensemble.paired import shares
+        from va_search.predictions.bank import Bank
+        from va_search.trial_settings import trial_id_on
+
+        bank = Bank(self.home.files.bank)
+        predictions: list[Any] = []
+        annotations: list[Any] = []
+        people: list[str] = []
+        for fold in folds:
+            trial = trial_id_on(settings.model_copy(update={"fold": fold}), self.store)
+            if not bank.is_complete(self.race_name, trial):
+                return None
+            recordings = self.store.fold(fold).validation
+            hashed = frames_hash(recordings)
+            predictions.append(bank.read(self.race_name, trial, "validation", frames_hash=hashed))
+            annotations.append(self.store.annotations[positions(recordings)])
+            for recording in recordings:
+                people += [recording.subject] * recording.frames
+        return shares(np.concatenate(predictions), np.concatenate(annotations), people)
+
+    # --- 3 choose, 4 train again ------------------------------------------------------------------
+
+    @property
+    def choice(self) -> tuple[str, str]:
+        """The study that members are chosen from, and the recipe."""
+        from va_search.ensemble.over_folds import put_together
+
+        every = [self.store.canonical_fold(number) for number in self.store.fold_numbers]
+        if len(every) > 1 and set(every) <= set(self.space.folds):
+            return self.search_name, OVER_FOLDS
+        files = self.home.files
+        if not self.more_folds or not files.study(self.race_name).is_dir():
+            return self.search_name, DEFAULT_RECIPE
+        # out of time before two configurations had all folds: the one fold decides
+        raced = put_together(files, [self.race_name], self.store).entries
+        if len(raced) < 2:
+            return self.search_name, DEFAULT_RECIPE
+        return self.race_name, OVER_FOLDS
+
     def choose(self, note: Note) -> OpenEnsemble:
         """Build the ensemble whose members are trained again; trials that came since go into it."""
+        study, recipe = self.choice
         return build_ensemble(
-            self.search_name,
+            study,
             name=self.chosen_name,
-            recipe=self.recipe,
+            recipe=recipe,
             store=self.store,
             home=self.home,
             force=True,
@@ -120,21 +300,44 @@ def plan_fit(
             "they are trained on everything; `va-search search` and `va-search ensemble` need none"
         )
     loaded = load_space(space, opened)
+    loaded = _with_budget(loaded, opened, hours=hours, trials=trials)
+    return Fitting(
+        name, open_home(home), loaded, opened, options, more_folds=_more_folds(loaded, opened)
+    )
+
+
+def _with_budget(
+    space: Space, store: Store, *, hours: float | None = None, trials: int | None = None
+) -> Space:
+    """The space with another budget, where one is given."""
     budget = {"hours": hours, "trials": trials}
     changed = {key: value for key, value in budget.items() if value is not None}
-    if changed:
-        document = {**loaded.document}
-        document["budget"] = {**(document.get("budget") or {}), **changed}
-        loaded = load_space(document, opened)
-    return Fitting(name, open_home(home), loaded, opened, _recipe_of(loaded, opened), options)
+    if not changed:
+        return space
+    document = {**space.document}
+    document["budget"] = {**(document.get("budget") or {}), **changed}
+    return load_space(document, store)
 
 
-def _recipe_of(space: Space, store: Store) -> str:
-    """The recipe that suits the folds that are trained on."""
-    every: Sequence[int | str] = [store.canonical_fold(number) for number in store.fold_numbers]
-    if len(every) > 1 and set(every) <= set(space.folds):
-        return OVER_FOLDS
-    return DEFAULT_RECIPE
+def _more_folds(space: Space, store: Store) -> tuple[FoldKey, ...]:
+    """The store's folds that a space does not train on; none where its people are not all in one,
+    or where the space's own folds are none of them."""
+    every = [store.canonical_fold(number) for number in store.fold_numbers]
+    if any(recording.fold is None for recording in store.labelled):
+        return ()
+    if not set(space.folds) <= set(every):
+        return ()
+    return tuple(fold for fold in every if fold not in space.folds)
+
+
+def but_changes(note: Note) -> Note:
+    """Notes without those on a space that changed: each round of the race has another one."""
+
+    def pass_on(text: str) -> None:
+        if not text.startswith("space changed"):
+            note(text)
+
+    return pass_on
 
 
 def fit(
@@ -152,18 +355,26 @@ def fit(
     note: Note = to_standard_error,
     **more: Any,
 ) -> OpenEnsemble:
-    """Search a space, choose members and weights, train the members again on everything labelled,
-    and return the ensemble of these; the same call again goes on from what is finished.
+    """Search a space, race the best configurations over the store's folds, choose members and
+    weights, train the members again on everything labelled, and return the ensemble of these; the
+    same call again goes on from what is finished.
 
-    `hours`, `trials`: instead of the space's budget of the search. `match`: scale and shift the test
-    predictions to the mean and spread of all labelled frames; no test label is read. `out`: folder
-    for the test predictions. `more` as in `run_search` (progress). InputError with all problems."""
+    `hours` of search and race, `trials` of the search: instead of those in the space's budget.
+    `match`: scale and shift the test predictions to the mean and spread of all labelled frames; no
+    test label is read. `out`: folder for the test predictions. `more` as in `run_search`
+    (progress). InputError with all problems."""
     fitting = plan_fit(
         space, store, name=name, home=home, hours=hours, trials=trials, options=options
     )
     with fitting.home.using("predictions", writes=True):
+        note(fitting.search_text)
         fitting.search(note=note, **more)
+        for fold_round in fitting.rounds():
+            note(fold_round.text)
+            fold_round.train(note=but_changes(note), **more)
+        note(f"3 of 4, choose: ensemble {fitting.chosen_name}")
         chosen = fitting.choose(note)
+        note(f"4 of 4, train again on everything labelled: study {name}")
         fitting.train_again(chosen, note=note, **more)
         ensemble = fitting.finish(chosen, match=match)
     if out is not None:

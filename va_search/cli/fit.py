@@ -30,7 +30,8 @@ def fit(
         typer.Option("--name", help="Name of the ensemble; the same name again goes on with it."),
     ],
     hours: Annotated[
-        float | None, typer.Option(min=0.01, help="Hours of search; default: the space's budget.")
+        float | None,
+        typer.Option(min=0.01, help="Hours of stages 1 and 2; default: the space's budget."),
     ] = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Trials of the search; default: the space's budget.")
@@ -52,11 +53,12 @@ def fit(
     tracking_uri: TrackingUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search a space, choose the best ensemble, and train its members again on train and validation
-    together: the whole way from a store to test predictions."""
+    """Search a space, race the best configurations over the store's folds, choose the best ensemble,
+    and train its members again on everything labelled: the whole way from a store to test
+    predictions. The same command again goes on where it stopped."""
     with command(as_json) as output:
         import va_search as va
-        from va_search.api.fitting import plan_fit
+        from va_search.api.fitting import but_changes, plan_fit
         from va_search.cli.advice import after_refit
         from va_search.cli.search import run
         from va_search.report.tables.ensemble import scores_tables
@@ -67,14 +69,20 @@ def fit(
         )
         opened = fitting.home
         with opened.using("predictions", writes=True):
-            output.show(f"1 search: study {fitting.search_name}")
+            output.show(fitting.search_text)
             run(output, opened, fitting.search)
-            output.show(f"2 choose: ensemble {fitting.chosen_name}, recipe {fitting.recipe}")
+            for fold_round in fitting.rounds():
+                output.show(fold_round.text)
+                run(output, opened, fold_round.train, note=but_changes(output.note))
+            study, recipe = fitting.choice
+            output.show(
+                f"3 of 4, choose: ensemble {fitting.chosen_name} of study {study}, recipe {recipe}"
+            )
             chosen = fitting.choose(output.note)
             for table in scores_tables(chosen.document):
                 output.show(table)
             output.show(chosen.verdict.text)
-            output.show(f"3 train again on everything labelled: study {name}")
+            output.show(f"4 of 4, train again on everything labelled: study {name}")
             run(output, opened, lambda **watching: fitting.train_again(chosen, **watching))
             ensemble = fitting.finish(chosen, match=match)
         show(output, ensemble.document)

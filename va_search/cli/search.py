@@ -149,11 +149,13 @@ def run(
     home: OpenHome,
     search_it: Callable[..., OpenStudy],
     following: str | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Summary:
     """Search with progress on standard error, then show how it ended, and the command that may
     follow if a trial is complete.
 
-    `search_it` searches, with the keywords `progress` and `note`. Unfinished is raised after the
+    `search_it` searches, with the keywords `progress` and `note` (the output's unless it is given).
+    Unfinished is raised after the
     search's end is shown."""
     from va_search.search.summary import Unfinished
 
@@ -162,7 +164,7 @@ def run(
     problem = None
     with search_progress() as watch:
         try:
-            summary = search_it(progress=watch, note=output.note).summary
+            summary = search_it(progress=watch, note=note or output.note).summary
             assert summary is not None
         except Unfinished as error:
             summary, problem = error.summary, error

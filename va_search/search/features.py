@@ -4,6 +4,7 @@
     features: [hubert, vggish]                     exactly these
     features: {choice: [[hubert], [hubert, fau], all]}
     features: {subset: all, min: 1, max: 4}        any 1 to 4 of the store's
+    features: {subset: all, min: half}             at least half of the store's
     features: {subset: [hubert, fau, vggish], max: 2}
     features:                                      so many per modality
       subset:
@@ -12,11 +13,12 @@
       max: 3                                       and so many in all
 
 `min` is 0 per modality and 1 in all where it is left out; `max` is all there are. `max` may be more
-than `all` has, so that one space fits many stores."""
+than `all` has, and `min: half` is half of them, rounded up, so that one space fits many stores."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -36,6 +38,8 @@ from va_search.search.domains import Domain, FeatureGroup, Subset
 from va_search.trial import ALL
 
 Size = Annotated[int, Field(ge=0)]
+HALF = "half"
+Fewest = Size | Literal["half"]
 
 
 class SubsetForm(Form):
@@ -43,7 +47,7 @@ class SubsetForm(Form):
     store."""
 
     subset: Any
-    min: Size | None = None
+    min: Fewest | None = None
     max: Size | None = None
 
 
@@ -51,7 +55,7 @@ class ModalityForm(StrictModel):
     """So many feature sets of one modality."""
 
     of: Any = ALL
-    min: Size | None = None
+    min: Fewest | None = None
     max: Size | None = None
 
 
@@ -176,6 +180,8 @@ class _FeaturesReader:
         problem elsewhere."""
         # "all" is another number on another store, so a larger `max` is no mistake there.
         least = low if form.min is None else form.min
+        if least == HALF:
+            least = math.ceil(number / 2)
         most = number if form.max is None else form.max
         too_many = "can't be more than the feature sets there are, but got"
         if most > number and not capped:

@@ -34,6 +34,10 @@ __all__ = ["Configuration", "Space", "load_space", "read_space"]
 TRIED = 20_000
 """So many combinations are tried before a space is said to have no valid one."""
 
+FRAME_STEP = "frame_step"
+STEPS_PER_SECOND = "steps_per_second"
+"""A frame step may be said by the steps that a second has, so that one space fits many stores."""
+
 DRAWN = 2_000
 """So many are drawn at random before."""
 
@@ -75,7 +79,8 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     declared = document.get("settings")
     settings: dict[str, Setting] = {}
     if isinstance(declared, dict):
-        settings = _read_settings(_with_weights(declared, file), store, file)
+        flat = _with_frames(_with_weights(declared, file), store, file)
+        settings = _read_settings(flat, store, file)
         _check_weights(settings, store, file)
     if header is not None and header.sampler == "grid":
         _refuse_infinite(settings, file)
@@ -146,6 +151,29 @@ def _with_weights(declared: dict[str, Any], file: YamlFile) -> dict[str, Any]:
     for target, weight in weights.items():
         flat[f"{WEIGHTS}.{target}"] = weight
     return flat
+
+
+def _with_frames(declared: dict[str, Any], store: Store, file: YamlFile) -> dict[str, Any]:
+    """Settings with `frame_step: {steps_per_second: [1, 2]}` as the numbers of frames that come
+    nearest to these on the store."""
+    frame_step = declared.get(FRAME_STEP)
+    if not isinstance(frame_step, dict) or STEPS_PER_SECOND not in frame_step:
+        return declared
+    place = (*_place(FRAME_STEP), STEPS_PER_SECOND)
+    rates = frame_step[STEPS_PER_SECOND]
+    numbers = rates if isinstance(rates, list) else [rates]
+    wrong = [number for number in numbers if not _is_rate(number)]
+    if wrong or not numbers or len(frame_step) > 1:
+        expected = "steps a second, such as {steps_per_second: [1, 2]}, and nothing beside"
+        file.problem(place, expected_found(expected, wrong[0] if wrong else frame_step))
+        return {**declared, FRAME_STEP: 1}
+    frames_per_second = max(recording.frames_per_second for recording in store.recordings)
+    frames = [max(1, round(frames_per_second / number)) for number in numbers]
+    return {**declared, FRAME_STEP: {"choice": [*dict.fromkeys(frames)]}}
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _check_weights(settings: dict[str, Setting], store: Store, file: YamlFile) -> None:
