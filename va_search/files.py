@@ -160,11 +160,13 @@ def write_json(path: Path, document: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Return the document in `path`; InputError when it is missing or not JSON."""
+    check_regular(path, "a JSON document")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    # Of ValueError are also what is no UTF-8, and a whole number of more than 4,300 digits.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON document ({error})") from error
 
 
