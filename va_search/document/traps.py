@@ -55,7 +55,7 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         self.count += 1
         if self.depth > DEEPEST or self.count > LARGEST:
-            line = self.peek_event().start_mark.line + 1
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
             reason = "nested too deeply"
             if self.count > LARGEST:
                 reason = f"more than {LARGEST:,} values"
