@@ -168,6 +168,9 @@ def test_random_words_are_reported_exactly_where_yaml_takes_them_for_something_e
     [
         ("a: &a [*a]", "contains itself"),
         ("[" * 3000, "nested too deeply"),
+        ("a: " + ":".join(["1"] * 100_000), "a number or date of 199,999 letters"),
+        ("a: 2020-01-01 00:00:00." + "1" * 100_000, "a number or date of 100,020 letters"),
+        ("#" * (1 << 22), "more than 2 MiB"),
         ("a: " + "[" * 200 + "]" * 200, "nested too deeply"),
         ("a: \x00", "'\\x00'"),
         ("a:\n\tb: 1", "write spaces"),

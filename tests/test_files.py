@@ -152,6 +152,13 @@ def test_missing_and_broken_json_are_input_errors(tmp_path: Path) -> None:
     (tmp_path / "half.json").write_text('{"a": ')
     with pytest.raises(InputError, match="not a JSON document"):
         read_json(tmp_path / "half.json")
+    for name, text in (("deep", "[" * 100_000), ("long", "9" * 5_000), ("bytes", "\udcff")):
+        (tmp_path / name).write_text(text, errors="surrogateescape")
+        with pytest.raises(InputError, match="not a JSON document"):
+            read_json(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="a pipe, socket or device"):
+        read_json(tmp_path / "pipe")
 
 
 def test_nan_never_reaches_json(tmp_path: Path) -> None:

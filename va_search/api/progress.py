@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from va_search.errors import counted
 from va_search.table import number
+from va_search.table.plain_text import plain_console, plain_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +65,7 @@ class LiveLine(ProgressLine):
 
 def to_standard_error(text: str) -> None:
     """Print a sentence on standard error: the `note` of who gives none."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{plain_text(text)}\n")
     sys.stderr.flush()
 
 
@@ -76,9 +77,7 @@ def silent(*_: Any) -> None:
 def error_console() -> Console:
     """The one console on standard error, so that a note never lands in the middle of a line of
     progress."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
+    return plain_console()
 
 
 @contextmanager
@@ -92,13 +91,24 @@ def progress_line(begins: str, *, at_once: bool = True) -> Iterator[ProgressLine
     console = error_console()
 
     def note(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
 
     if not console.is_terminal:  # a file or a pipe: nothing can be written over there
         yield ProgressLine(note, at_once=at_once)
         return
-    with console.status(begins) as status:
-        yield LiveLine(note, status.update)
+    with live_text(console, begins) as write:
+        yield LiveLine(note, write)
+
+
+@contextmanager
+def live_text(console: Console, begins: str) -> Iterator[Callable[[str], None]]:
+    """A line with a sign that turns, and the function that replaces its text; nothing where the
+    console is no terminal."""
+    from rich.text import Text
+
+    # A text alone would be read as markup here, whatever the console is told.
+    with console.status(Text(plain_text(begins))) as status:
+        yield lambda text: status.update(Text(plain_text(text)))
 
 
 def in_notebook() -> bool:
@@ -113,7 +123,7 @@ def _notebook_output(begins: str) -> Callable[[str], object]:
     from IPython.display import display
 
     handle = display({"text/plain": begins}, raw=True, display_id=True)
-    return lambda text: handle.update({"text/plain": text}, raw=True)
+    return lambda text: handle.update({"text/plain": plain_text(text)}, raw=True)
 
 
 @contextmanager

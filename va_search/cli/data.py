@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from va_search.api.progress import live_text
 from va_search.cli.output import JsonOption, Output, command
 from va_search.table import number
 
@@ -282,8 +283,8 @@ def check(
         from va_search.data.audit import check as audit
 
         opened = open_store(store)
-        with output.error.status("reading every value") as status:
-            report = audit(opened, lambda name: status.update(f"reading {name}"))
+        with live_text(output.error, "reading every value") as write:
+            report = audit(opened, lambda name: write(f"reading {name}"))
         _show_report(output, opened, report)
         output.done(report.to_json())
         if report.count("error"):
@@ -497,7 +498,7 @@ def _progress(output: Output) -> Iterator[Progress]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
+        TextColumn("{task.fields[what]}", markup=False),
         console=output.error,
         transient=True,
         disable=not output.error.is_terminal,

@@ -170,7 +170,11 @@ def progress(output: Output) -> Iterator[Watch]:
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("extracting"), BarColumn(), TextColumn("{task.fields[state]}"))
+    columns = (
+        TextColumn("extracting"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+    )
     is_terminal = output.error.is_terminal
     with Bar(*columns, console=output.error, transient=True, disable=not is_terminal) as bar:
         task = bar.add_task("extracting", total=1.0, state="reading time stamps")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import math
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,6 @@ from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table as RichTable
 
 from va_search import home
@@ -25,6 +25,7 @@ from va_search.api.progress import error_console
 from va_search.errors import VaSearchError
 from va_search.table import Table, terminal_parts
 from va_search.table import number as number  # noqa: PLC0414 (other commands import it from here)
+from va_search.table.plain_text import plain_console
 
 HomeOption = Annotated[
     str,
@@ -54,7 +55,7 @@ class Output:
         self.error = error_console()
         stream = sys.stderr if as_json else sys.stdout
         width = None if stream.isatty() else WIDTH
-        self.standard = Console(file=stream, highlight=False, width=width)
+        self.standard = plain_console(stream, width=width)
         self.home: str | None = None
         self._printed = False
 
@@ -71,7 +72,7 @@ class Output:
         self.home = place
 
     def note(self, text: str) -> None:
-        self.error.print(text, markup=False, soft_wrap=True)
+        self.error.print(text, soft_wrap=True)
 
     def show(self, part: Table | RichTable | str) -> None:
         """Print a part of the result for people; with --json it goes to standard error."""
@@ -79,7 +80,7 @@ class Output:
             for piece in terminal_parts(part):
                 self.show(piece)
         elif isinstance(part, str):
-            self.standard.print(part, markup=False, soft_wrap=True)
+            self.standard.print(part, soft_wrap=True)
         else:
             self.standard.print(part)
 
@@ -98,6 +99,18 @@ class Output:
         self.note(message if exit_code in (3, 130) else f"error: {message}")
         self.done({"error": message, "exit_code": exit_code})
         return typer.Exit(exit_code)
+
+
+class _Remarks(logging.Handler):
+    """Shows the package's warnings as notes: they may quote what stands in a file."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(logging.WARNING)
+        self.output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one warning."""
+        self.output.note(record.getMessage())
 
 
 _CURRENT: ContextVar[Output | None] = ContextVar("output of the running command", default=None)
@@ -148,6 +161,9 @@ def _left_at_once() -> Iterator[None]:
 def _errors_shown(as_json: bool) -> Iterator[Output]:
     output = Output(as_json)
     token = _CURRENT.set(output)
+    remarks = _Remarks(output)
+    logger = logging.getLogger("va_search")
+    logger.addHandler(remarks)
     try:
         yield output
     except VaSearchError as error:
@@ -171,4 +187,5 @@ def _errors_shown(as_json: bool) -> Iterator[Output]:
         output.done({"error": f"{type(error).__name__}: {error}", "exit_code": 1})
         raise
     finally:
+        logger.removeHandler(remarks)
         _CURRENT.reset(token)

@@ -25,11 +25,13 @@ from va_search.data.arrays import (
     Values,
     add_rows,
     allocate,
+    check_budget,
     rounded_number,
     rounded_problem,
     squeezed,
     values_of,
 )
+from va_search.data.arrow_bytes import ipc_bytes
 from va_search.data.column_names import is_clock
 from va_search.data.problems import PROBLEMS_OF_A_FILE, first_few
 from va_search.errors import InputError
@@ -43,6 +45,7 @@ UNREADABLE_ARRAY = (
     TypeError,
     OverflowError,
     MemoryError,
+    RecursionError,
     tokenize.TokenError,
     zipfile.BadZipFile,
 )
@@ -110,6 +113,7 @@ class ColumnReader(RowReader, ABC):
             if problems:
                 raise InputError(*first_few(problems, PROBLEMS_OF_A_FILE))
             numbers = allocate(file, source.rows, len(columns))
+            check_budget(file, source.unpacked_bytes(columns), "its columns unpack to")
             # So many rows at a time that memory is that of the result and a block.
             rows = max(1, VALUES_AT_ONCE // max(1, len(columns)))
             filled = 0
@@ -126,9 +130,9 @@ class ColumnReader(RowReader, ABC):
         """Cells of one column as texts without surrounding spaces."""
         texts: list[str] = []
         with self._opened(file) as source:
+            check_budget(file, source.unpacked_bytes([column]), f"column {column!r} unpacks to")
             for batch in source.batches(VALUES_AT_ONCE, [column]):
-                cells = batch.column(column).to_pylist()
-                texts += ["" if cell is None else str(cell).strip() for cell in cells]
+                texts += _as_texts(batch.column(column))
         return texts
 
     def first_cells(self, file: Path, columns: Sequence[str]) -> dict[str, str]:
@@ -162,14 +166,32 @@ class _Columns(ABC):
         """Rows of the file."""
 
     @abstractmethod
+    def unpacked_bytes(self, columns: Sequence[str]) -> int:
+        """Bytes that reading these columns takes at least, by the file's own account."""
+
+    @abstractmethod
     def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Blocks of the columns, of about `rows` rows where the format allows to choose."""
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_numeric(kind: pa.DataType) -> bool:
     types = pa.types
     is_number = types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind)
     return bool(is_number or types.is_boolean(kind) or types.is_null(kind))
+
+
+def _as_texts(column: pa.Array) -> list[str]:
+    """Cells as texts without surrounding spaces; "" where there is none."""
+    if isinstance(column, pa.DictionaryArray):
+        # A text that stands in a million rows stands once in memory.
+        distinct = _as_texts(column.dictionary)
+        codes = column.indices.to_pylist()
+        return ["" if code is None else distinct[code] for code in codes]
+    return ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
 
 
 def _as_floats(column: pa.Array) -> pa.Array:
@@ -187,19 +209,40 @@ class ParquetReader(ColumnReader):
     @contextmanager
     def open(self, file: Path) -> Iterator[_Columns]:
         """The open file."""
-        with pyarrow.parquet.ParquetFile(file) as source:
-            yield _ParquetColumns(source)
+        schema = pyarrow.parquet.read_schema(file)
+        # Texts stay in their dictionary: unpacked, each row would have its own.
+        texts = [name for name in schema.names if _is_text(schema.field(name).type)]
+        with pyarrow.parquet.ParquetFile(file, read_dictionary=texts) as source:
+            yield _ParquetColumns(source, schema)
 
 
 class _ParquetColumns(_Columns):
-    def __init__(self, source: pyarrow.parquet.ParquetFile) -> None:
+    def __init__(self, source: pyarrow.parquet.ParquetFile, schema: pa.Schema) -> None:
         self._source = source
-        self.schema = source.schema_arrow
+        self.schema = schema
 
     @property
     def rows(self) -> int:
         """Rows by the file's own account."""
         return int(self._source.metadata.num_rows)
+
+    def unpacked_bytes(self, columns: Sequence[str]) -> int:
+        """Bytes of pages and, where a page says a value once for many rows, 8 for each value."""
+        metadata = self._source.metadata
+        names = set(columns)
+        indexes = []
+        for index in range(metadata.num_columns):
+            path = metadata.schema.column(index).path
+            # The path of a nested column goes on: name.list.element.
+            if path in names or path.partition(".")[0] in names:
+                indexes.append(index)
+        size = 0
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            for index in indexes:
+                column = group.column(index)
+                size += max(column.total_uncompressed_size, 8 * column.num_values)
+        return size
 
     def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Blocks of `rows` rows."""
@@ -218,13 +261,17 @@ class ArrowReader(ColumnReader):
         with pa.memory_map(str(file)) as content:
             is_stream = content.size() < 6 or content.read(6) != b"ARROW1"
             content.seek(0)
+            size = ipc_bytes(content, is_stream=is_stream)
+            content.seek(0)
             open_any = pyarrow.ipc.open_stream if is_stream else pyarrow.ipc.open_file
-            yield _ArrowColumns(open_any(content))
+            check_budget(file, size, "its columns unpack to")
+            yield _ArrowColumns(open_any(content), size)
 
 
 class _ArrowColumns(_Columns):
-    def __init__(self, reader: Any) -> None:
+    def __init__(self, reader: Any, size: int) -> None:
         self._reader = reader
+        self._size = size
         self.schema = reader.schema
 
     @cached_property
@@ -239,6 +286,10 @@ class _ArrowColumns(_Columns):
     def rows(self) -> int:
         """Rows of all blocks."""
         return int(self._table.num_rows)
+
+    def unpacked_bytes(self, columns: Sequence[str]) -> int:
+        """Bytes of all columns: they are unpacked together."""
+        return self._size
 
     def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """The file's own blocks, of at most `rows` rows."""

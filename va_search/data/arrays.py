@@ -20,19 +20,43 @@ Flags = NDArray[np.bool_]
 EXACT = 2.0**53
 """From here on float64 does not hold every whole number."""
 VALUES_AT_ONCE = 1 << 22
+UNPACKED_BYTES = 512 << 20
+UNPACKED_TIMES = 200
+"""A file may unpack to so many bytes, or to so many times its own, whichever is more. Recordings
+stay far below that (20 times is much); a few hundred kilobytes of nothing but noughts do not."""
 
 
 def allocate(file: Path, rows: int, columns: int) -> Floats:
     """(rows, columns), with anything in it; InputError where the machine has no such memory."""
-    size = rows * columns * 8
+    check_budget(file, rows * columns * 8, f"{rows:,} rows of {columns:,} columns take")
+    return np.empty((rows, columns))
+
+
+def check_budget(file: Path, size: int, contents: str = "its values take") -> None:
+    """InputError where `size` bytes, known before anything is decoded, are more than the machine
+    has free or than a file of this size may hold. `contents` begins the message."""
     free = _free_memory()
     if free is not None and size > free:
         raise InputError(
-            f"{file}: {rows:,} rows of {columns:,} columns take {size / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} GiB of memory are free; cut the recording, or import on a larger "
-            "machine"
+            f"{file}: {contents} {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of memory are "
+            "free; cut the recording, or import on a larger machine"
         )
-    return np.empty((rows, columns))
+    if size > unpacked_budget(file):
+        raise over_budget(file, size, contents)
+
+
+def over_budget(file: Path, size: int, contents: str) -> InputError:
+    """The error for a file that unpacks to more than one of its size may hold."""
+    return InputError(
+        f"{file}: {contents} {size / 2**30:.1f} GiB, of a file of {file.stat().st_size:,} bytes: "
+        f"damaged, or made to fill the memory; allowed: {UNPACKED_BYTES >> 20} MiB, or "
+        f"{UNPACKED_TIMES} times the file. If it is neither, cut it, or write it uncompressed"
+    )
+
+
+def unpacked_budget(file: Path) -> int:
+    """Bytes at most that the content of a file on the disk may take."""
+    return max(UNPACKED_BYTES, UNPACKED_TIMES * file.stat().st_size)
 
 
 def _free_memory() -> int | None:

@@ -8,7 +8,7 @@ more than that (several recordings, or several arrays of features), a path below
 
 from __future__ import annotations
 
-import io
+import math
 import re
 import warnings
 import zipfile
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.array_readers import SQUEEZED, RowReader
-from va_search.data.arrays import Values, squeezed
+from va_search.data.arrays import Values, check_budget, squeezed
 from va_search.data.problems import NAMES_SHOWN, PROBLEMS_OF_A_FILE, listed, near_name, shortened
 from va_search.errors import InputError
 from va_search.files import check_regular
@@ -60,6 +60,11 @@ class NamedArray:
     def is_squeezed(self) -> bool:
         """True for a shape (frames, 1, dim)."""
         return len(self.shape) == 3 and self.shape[1] == 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of its values; a text that lies elsewhere in the file counts as a pointer."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def columns(self) -> list[str]:
@@ -214,6 +219,7 @@ class BundleReader(RowReader, ABC):
 
     def _read(self, file: Path, array: NamedArray) -> Array:
         """(frames, dim) the values of one array."""
+        check_budget(split_member(file)[0], array.size, f"{array} takes")
         try:
             values = squeezed(array.read())
         except Exception as error:
@@ -261,9 +267,12 @@ class NpzReader(BundleReader):
             for name in chosen(file, list(entries), member):
                 with archive.open(entries[name]) as handle:
                     shape, dtype = _npy_header(handle)
+                    size = handle.tell() + math.prod(shape) * dtype.itemsize
                 if dtype.kind not in NUMBERS + "SU" or shape == ():
                     skipped.append(name)
                     continue
+                if size != archive.getinfo(entries[name]).file_size:
+                    raise ValueError(f"{name} has other bytes than shape {shape} takes")
                 arrays.append(NamedArray(name, shape, dtype, _npz_array(file, entries[name])))
         return Bundle(arrays, skipped=skipped)
 
@@ -282,9 +291,9 @@ def _npy_header(handle: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def _npz_array(file: Path, entry: str) -> Callable[[], Array]:
     def read() -> Array:
-        with zipfile.ZipFile(file) as archive:
-            content = archive.read(entry)
-        values: Array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+        # Read from the archive into the array: the packed bytes are never all there at once.
+        with zipfile.ZipFile(file) as archive, archive.open(entry) as handle:
+            values: Array = np.lib.format.read_array(handle, allow_pickle=False)
         return values
 
     return read

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from va_search.data.array_readers import RowReader
-from va_search.data.arrays import Floats
+from va_search.data.arrays import Floats, allocate
 from va_search.data.csv_reader import number_in
 from va_search.data.problems import PROBLEMS_OF_A_FILE, and_more, first_few
 from va_search.errors import InputError
@@ -63,7 +63,8 @@ class EafReader(RowReader):
         """(rows, len(columns)), NaN where a tier has no annotation; InputError for annotations that
         are no numbers."""
         tiers = _read_tiers(file)
-        numbers = np.full((tiers.rows, len(columns)), np.nan)
+        numbers = allocate(file, tiers.rows, len(columns))
+        numbers[:] = np.nan
         problems = []
         for index, name in enumerate(columns):
             if name == CLOCK:

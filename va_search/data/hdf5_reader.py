@@ -40,12 +40,12 @@ class Hdf5Reader(BundleReader):
         """The arrays of a dataset or group."""
         with _open(file) as root:
             node = root
-            if member:
-                if member not in root:
+            for step in member.split("/") if member else ():
+                if not _is_group(node) or step not in node:
                     known = shortened(list(root), PROBLEMS_OF_A_FILE)
                     hint = near_name(member, list(root))
                     raise InputError(f"{file}: no {member!r} in it{hint} (found: {known})")
-                node = root[member]
+                node = _child(file, node, step)
             return _bundle_of(file, node)
 
 
@@ -55,7 +55,7 @@ def matlab_bundle(file: Path, member: str) -> Bundle:
     with _open(file) as root:
         names = [name for name in root if not name.startswith("#")]
         for name in chosen(file, names, member):
-            node = root[name]
+            node = _child(file, root, name)
             kind = node.attrs.get("MATLAB_class", b"double")
             if _is_group(node) or kind in (b"char", b"cell") or node.dtype.kind not in NUMBERS:
                 skipped.append(name)
@@ -75,6 +75,45 @@ def _open(file: Path) -> Any:
     return h5py.File(file, "r")
 
 
+def _child(file: Path, group: Any, name: str) -> Any:
+    """What a group has under a name; InputError for a link to another file, which may be any on
+    this machine, and for a dataset whose values lie in one."""
+    import h5py
+
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise _elsewhere(file, f"{group.name.rstrip('/')}/{name}", link.filename)
+    if isinstance(link, h5py.SoftLink):
+        # The path that it stands for is followed step by step: a link to another file may lie on it.
+        target = group.file if link.path.startswith("/") else group
+        for step in filter(None, link.path.split("/")):
+            if isinstance(target.get(step, getlink=True), h5py.SoftLink):
+                raise ValueError(f"{name}: a link to a link")
+            target = _child(file, target, step)
+        return target
+    child = group[name]
+    if not _is_group(child):
+        _refuse_external(file, child)
+    return child
+
+
+def _refuse_external(file: Path, dataset: Any) -> None:
+    """InputError where values of a dataset lie in other files."""
+    if dataset.external:
+        raise _elsewhere(file, dataset.name, dataset.external[0][0])
+    if dataset.is_virtual:
+        for source in dataset.virtual_sources():
+            if source.file_name != ".":
+                raise _elsewhere(file, dataset.name, source.file_name)
+
+
+def _elsewhere(file: Path, path: str, other: str) -> InputError:
+    return InputError(
+        f"{file}: {path} lies in another file ({other!r}), which is not read; copy its values into "
+        "this one"
+    )
+
+
 def _is_group(node: Any) -> bool:
     return hasattr(node, "keys")
 
@@ -87,7 +126,7 @@ def _bundle_of(file: Path, node: Any, depth: int = 0) -> Bundle:
     frames = _frames_of(file, node, names)
     if frames is not None:
         return frames
-    children = {name: node[name] for name in names}
+    children = {name: _child(file, node, name) for name in names}
     groups = [name for name, child in children.items() if _is_group(child)]
     if not groups:
         return _bundle_of_datasets(file, children)
@@ -123,7 +162,7 @@ def _frames_of(file: Path, group: Any, names: list[str]) -> Bundle | None:
     the first has a shape (dim,) or (1, dim), which all must have; None for other groups."""
     if not names or not all(name.isascii() and name.isdigit() for name in names):
         return None
-    first = group[names[0]]
+    first = _child(file, group, names[0])
     if _is_group(first) or first.dtype.kind not in NUMBERS or len(first.shape) > 2:
         return None
     if len(first.shape) == 2 and first.shape[0] != 1:
@@ -134,14 +173,20 @@ def _frames_of(file: Path, group: Any, names: list[str]) -> Bundle | None:
     shape, dtype, path = first.shape, first.dtype, group.name
 
     def read() -> Array:
-        from h5py import h5d, h5s
+        from h5py import h5d, h5l, h5s
 
         values = np.empty((len(names), width), dtype)
         with _open(file) as root:
             frames = root[path].id
             # Thousands of small datasets: h5py's lower level is several times as fast.
             for row, name in enumerate(names):
+                link = frames.links.get_info(name.encode())
+                if link.type != h5l.TYPE_HARD:
+                    raise ValueError(f"{path}/{name} is a link")
                 dataset = h5d.open(frames, name.encode())
+                layout = dataset.get_create_plist()
+                if layout.get_layout() == h5d.VIRTUAL or layout.get_external_count():
+                    raise ValueError(f"the values of {path}/{name} lie in another file")
                 if dataset.shape != shape:
                     raise ValueError(f"{path}/{name} has shape {dataset.shape}, others {shape}")
                 dataset.read(h5s.ALL, h5s.ALL, values[row].reshape(shape))

@@ -65,7 +65,7 @@ class MatReader(BundleReader):
                 f"{file}: not a MATLAB file of version 5 or later; in MATLAB: save('{file.name}', "
                 "'-v7')"
             )
-        matrices = [_Matrix.of(content) for content in _matrices(file, beginnings=True)]
+        matrices = [_Matrix.of(content) for content in _matrices(file)]
         most = MOST_PACKED * file.stat().st_size
         for matrix in matrices:
             if math.prod(matrix.shape) > most:
@@ -84,10 +84,8 @@ class MatReader(BundleReader):
 
 def _values_of(file: Path, name: str) -> Callable[[], Array]:
     def read() -> Array:
-        for content in _matrices(file):
-            matrix = _Matrix.of(content)
-            if matrix.name == name:
-                return matrix.values()
+        for content in _matrices(file, name):
+            return _Matrix.of(content).values()
         raise ValueError(f"no {name}")
 
     return read
@@ -116,21 +114,36 @@ class _Elements:
             start = begin + size + padding
 
 
-def _matrices(file: Path, *, beginnings: bool = False) -> Iterator[_Elements]:
-    """The elements of each matrix in the file; only the first of them where `beginnings` are
-    enough."""
+def _matrices(file: Path, name: str | None = None) -> Iterator[_Elements]:
+    """The first elements of each matrix in the file; with a `name`, all elements of the matrix that
+    is called so."""
     content = memoryview(file.read_bytes())
     order = "<" if bytes(content[126:128]) == b"IM" else ">"
     for kind, element in _Elements(content[HEADER_BYTES:], order):
         if kind == MATRIX:
-            yield _Elements(element, order)
+            elements = _Elements(element, order)
         elif kind == COMPRESSED:
-            unpacked = zlib.decompressobj().decompress(
-                element, BEGINNING_BYTES if beginnings else 0
-            )
-            for _, matrix in _Elements(memoryview(unpacked), order):
-                yield _Elements(matrix, order)
-                break
+            elements = _unpacked(element, order, BEGINNING_BYTES)
+        else:
+            continue
+        if name is None:
+            yield elements
+            continue
+        matrix = _Matrix.of(elements)
+        if matrix.name == name:
+            if kind == COMPRESSED:
+                # No more is unpacked than its shape has room for, whatever the file holds.
+                most = BEGINNING_BYTES + 8 * math.prod(matrix.shape)
+                elements = _unpacked(element, order, most)
+            yield elements
+
+
+def _unpacked(element: memoryview, order: str, most: int) -> _Elements:
+    """The elements in the first `most` bytes of a compressed matrix."""
+    unpacked = zlib.decompressobj().decompress(element, most)
+    for _, matrix in _Elements(memoryview(unpacked), order):
+        return _Elements(matrix, order)
+    return _Elements(memoryview(b""), order)
 
 
 @dataclass(frozen=True)

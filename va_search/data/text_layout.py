@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import itertools
 import re
 import shutil
@@ -16,8 +17,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
+from va_search.data.arrays import over_budget, unpacked_budget
 from va_search.errors import InputError
 from va_search.files import check_regular
 
@@ -30,6 +32,8 @@ SPACES = " "
 """The separator of files whose cells are aligned with any number of spaces."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", SPACES: "spaces"}
 ENCODING = "utf-8-sig"
+LONGEST_HEADER = 16 << 20
+"""Letters of the first line: a file of other bytes may have no line end at all."""
 LETTERS_LOOKED_AT = 1 << 16
 CELLS_LOOKED_AT = 10_000
 """So much of a file tells its separator and decimals: in 70,000 columns a few rows are enough."""
@@ -87,8 +91,9 @@ def open_text(file: Path) -> Iterator[TextIO]:
     """The file as lines of text, unpacked; InputError where it is no UTF-8 text."""
     try:
         if _is_packed(file):
-            with gzip.open(file, "rt", encoding=ENCODING, newline="") as unpacked:
-                yield cast(TextIO, unpacked)
+            with _open_packed(file) as packed:
+                with io.TextIOWrapper(packed, encoding=ENCODING, newline="") as text:
+                    yield text
         else:
             with open(file, encoding=ENCODING, newline="") as handle:
                 yield handle
@@ -107,12 +112,41 @@ def open_bytes(file: Path) -> Iterator[BinaryIO]:
         return
     with tempfile.TemporaryFile() as content:
         try:
-            with gzip.open(file) as packed:
+            with _open_packed(file) as packed:
                 shutil.copyfileobj(packed, content, 1 << 20)
         except UNREADABLE_TEXT as error:
             raise InputError(_not_text(file, error)) from error
         content.seek(0)
         yield cast(BinaryIO, content)
+
+
+@contextmanager
+def _open_packed(file: Path) -> Iterator[io.BufferedReader]:
+    """The bytes of a compressed file, unpacked; InputError where they are more than a file of its
+    size may hold."""
+    with gzip.open(file) as unpacked:
+        yield io.BufferedReader(_Budgeted(file, unpacked), 1 << 16)
+
+
+class _Budgeted(io.RawIOBase):
+    """A stream that ends in an InputError when more is read from it than its file may hold."""
+
+    def __init__(self, file: Path, unpacked: gzip.GzipFile) -> None:
+        self.file = file
+        self.unpacked = unpacked
+        self.budget = unpacked_budget(file)
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into the buffer; the number of bytes."""
+        count = self.unpacked.readinto(buffer)
+        self.budget -= count
+        if self.budget < 0:
+            raise over_budget(self.file, unpacked_budget(self.file), "its text takes more than")
+        return count
 
 
 def _is_packed(file: Path) -> bool:
@@ -175,7 +209,9 @@ def csv_layout(file: Path) -> Layout:
 
 def _find_header(file: Path, handle: TextIO) -> tuple[int, str]:
     """The number of lines before the header, and its first line; the handle stands behind it."""
-    line = handle.readline()
+    line = handle.readline(LONGEST_HEADER)
+    if len(line) == LONGEST_HEADER:
+        raise InputError(f"{file}:1: a line of more than {LONGEST_HEADER >> 20} million letters")
     if not line.strip():
         if handle.read(1 << 16).strip():
             raise InputError(f"{file}:1: empty line before the header; remove it")

@@ -28,30 +28,56 @@ POINT = re.compile(
 )
 UNREADABLE = "not YAML that can be read"
 Problem = tuple[int, str]
+MOST_BYTES = 2 << 20
+"""Bytes of a document: PyYAML reads a few hundred thousand a second."""
 LARGEST = 200_000
 """Values of a document, each alias counted as what it stands for: a few lines of aliases may stand
 for billions."""
 
 DEEPEST = 100
 """Levels of a document."""
+LONGEST_NUMBER = 400
+"""Letters of a number or date: one of millions of parts (1:1:1:…) takes hours to be read."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's composer, which stops at a document that is too deep or too large while it reads
+    it."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        self.path = path
+        self.depth = 0
+        self.count = 0
+        super().__init__(text)
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose the next value and all below it; InputError for too many of them."""
+        self.depth += 1
+        self.count += 1
+        if self.depth > DEEPEST or self.count > LARGEST:
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
+            reason = "nested too deeply"
+            if self.count > LARGEST:
+                reason = f"more than {LARGEST:,} values"
+            raise InputError(f"{self.path}:{line}: {UNREADABLE}: {reason}")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 def read_lines(path: Path) -> tuple[Any, dict[Place, int], list[Problem]]:
     """Data, lines, and the traps with their lines; InputError for what can't be read at all."""
-    check_regular(path, "a YAML text file")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a YAML text file ({error})") from error
+    text = _text_of(path)
     # First the tree of nodes, which have lines and are not made into values yet.
     try:
-        _refuse_deep(text, path)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = _Loader(text, path)
+        node = loader.get_single_node()
     except yaml.YAMLError as error:
         raise InputError(_syntax(path, text, error)) from error
+    if node is None:
+        return None, {}, []
     walk = _Walk(path)
-    if node is not None:
-        walk.visit(node, ())
+    walk.visit(node, ())
     if walk.problems:
         raise InputError(*(f"{path}:{line}: {problem}" for line, problem in walk.problems))
 
@@ -59,7 +85,7 @@ def read_lines(path: Path) -> tuple[Any, dict[Place, int], list[Problem]]:
     traps = list(dict.fromkeys(walk.traps))  # an alias is visited again
     unread = [f"{path}:{line}: {trap}" for line, trap in traps]
     try:
-        return yaml.safe_load(text), walk.lines, traps
+        return loader.construct_document(node), walk.lines, traps
     except yaml.YAMLError as error:
         raise InputError(*unread or [_syntax(path, text, error)]) from error
     # PyYAML raises these for a date of month 13, or a number of 5,000 digits.
@@ -68,16 +94,23 @@ def read_lines(path: Path) -> tuple[Any, dict[Place, int], list[Problem]]:
         raise InputError(*unread) from error
 
 
-def _refuse_deep(text: str, path: Path) -> None:
-    """InputError at the first value more than `DEEPEST` levels down: composing thousands takes
-    seconds, then fails."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            where = f"{path}:{event.start_mark.line + 1}" if event.start_mark else f"{path}"
-            raise InputError(f"{where}: {UNREADABLE}: nested too deeply")
+def _text_of(path: Path) -> str:
+    """The text of a regular file of at most `MOST_BYTES`; InputError for anything else."""
+    check_regular(path, "a YAML text file")
+    with open(path, "rb") as handle:
+        # The size that a file states may be 0 (below /proc) and is none that reading keeps to.
+        content = handle.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise InputError(
+            f"{path}: {UNREADABLE}: more than {MOST_BYTES >> 20} MiB, which no file that people "
+            "write has"
+        )
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a YAML text file ({error})") from error
+    # As text files are read: every line ends with \n.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _syntax(path: Path, text: str, error: yaml.YAMLError) -> str:
@@ -175,6 +208,13 @@ class _Walk:
                 f"not YAML that is read here: tag {tag}; leave it out, plain values are enough",
             )
         elif isinstance(node, yaml.ScalarNode):
+            if kind in ("int", "float", "timestamp") and len(node.value) > LONGEST_NUMBER:
+                self._problem(
+                    node,
+                    f"{node.value[:20]}… can't be read: a number or date of {len(node.value):,} "
+                    f"letters, at most {LONGEST_NUMBER}",
+                )
+                return
             trap = _trap_of(node.value, kind)
             if trap is not None:
                 self._trap(node, trap)

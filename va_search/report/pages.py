@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 
 from va_search.table import (
     Missing,
@@ -21,6 +20,7 @@ from va_search.table import (
     markdown_table,
     markdown_text,
 )
+from va_search.table.plain_text import html_text
 
 MARK = "<!-- va-search report -->"
 """Near the top of both files, by which one is known to be a report."""
@@ -109,10 +109,10 @@ def to_html(report: StudyReport) -> str:
     lines: list[str] = []
     for section in report.sections:
         name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
-        contents.append(f'<li><a href="#{name}">{escape(section.title)}</a></li>')
-        lines += [f'<section id="{name}">', f"<h2>{escape(section.title)}</h2>"]
+        contents.append(f'<li><a href="#{name}">{html_text(section.title)}</a></li>')
+        lines += [f'<section id="{name}">', f"<h2>{html_text(section.title)}</h2>"]
         for paragraph in section.paragraphs:
-            lines.append(f"<p>{escape(paragraph)}</p>")
+            lines.append(f"<p>{html_text(paragraph)}</p>")
         for table in section.tables:
             lines += html_table(table)
         for figure in section.figures:
@@ -121,22 +121,22 @@ def to_html(report: StudyReport) -> str:
     return PAGE.format(
         mark=MARK,
         style=STYLE,
-        title=escape(report.title),
-        subtitle=escape(report.subtitle),
+        title=html_text(report.title),
+        subtitle=html_text(report.subtitle),
         contents="".join(contents),
         sections="\n".join(lines),
     )
 
 
 def _html_figure(figure: Figure) -> Iterator[str]:
-    yield f"<h3>{escape(figure.title)}</h3>"
+    yield f"<h3>{html_text(figure.title)}</h3>"
     if figure.missing is not None:
         yield html_missing(figure.missing)
         return
     yield f'<figure><div class="pictures p{min(len(figure.pictures), 2)}">'
     for picture in figure.pictures:
         yield f'<div class="picture">{picture.svg}</div>'
-    yield f"</div><figcaption>{escape(figure.caption)}</figcaption></figure>"
+    yield f"</div><figcaption>{html_text(figure.caption)}</figcaption></figure>"
 
 
 PAGE = """<!doctype html>

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.report.pages import Picture
+from va_search.table.plain_text import html_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,7 +137,7 @@ def _for_page(text: str, name: str, alt: str) -> str:
     body = re.sub(r"\n\s*", "\n", body)
     box = re.search(r'viewBox="([^"]*)"', head)
     view = box.group(1) if box else "0 0 340 210"
-    label = escape(alt, quote=True)
+    label = html_text(alt, quote=True)
     return f'<svg viewBox="{view}" role="img" aria-label="{label}"><title>{label}</title>{body}'
 
 

@@ -1,8 +1,9 @@
 """Tables as plain data, and the four ways to show one: terminal, Markdown, HTML, JSON.
 
 Conventions: every text is plain and may hold whatever the data holds (`<script>`, `|`, `[bold]`,
-line breaks); the renderers escape it. A line break in a column's name is kept in the terminal and a
-space elsewhere. A table that can't be filled says in `missing` why, and how to fill it."""
+line breaks, escape sequences); the renderers escape it (plain_text.py). A line break in a column's
+name is kept in the terminal and a space elsewhere. A table that can't be filled says in `missing`
+why, and how to fill it."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any, Literal
+
+from va_search.table.plain_text import html_text, plain_text
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -197,14 +199,16 @@ def _draw(columns: tuple[TableColumn, ...], rows: list[TableRow]) -> RichTable:
         justify: Literal["left", "right"] = "right" if column.kind == "number" else "left"
         # An id must stay in one piece: it is there to be copied.
         has_ids = any(table_row.cells[index].code for table_row in rows)
-        drawn.add_column(Text(column.name), justify=justify, no_wrap=has_ids, overflow="fold")
+        drawn.add_column(
+            Text(plain_text(column.name)), justify=justify, no_wrap=has_ids, overflow="fold"
+        )
     for index, table_row in enumerate(rows):
         # A line is drawn above the first of the totals only.
         if table_row.kind == "total" and index and rows[index - 1].kind != "total":
             drawn.add_section()
         texts = []
         for cell in table_row.cells:
-            text = Text(cell.text)
+            text = Text(plain_text(cell.text))
             if cell.mark:
                 text.append(" *")
             if cell.best:
@@ -227,14 +231,14 @@ def missing_text(missing: Missing) -> str:
 def markdown_text(text: str) -> str:
     """A text in one line with everything special escaped."""
     # A line break would end a table's row.
-    plain = " ".join(text.split())
+    plain = plain_text(" ".join(text.split()))
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return MARKDOWN_SPECIAL.sub(r"\\\1", plain)
 
 
 def markdown_code(text: str) -> str:
     """A command or an id as code."""
-    plain = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    plain = plain_text(" ".join(text.split())).replace("`", "'").replace("|", "\\|")
     return f"`{plain}`"
 
 
@@ -297,27 +301,27 @@ def _markdown_line(cells: list[str]) -> str:
 
 def html_missing(missing: Missing) -> str:
     """The reason and the command as a paragraph."""
-    text = f"Not there: {escape(missing.why)}"
+    text = f"Not there: {html_text(missing.why)}"
     if missing.command is not None:
-        text += f" To fill it: <code>{escape(missing.command)}</code>"
+        text += f" To fill it: <code>{html_text(missing.command)}</code>"
     return f'<p class="missing">{text}</p>'
 
 
 def html_table(table: Table) -> Iterator[str]:
     """Elements of the table with heading and notes; marked cells are underlined. The table scrolls
     in a box of its own, which a keyboard reaches."""
-    yield f"<h3>{escape(table.title)}</h3>"
+    yield f"<h3>{html_text(table.title)}</h3>"
     if table.missing is not None:
         yield html_missing(table.missing)
         notes = list(table.notes)
     else:
         if table.lead:
-            yield f'<p class="lead">{escape(table.lead)}</p>'
-        label = escape(table.title, quote=True)
+            yield f'<p class="lead">{html_text(table.lead)}</p>'
+        label = html_text(table.title, quote=True)
         yield f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
         yield "<thead><tr>"
         for column in table.columns:
-            yield f'<th scope="col"{_html_class(column)}>{escape(column.title)}</th>'
+            yield f'<th scope="col"{_html_class(column)}>{html_text(column.title)}</th>'
         yield "</tr></thead><tbody>"
         for table_row in table.rows:
             yield _html_row(table_row, table.columns)
@@ -326,14 +330,14 @@ def html_table(table: Table) -> Iterator[str]:
     if notes:
         yield "<ul class=notes>"
         for note in notes:
-            yield f"<li>{escape(note)}</li>"
+            yield f"<li>{html_text(note)}</li>"
         yield "</ul>"
 
 
 def _html_row(row: TableRow, columns: tuple[TableColumn, ...]) -> str:
     if row.kind == "group":
         span = f'colspan="{len(columns)}" scope="colgroup"'
-        return f'<tr class="group"><th {span}>{escape(row.cells[0].text)}</th></tr>'
+        return f'<tr class="group"><th {span}>{html_text(row.cells[0].text)}</th></tr>'
     cells = []
     for cell, column in zip(row.cells, columns, strict=True):
         cells.append(f"<td{_html_class(column)}>{_html_cell(cell)}</td>")
@@ -348,7 +352,7 @@ def _html_class(column: TableColumn) -> str:
 
 
 def _html_cell(cell: TableCell) -> str:
-    text = escape(cell.text)
+    text = html_text(cell.text)
     if cell.code and cell.text:
         text = f"<code>{text}</code>"
     if cell.mark:
