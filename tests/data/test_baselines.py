@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from va_search.data import baselines as module
-from va_search.data.baselines import Means, baselines, ridge, same_clip
+from va_search.data.baselines import Means, baselines, quick_baselines, ridge, same_clip
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import OFFICIAL, Store, positions
 from va_search.files import read_json
@@ -142,6 +142,22 @@ def test_they_are_computed_once_and_never_of_other_data(
     rows[0] = (*rows[0][:3], [0.0, 0.0])
     baselines(store_of(tmp_path / "label", rows, features), [OFFICIAL], kept)
     assert len(list(kept.iterdir())) == 3
+
+
+def test_those_that_take_too_long_are_left_out_and_kept_ones_take_no_time(tmp_path: Path) -> None:
+    features, levels = people(np.random.default_rng(2))
+    rows = []
+    for number, level in enumerate(levels):
+        split = "validation" if number > 8 else "train"
+        rows.append((f"p{number}", f"c{number % 2}", split, [level, level + 0.5]))
+    store, kept = store_of(tmp_path / "store", rows, features), tmp_path / "kept"
+    quick = quick_baselines(store, [OFFICIAL], kept, 0.0)
+    assert [entry.name for entry in quick.scores] == ["constant"]
+    assert quick.left_out == ("same_clip", "ridge")
+    assert not kept.exists()
+    in_time = quick_baselines(store, [OFFICIAL], kept, 100.0)
+    assert in_time.scores == baselines(store, [OFFICIAL], kept) and in_time.left_out == ()
+    assert quick_baselines(store, [OFFICIAL], kept, 0.0).scores == in_time.scores
 
 
 def test_without_labels_on_a_side_there_are_none(tmp_path: Path) -> None:

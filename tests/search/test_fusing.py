@@ -24,7 +24,7 @@ from va_search.search.proposals import AskedTrial
 from va_search.search.ray_backend import fused_actor
 from va_search.search.ray_backend.fused_actor import FusedActor
 from va_search.search.scheduler import Scheduler
-from va_search.search.space import load_space
+from va_search.search.space import load_space, read_space
 from va_search.search.study import Study
 from va_search.search.task import Task
 from va_search.training import fused as fused_module
@@ -132,6 +132,15 @@ def test_where_nothing_can_be_fused_it_is_refused(
     check_fusing(space, 1)
     with pytest.raises(InputError, match=said):
         check_fusing(space, 2)
+
+
+def test_listed_trials_are_refused_without_the_advice_to_name_seeds(tiny_store: Store) -> None:
+    listed = [{"features": ["face"], "encoder": "gru", "seed": seed} for seed in (0, 1)]
+    space = read_space({"sampler": "grid", "trials": listed}, tiny_store, path=Path("s"), name="s")
+    with pytest.raises(InputError) as error:
+        check_fusing(space, 2)
+    assert "--fuse-seeds 2: trials that a space lists are trained one by one" in str(error.value)
+    assert "seeds: [" not in str(error.value)
 
 
 def actor_of(scheduler: Scheduler, drawn: list[AskedTrial]) -> FusedActor:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from va_search.cli.main import app
+from va_search.data.baselines import baselines
 from va_search.data.store import Store
 from va_search.home import Home
 from va_search.search import plan as plan_module
@@ -17,6 +18,7 @@ from va_search.search.configurations import Space
 from va_search.search.plan import START_SECONDS, make_plan
 from va_search.search.space import load_space
 from va_search.search.summary import Progress
+from va_search.table import number
 
 LARGE = """sampler: grid
 settings:
@@ -147,6 +149,21 @@ def test_plan_says_what_it_knows_and_calls_nothing_a_bound_that_is_none(
     )
     assert "on an idle machine, 1 trial at a time" in said
     assert "at most" not in said
+
+
+def test_plan_shows_what_has_to_be_beaten_or_what_is_left_out(
+    tmp_path: Path, tiny_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = baselines(tiny_store, ["official"])
+    lines = ["to beat    CCC on the official split without any training:"]
+    for entry in scores:
+        cccs = [f"{target} {number(value)}" for target, value in entry.cccs.items()]
+        lines.append(f"           {entry.title}: {', '.join(cccs)}")
+    assert "\n".join(lines) in plan_text(tmp_path, tiny_store)
+    assert "left out" not in plan_text(tmp_path, tiny_store)
+    monkeypatch.setattr(plan_module, "BASELINE_SECONDS", 0.0)
+    text = plan_text(tmp_path, tiny_store)
+    assert "ridge on recording means: left out, it takes longer than 0 s; `va-search" in text
 
 
 def test_an_endless_space_names_the_setting_that_makes_it_so(

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from serving_world import SETS, WEIGHTS, Served, make_ensemble, read_folder, write_store
+from typer.testing import CliRunner
 
+import va_search as va
+from va_search.cli.main import app
 from va_search.data.store import Store, positions
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
@@ -107,6 +111,37 @@ def test_another_store_needs_only_the_members_feature_sets(served: Served, tmp_p
         ).max()
         <= 1e-5
     )
+
+
+def test_submit_names_the_command_that_predicts_another_store(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    splits = ["train"] * 7 + ["test"] * 4
+    write_store(tmp_path / "new store", splits=splits, prefix="n")
+    root = str(served.home.root)
+    words = ["submit", "mix", "--data", "new store", "--out", "the out", "--home", root]
+    refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 2
+    text = " ".join(refused.output.split())
+    assert "its test recordings are not those ensemble 'mix' was built on; " in text
+    command = text[text.index("va-search predict") :]
+    _, *words = shlex.split(command)
+    assert words[:2] == ["predict", "mix"]
+    predicted = CliRunner().invoke(app, words)
+    assert predicted.exit_code == 0, predicted.output
+    assert len(list((tmp_path / "the out").glob("n*.csv"))) == 4
+
+
+def test_submit_says_why_another_store_can_not_be_predicted(served: Served, tmp_path: Path) -> None:
+    splits = ["train"] * 7 + ["test"] * 4
+    other = write_store(tmp_path / "other", sets={"face": SETS["face"]}, splits=splits, prefix="n")
+    ensemble = va.open_ensemble("mix", home=served.home.root)
+    with pytest.raises(InputError) as error:
+        ensemble.submit(tmp_path / "out", store=other)
+    first, second = error.value.problems
+    assert first.endswith("was built on, and its members can't predict them:")
+    assert second.endswith("'voice' is missing; the model needs it (found: face)")
 
 
 def test_no_other_feature_set_is_read(

@@ -25,6 +25,7 @@ from va_search.api.home import (
 )
 from va_search.api.progress import Note, progress_line, to_standard_error
 from va_search.api.study import OpenStudy, names_and_home
+from va_search.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from va_search.serving.predict import Written
     from va_search.serving.register import Registered
     from va_search.submission.strategies import Submissions
-    from va_search.submission.writing import Submission
+    from va_search.submission.writing import OtherRecordings, Submission
 
     Studies = OpenStudy | str | Sequence[OpenStudy | str]
     AnyStore = Store | str | Path
@@ -154,18 +155,45 @@ class OpenEnsemble:
         problems."""
         from va_search.predictions.bank import Bank
         from va_search.submission import submit
+        from va_search.submission.writing import OtherRecordings
 
         bring_members(self.home, self.document, "predictions")
-        return submit(
-            self.document,
-            open_noted_store(self.document.store, store),
-            Bank(self.home.files.bank),
-            format=format,
-            out=Path(out),
-            sample=_path_or_none(sample),
-            template=_path_or_none(template),
-            replace=replace,
-        )
+        opened = open_noted_store(self.document.store, store)
+        try:
+            return submit(
+                self.document,
+                opened,
+                Bank(self.home.files.bank),
+                format=format,
+                out=Path(out),
+                sample=_path_or_none(sample),
+                template=_path_or_none(template),
+                replace=replace,
+            )
+        except OtherRecordings as error:
+            raise self._with_way_to_predict(error, opened, out) from None
+
+    def _with_way_to_predict(
+        self, error: OtherRecordings, store: Store, out: str | Path
+    ) -> InputError:
+        """Return the error with the command that predicts the store's test recordings from the
+        members' weights, or with what keeps these from it."""
+        from va_search.predictions.bank import Bank
+        from va_search.serving.members import needed
+        from va_search.training.weights import unfit
+
+        files = self.home.files
+        try:
+            bring_members(self.home, self.document, "weights")
+            problems = unfit(store, needed(self.document, Bank(files.bank)))
+        except InputError as missing:
+            problems = missing.problems
+        (text,) = error.problems
+        if problems:
+            return InputError(f"{text}, and its members can't predict them:", *problems)
+        words = ["--data", store.url or str(store.path), "--split", "test", "--out", str(out)]
+        command = files.command("predict", self.name, *words)
+        return InputError(f"{text}; its members' weights predict them: {command}")
 
     def predict(
         self,

@@ -11,8 +11,10 @@ from va_search.api.progress import duration
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import named_home
 from va_search.errors import counted
+from va_search.table import number
 
 if TYPE_CHECKING:
+    from va_search.data.baselines import QuickBaselines
     from va_search.search.configurations import Space
     from va_search.search.plan import Plan
 
@@ -40,7 +42,10 @@ def plan(
         options = va.Options(concurrent=concurrent)
         planned = va.make_plan(searched, store, home=opened, options=options)
         show_plan(output, planned, searched)
-        output.done({"space": str(space), "store": str(data), **vars(planned)})
+        document = {"space": str(space), "store": str(data), **vars(planned)}
+        if planned.baselines is not None:
+            document["baselines"] = planned.baselines.to_json()
+        output.done(document)
 
 
 def show_plan(output: Output, plan: Plan, space: Space) -> None:
@@ -67,6 +72,29 @@ def show_plan(output: Output, plan: Plan, space: Space) -> None:
     if plan.hours is not None:
         end = f"after {duration(plan.hours * 3600)} no trial begins"
         output.show(f"hours      {plan.hours:g}: {end}; those that run are trained to their end")
+    if plan.baselines is not None:
+        show_baselines(output, plan.baselines)
+
+
+def show_baselines(output: Output, baselines: QuickBaselines) -> None:
+    """Print the CCCs that nobody has to train for, a line each."""
+    from va_search.data.baselines import TITLES
+
+    if not baselines.scores:
+        return
+    folds = "the official split"
+    if baselines.keys != ("official",):
+        noun = "fold" if len(baselines.keys) == 1 else "folds"
+        folds = f"{noun} {', '.join(map(str, baselines.keys))}"
+    output.show(f"to beat    CCC on {folds} without any training:")
+    for baseline in baselines.scores:
+        cccs = [f"{target} {number(value)}" for target, value in baseline.cccs.items()]
+        output.show(f"           {baseline.title}: {', '.join(cccs)}")
+    for name in baselines.left_out:
+        output.show(
+            f"           {TITLES[name]}: left out, it takes longer than {baselines.seconds:g} s; "
+            "`va-search ensemble` shows it"
+        )
 
 
 def size_text(plan: Plan, space: Space) -> str:

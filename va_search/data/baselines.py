@@ -16,11 +16,13 @@ named by a hash of everything they are made of, so that none is of other data.""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +57,10 @@ PENALTIES = np.logspace(-4, 2, 13)
 """Relative to the mean square of a recording's standardised features."""
 
 
+class _TimeIsUp(Exception):
+    """A baseline takes longer than it may."""
+
+
 @dataclass(frozen=True)
 class Baseline:
     """A baseline's CCC by target; None where it is not defined."""
@@ -74,26 +80,73 @@ class Baseline:
         return sum(values) / len(values) if len(values) == len(self.cccs) else None
 
 
+@dataclass(frozen=True)
+class QuickBaselines:
+    """Baselines of the folds with these keys; `left_out` names those that would have taken longer
+    than `seconds`."""
+
+    keys: tuple[str | int, ...]
+    scores: tuple[Baseline, ...]
+    left_out: tuple[str, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, object]:
+        """Return them as `--json` has them: CCCs by the baseline's name, then the target's."""
+        scores = {entry.name: entry.cccs for entry in self.scores}
+        return {"folds": self.keys, "scores": scores, "left_out": self.left_out}
+
+
 def baselines(
     store: Store, keys: Sequence[str | int], kept: Path | None = None
 ) -> tuple[Baseline, ...]:
     """Return the baselines of the folds with these keys; none where a fold lacks labels on a side.
 
     `kept`: a folder in which scores are kept and found again."""
+    folds = _folds_with_labels(store, keys)
+    if not folds:
+        return ()
+    path = None if kept is None else kept / f"{_content(store, folds)}.json"
+    scores = _kept_scores(path)
+    if scores is not None:
+        return scores
+    scores, _ = _scored(store, folds, math.inf)
+    if path is not None:
+        write_json(path, {"baselines": {entry.name: entry.cccs for entry in scores}})
+    return scores
+
+
+def quick_baselines(
+    store: Store, keys: Sequence[str | int], kept: Path, seconds: float
+) -> QuickBaselines:
+    """Return the baselines of the folds with these keys that are in the folder `kept`, or take at
+    most so many seconds together; nothing is written."""
+    folds = _folds_with_labels(store, keys)
+    if not folds:
+        return QuickBaselines(tuple(keys), (), (), seconds)
+    left_out: tuple[str, ...] = ()
+    scores = _kept_scores(kept / f"{_content(store, folds)}.json")
+    if scores is None:
+        scores, left_out = _scored(store, folds, monotonic() + seconds)
+    return QuickBaselines(tuple(keys), scores, left_out, seconds)
+
+
+def _folds_with_labels(store: Store, keys: Sequence[str | int]) -> list[Fold]:
+    """Return the folds with these keys; none where one lacks labels on a side."""
     folds = [store.fold(key) for key in keys]
     for fold in folds:
         for side in (fold.train, fold.validation):
             if np.isnan(store.annotations[positions(side)]).all():
-                return ()
-    path = None if kept is None else kept / f"{_content(store, folds)}.json"
+                return []
+    return folds
+
+
+def _kept_scores(path: Path | None) -> tuple[Baseline, ...] | None:
+    """Return the scores in a file; None where there is none, or it is damaged."""
     if path is not None and path.is_file():
-        with suppress(InputError):  # damaged: it is made anew
+        with suppress(InputError):
             document = read_json(path)
             return tuple(Baseline(name, cccs) for name, cccs in document["baselines"].items())
-    scores = _scored(store, folds)
-    if path is not None:
-        write_json(path, {"baselines": {entry.name: entry.cccs for entry in scores}})
-    return scores
+    return None
 
 
 def _content(store: Store, folds: Sequence[Fold]) -> str:
@@ -107,32 +160,46 @@ def _content(store: Store, folds: Sequence[Fold]) -> str:
     return digest([MEANING, data, stimuli, sides])[:32]
 
 
-def _scored(store: Store, folds: Sequence[Fold]) -> tuple[Baseline, ...]:
+def _scored(
+    store: Store, folds: Sequence[Fold], until: float
+) -> tuple[tuple[Baseline, ...], tuple[str, ...]]:
+    """Return the baselines of these folds, and the names of those that are not ready `until` this
+    time of the clock."""
     labels = [store.annotations[positions(fold.validation)] for fold in folds]
     annotation = np.concatenate(labels).astype(np.float64)
     constant: dict[str, float | None] = {}
     for column, target in enumerate(store.target_names):
         constant[target] = None if np.isnan(annotation[:, column]).all() else 0.0
     scored = [Baseline("constant", constant)]
-    predictors: dict[str, Callable[[Fold], Floats]] = {}
+    predictors: dict[str, Callable[[], list[Floats]]] = {}
     if any(SeenCounts.of([(fold.validation, fold.train)]).of_seen_clips for fold in folds):
-        predictors["same_clip"] = lambda fold: same_clip(store, fold)
-    means = Means.of(store)
-    predictors["ridge"] = lambda fold: ridge(store, fold, means)
+        predictors["same_clip"] = lambda: [same_clip(store, fold, until) for fold in folds]
+    predictors["ridge"] = lambda: _ridge_of_folds(store, folds, until)
+    left_out = []
     for name, predict in predictors.items():
-        predicted = np.concatenate([predict(fold) for fold in folds])
+        try:
+            predicted = np.concatenate(predict())
+        except _TimeIsUp:
+            left_out.append(name)
+            continue
         cccs: dict[str, float | None] = {}
         for column, target in enumerate(store.target_names):
             value = float(ccc(predicted[:, column], annotation[:, column]))
             cccs[target] = value if np.isfinite(value) else None
         scored.append(Baseline(name, cccs))
-    return tuple(scored)
+    return tuple(scored), tuple(left_out)
+
+
+def _check_time(until: float) -> None:
+    """Raise _TimeIsUp when the clock has passed `until`."""
+    if monotonic() > until:
+        raise _TimeIsUp
 
 
 # The same clip -----------------------------------------------------------------------------------
 
 
-def same_clip(store: Store, fold: Fold) -> Floats:
+def same_clip(store: Store, fold: Fold, until: float = math.inf) -> Floats:
     """Return (frames, targets) of the validation recordings: the mean annotation of the training
     recordings of the same clip at the same time, on the targets' scales.
 
@@ -152,6 +219,7 @@ def same_clip(store: Store, fold: Fold) -> Floats:
         longest[clip] = max(longest[clip], recording.frames)
     curves = {}
     for clip, frames in longest.items():
+        _check_time(until)
         stimulus, rate = clip
         same = of_clip[stimulus]
         curve = _mean_curve(store, same, frames, rate)
@@ -204,7 +272,7 @@ class Means:
     labels: Floats
 
     @classmethod
-    def of(cls, store: Store) -> Means:
+    def of(cls, store: Store, until: float = math.inf) -> Means:
         """Read some frames of every labelled recording."""
         recordings = store.labelled
         columns = sum(entry.dim for entry in store.feature_sets.values())
@@ -215,6 +283,7 @@ class Means:
             most = max(1, min(MOST_FRAMES, MOST_VALUES // max(feature_set.dim, 1)))
             rows = []
             for recording in recordings:
+                _check_time(until)
                 step = -(-recording.frames // most)
                 rows.append(_mean(values[recording.span][::step, ::apart]))
             sets.append(np.stack(rows))
@@ -243,7 +312,13 @@ def _rows_by(subjects: Sequence[str]) -> dict[str, list[int]]:
     return rows
 
 
-def ridge(store: Store, fold: Fold, means: Means) -> Floats:
+def _ridge_of_folds(store: Store, folds: Sequence[Fold], until: float) -> list[Floats]:
+    """Return what `ridge` predicts of each fold's validation recordings."""
+    means = Means.of(store, until)
+    return [ridge(store, fold, means, until) for fold in folds]
+
+
+def ridge(store: Store, fold: Fold, means: Means, until: float = math.inf) -> Floats:
     """Return (frames, targets) of the validation recordings: the mean label of each, predicted from
     its mean features.
 
@@ -262,7 +337,7 @@ def ridge(store: Store, fold: Fold, means: Means) -> Floats:
         known = ~np.isnan(labels)
         if not known.any():
             continue
-        penalty = _best_penalty(inside[np.ix_(known, known)], labels[known], part[known])
+        penalty = _best_penalty(inside[np.ix_(known, known)], labels[known], part[known], until)
         fitted = _ridge(inside[np.ix_(known, known)], labels[known], across[:, known])
         levels[:, column] = fitted[:, penalty]
     return np.repeat(levels, [recording.frames for recording in fold.validation], axis=0)
@@ -282,7 +357,7 @@ def _standardised(features: Floats, training: int) -> Floats:
     return np.clip(standard, -MOST_DEVIATIONS, MOST_DEVIATIONS)
 
 
-def _best_penalty(kernel: Floats, labels: Floats, part: Indexes) -> int:
+def _best_penalty(kernel: Floats, labels: Floats, part: Indexes, until: float) -> int:
     """Return the index of the penalty that predicts left-out people best; the smallest of equals,
     and the largest of all where there is nobody to leave out."""
     parts = np.unique(part)
@@ -290,6 +365,7 @@ def _best_penalty(kernel: Floats, labels: Floats, part: Indexes) -> int:
         return len(PENALTIES) - 1
     predicted = np.zeros((len(labels), len(PENALTIES)))
     for number in parts:
+        _check_time(until)
         out = part == number
         inside = kernel[np.ix_(~out, ~out)]
         predicted[out] = _ridge(inside, labels[~out], kernel[np.ix_(out, ~out)])

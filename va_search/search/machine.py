@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from va_search.errors import InputError
 from va_search.models.menu import ENCODERS
+from va_search.search.listed import ListedSpace
 from va_search.search.saves import SECONDS
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def check_fusing(space: Space, trials: int) -> None:
         problems.append(
             f"{where}: trials trained as one can't be stopped one by one; leave out `early_stopping`"
         )
-    if len(space.seeds) == 1:
+    if isinstance(space, ListedSpace):
+        problems.append(f"{where}: trials that a space lists are trained one by one")
+    elif len(space.seeds) == 1:
         problems.append(
             f"{where}: the space has one seed, {space.seeds[0]}; give it several, such as seeds: [0, 1, 2]"
         )

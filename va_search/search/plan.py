@@ -18,7 +18,8 @@ from time import perf_counter
 
 import numpy as np
 
-from va_search.data.store import Store
+from va_search.data.baselines import QuickBaselines, quick_baselines
+from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.errors import counted
 from va_search.home import Home
 from va_search.predictions.bank import Bank
@@ -43,6 +44,9 @@ START_SECONDS = 12.0
 TRIAL_SECONDS = 0.5
 """What a trial takes beside its epochs: opening the store, predicting test, writing."""
 
+BASELINE_SECONDS = 10.0
+"""For the baselines together; those that take longer are left out."""
+
 LOOKED_AT = 20_000
 """A space of up to so many combinations is walked whole; of a larger one `DRAWN` are drawn."""
 
@@ -61,7 +65,8 @@ class Plan:
     `seconds_per_trial` is for one trial alone, None where it is not known; `seconds` is for all
     that is left, Ray's start included, with `concurrent` trials side by side. `hours` is the
     budget: after so many no trial begins, and what runs then is trained to its end. `remarks` are
-    what else whoever searches should know."""
+    what else whoever searches should know. `baselines`: scores that the trials must beat, on what
+    they validate on; None where nothing is timed, or validated."""
 
     configurations: int | None
     exact: bool
@@ -76,6 +81,7 @@ class Plan:
     concurrent: int
     basis: str
     remarks: list[str]
+    baselines: QuickBaselines | None = None
 
 
 def make_plan(
@@ -121,7 +127,18 @@ def make_plan(
         concurrent=concurrent,
         basis=basis,
         remarks=ready.remarks,
+        baselines=_baselines(home, space, store) if timed else None,
     )
+
+
+def _baselines(home: Home, space: Space, store: Store) -> QuickBaselines | None:
+    """What nobody has to train, on the folds of the space: all that have a number, or the official
+    split; None where nothing is validated."""
+    numbers = [key for key in space.folds if key not in (OFFICIAL, MIX)]
+    keys = numbers or [key for key in space.folds if key == OFFICIAL]
+    if not keys:
+        return None
+    return quick_baselines(store, keys, home.baselines, BASELINE_SECONDS)
 
 
 def _whole(to_train: int, per_trial: float, concurrent: int, hours: float | None) -> float:

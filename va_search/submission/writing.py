@@ -44,6 +44,10 @@ class Submission:
     replaced: bool
 
 
+class OtherRecordings(InputError):
+    """The store's test recordings are not those whose predictions the bank has."""
+
+
 def submit(
     ensemble: Ensemble,
     store: Store,
@@ -58,10 +62,11 @@ def submit(
     """Write `ensemble`'s predictions of the store's test recordings to the folder `out`.
 
     With `template` a copy of the organisers' files in that folder is filled (template.py), and
-    `format` stays "recordings". InputError: unknown format, no test recordings, another store or
-    other targets, a bank that changed since the ensemble was built, a sample or template that asks
-    for other recordings or frames, an `out` that is anything but an earlier submission of this
-    ensemble (or, with `replace`, any earlier output of ours)."""
+    `format` stays "recordings". OtherRecordings for another store's, which weights can predict.
+    InputError: unknown format, no test recordings, other targets, a bank that changed since the
+    ensemble was built, a sample or template that asks for other recordings or frames, an `out` that
+    is anything but an earlier submission of this ensemble (or, with `replace`, any earlier output
+    of ours)."""
     if format not in FORMATS:
         raise InputError(unknown_name("format", format, FORMATS))
     if template is not None and (format != "recordings" or sample is not None):
@@ -110,10 +115,8 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
             f"{store.path}: the store has no test recordings; there is nothing to submit"
         )
     if frames_hash(test) != ensemble.test_frames_hash:
-        raise InputError(
-            f"{store.path}: its test recordings are not those ensemble {ensemble.name!r} was built "
-            f"on; other recordings are predicted by: va-search predict {ensemble.name} --data "
-            f"{store.path} --out DIR"
+        raise OtherRecordings(
+            f"{store.path}: its test recordings are not those ensemble {ensemble.name!r} was built on"
         )
     # No frame or score shows another range of a target, but values are clipped to it.
     if store.targets != ensemble.targets:
