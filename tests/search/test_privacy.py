@@ -58,7 +58,7 @@ def test_the_environment_comes_back_after_a_failure_too(monkeypatch: pytest.Monk
     [
         (socket.AF_INET, "127.0.0.1", True),
         (socket.AF_INET, "127.0.0.2", True),
-        (socket.AF_INET, "0.0.0.0", False),  # noqa: S104
+        (socket.AF_INET, "0.0.0.0", False),
         (socket.AF_INET6, "::1", True),
         (socket.AF_INET6, "::", False),
         (socket.AF_INET6, "::ffff:127.0.0.1", True),

@@ -168,9 +168,12 @@ def searched(home: Home, study: str) -> bool:
     document = _document(content)
     if document is None or document.get("study") != study or is_gone(document):
         return False
-    if 0 <= time.time() - file.time < SILENCE:
-        return True
     # Old, or of the future: it may be dead, or one of the two clocks goes wrong.
+    return 0 <= time.time() - file.time < SILENCE or _changes(remote, content)
+
+
+def _changes(remote: Remote, content: bytes) -> bool:
+    """Return True where the lease with this content is renewed while it is watched."""
     until = time.monotonic() + WATCHED * BEAT
     while time.monotonic() < until:
         time.sleep(BEAT / 5)
@@ -178,7 +181,7 @@ def searched(home: Home, study: str) -> bool:
             if remote.read(NAME) != content:
                 return True
         except FileNotFoundError:
-            return False
+            break
     return False
 
 

@@ -32,7 +32,7 @@ ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0: Ray takes 127.0.0.1 for what it is, as it does on macOS. On Linux it would otherwise
 replace it by the address by which other machines reach this one."""
 
-TOKEN_FILE = "token"
+TOKEN_FILE = "token"  # noqa: S105  (a name)
 TOKEN_BYTES = 32
 AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """The variables in which Ray finds a token."""
@@ -210,7 +210,7 @@ def _sockets(process: int) -> list[str]:
     with suppress(OSError):
         for link in Path(f"/proc/{process}/fd").iterdir():
             with suppress(OSError):  # closed meanwhile
-                match = SOCKET.fullmatch(os.readlink(link))
+                match = SOCKET.fullmatch(str(link.readlink()))
                 if match:
                     inodes.append(match[1])
     return inodes
