@@ -18,7 +18,6 @@ import json
 import logging
 import time
 import uuid
-from contextlib import suppress
 from typing import Any
 
 from va_search.errors import InputError
@@ -162,25 +161,19 @@ def searched(home: Home, study: str) -> bool:
     file = remote.find(NAME)
     if file is None:
         return False
-    with suppress(FileNotFoundError):
+    try:
         content = remote.read(NAME)
-        return _seems_alive(remote, study, content, file.time)
-    return False
-
-
-def _seems_alive(remote: Remote, study: str, content: bytes, renewed: float) -> bool:
-    """Return True for a lease of this study that was renewed lately, or is while it is watched."""
+    except FileNotFoundError:
+        return False
     document = _document(content)
     if document is None or document.get("study") != study or is_gone(document):
         return False
-    if 0 <= time.time() - renewed < SILENCE:
-        return True
     # Old, or of the future: it may be dead, or one of the two clocks goes wrong.
-    return _changes(remote, content)
+    return 0 <= time.time() - file.time < SILENCE or _changes(remote, content)
 
 
 def _changes(remote: Remote, content: bytes) -> bool:
-    """Watch the lease for some beats: True as soon as it is renewed."""
+    """Return True where the lease with this content is renewed while it is watched."""
     until = time.monotonic() + WATCHED * BEAT
     while time.monotonic() < until:
         time.sleep(BEAT / 5)
@@ -188,7 +181,7 @@ def _changes(remote: Remote, content: bytes) -> bool:
             if remote.read(NAME) != content:
                 return True
         except FileNotFoundError:
-            return False
+            break
     return False
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from va_search.tracking.door import ParentRun
+from va_search.tracking.door import ParentRun, forget_connections, identity_of_database
 from va_search.tracking.shown import reason, shown
 from va_search.trial import Trial, TrialState
 
@@ -79,6 +79,7 @@ class Delivery:
         self._reported = False
         self._artifact_problem: str | None = None
         self._runs: Any = None
+        self._database: tuple[int, int] | None = None
         self._thread = threading.Thread(target=self._work, name=f"tracking-{study}", daemon=True)
         self._thread.start()
 
@@ -182,10 +183,18 @@ class Delivery:
             self._report(self.problem)
 
     def _connect(self) -> None:
+        uri = self._open[0]
+        if self._database is not None and identity_of_database(uri) != self._database:
+            # Deleted, or another one in its place: what was delivered is not in this one.
+            self._runs = self._database = None
+            forget_connections(uri)
+            with self._changed:
+                self._waiting = self._trials | self._waiting
         if self._runs is None:
             from va_search.tracking.study_runs import StudyRuns
 
             self._runs = StudyRuns(*self._open)
+            self._database = identity_of_database(uri)
 
     def _next(self) -> tuple[str | None, str | None]:
         """Wait for a trial to deliver, and tell the status the study ends with, if it does.

@@ -123,9 +123,32 @@ def open_client(uri: str) -> MlflowClient:
     return client
 
 
+def identity_of_database(uri: str) -> tuple[int, int] | None:
+    """Return device and inode of the file of an SQLite store; None where there is none."""
+    try:
+        status = _sqlite_file(uri).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def forget_connections(uri: str) -> None:
+    """Close MLflow's connections to the database at `uri`: to a file that was deleted they would
+    never write again, and MLflow keeps them."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    engine = SqlAlchemyStore._engine_map.get(uri)
+    if engine is not None:
+        engine.dispose()
+
+
+def _sqlite_file(uri: str) -> Path:
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
+
+
 def _new_sqlite_file(uri: str) -> Path | None:
     """The file of an SQLite store that does not exist yet; None for any other store."""
-    path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    path = _sqlite_file(uri)
     return path if uri.startswith("sqlite:///") and not path.exists() else None
 
 

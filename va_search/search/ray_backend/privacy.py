@@ -32,7 +32,7 @@ ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0: Ray takes 127.0.0.1 for what it is, as it does on macOS. On Linux it would otherwise
 replace it by the address by which other machines reach this one."""
 
-TOKEN_FILE = "token"  # noqa: S105 - the name of a file
+TOKEN_FILE = "token"  # noqa: S105  (a name)
 TOKEN_BYTES = 32
 AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """The variables in which Ray finds a token."""
