@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,22 @@ def test_a_file_is_hashed_once_in_all_processes(
     assert hashed(folder, files) == 3_000_001
     (folder / "deep" / "b.bin").write_bytes(b"b")
     assert hashed(folder, files) == 1
+
+
+def test_a_process_knows_its_files_where_inode_numbers_do_not_last(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on buckets that are mounted as folders."""
+    identity_of, numbers = seals._Identity.of, itertools.count()
+
+    def fleeting(state: os.stat_result) -> seals._Identity:
+        return replace(identity_of(state), inode=next(numbers) // 2)
+
+    monkeypatch.setattr(seals._Identity, "of", fleeting)
+    files = seal_files(folder, ["a.bin"])
+    assert hashed(folder, files) == 0
+    flip(folder / "a.bin")
+    assert "a.bin" in damages(folder, files)
 
 
 def test_progress_ends_at_the_total(folder: Path) -> None:

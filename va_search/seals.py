@@ -182,14 +182,14 @@ def is_verified(path: Path, sha256: str) -> bool:
     """Return True where the file at `path` was found to have this digest, and was not touched
     since; nothing is hashed."""
     try:
-        return _VERIFIED.knows(_Identity.of(path.stat()), sha256)
+        return _VERIFIED.knows(path, _Identity.of(path.stat()), sha256)
     except OSError:
         return False
 
 
 @dataclass(frozen=True)
 class _Identity:
-    """What tells a file from others and from what it was before it was written to."""
+    """The facts that tell a file from others and from what it was before it was written to."""
 
     device: int
     inode: int
@@ -200,6 +200,11 @@ class _Identity:
     @classmethod
     def of(cls, state: os.stat_result) -> _Identity:
         return cls(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+    @property
+    def times(self) -> tuple[int, int, int]:
+        """Size and times, which change whenever the file at a path is written to or replaced."""
+        return self.size, self.content_time, self.inode_time
 
     def line(self, sha256: str) -> bytes:
         """The line of the cache's file which says that this file had this digest."""
@@ -240,7 +245,9 @@ class _Check:
         if self.problem:
             return True
         expected = self._expected
-        return expected is not None and _VERIFIED.knows(_Identity.of(state), expected.sha256)
+        if expected is None:
+            return False
+        return _VERIFIED.knows(self.path, _Identity.of(state), expected.sha256)
 
     def _look(self, state: os.stat_result) -> None:
         self.size = state.st_size
@@ -250,9 +257,9 @@ class _Check:
         elif expected is not None and state.st_size != expected.bytes:
             self.problem = f"{state.st_size} bytes, expected {expected.bytes} bytes"
 
-    def hash(self, add: Callable[[int], None]) -> bytes | None:
-        """Hash the file, with `add` called for every block; the line to remember, None where its
-        times do not tell yet whether it is written to."""
+    def hash(self, add: Callable[[int], None]) -> _Identity | None:
+        """Hash the file, with `add` called for every block. Return its identity, to be remembered;
+        None where its times do not tell yet whether it is written to."""
         began = time.time()
         try:
             # Without waiting: a pipe may have taken the file's place since.
@@ -282,9 +289,7 @@ class _Check:
                 f"{expected.sha256[:12]}…"
             )
             return None
-        if not identity.is_settled(began, time.time()):
-            return None
-        return identity.line(self.seal.sha256)
+        return identity if identity.is_settled(began, time.time()) else None
 
 
 def _reason(error: OSError) -> str:
@@ -312,12 +317,16 @@ def _run(checks: list[_Check], progress: Progress) -> None:
     # The largest first, so that no thread is left alone with it at the end.
     pending.sort(key=lambda check: -check.size)
     if len(pending) == 1:
-        lines = [pending[0].hash(add)]
+        identities = [pending[0].hash(add)]
     else:
         threads = min(len(pending), os.cpu_count() or 1, MOST_THREADS)
         with ThreadPoolExecutor(threads) as pool:
-            lines = list(pool.map(lambda check: check.hash(add), pending))
-    _VERIFIED.add([line for line in lines if line is not None])
+            identities = list(pool.map(lambda check: check.hash(add), pending))
+    verified = []
+    for check, identity in zip(pending, identities, strict=True):
+        if identity is not None and check.seal is not None:
+            verified.append((check.path, identity, check.seal.sha256))
+    _VERIFIED.add(verified)
 
 
 def user_cache() -> Path:
@@ -333,30 +342,37 @@ def user_cache() -> Path:
 class _Verified:
     """Files that were verified, in this process or by this user: <cache>/verified, a line each.
 
+    The process knows its own by their paths, for file systems whose inode numbers do not last.
     Several processes append to the file at once. A line that is torn or damaged is like no file's,
     and the last one counts only when it is whole. The file is believed only if it is the user's
     own and nobody else may write to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._own: dict[Path, tuple[tuple[int, int, int], str]] = {}
         self._lines: set[bytes] = set()
         self._file: tuple[Path, int] | None = None  # path and inode of what was read
         self._read = 0  # bytes of it
 
-    def knows(self, identity: _Identity, sha256: str) -> bool:
+    def knows(self, path: Path, identity: _Identity, sha256: str) -> bool:
         """Return True where this file was found to have this digest."""
         line = identity.line(sha256)
         with self._lock:
+            if self._own.get(path) == (identity.times, sha256):
+                return True
             if line not in self._lines:
                 self._read_new()
             return line in self._lines
 
-    def add(self, lines: Collection[bytes]) -> None:
-        """Remember these lines; the cache's file is left alone where it can't be written."""
-        if not lines:
+    def add(self, verified: Collection[tuple[Path, _Identity, str]]) -> None:
+        """Remember these files and their digests; the cache's file is left alone where it can't be
+        written."""
+        if not verified:
             return
         with self._lock:
-            self._lines.update(lines)
+            for path, identity, sha256 in verified:
+                self._own[path] = (identity.times, sha256)
+        lines = [identity.line(sha256) for _, identity, sha256 in verified]
         with suppress(OSError, RuntimeError):  # RuntimeError: a user without a home folder
             self._append(b"\n".join([b"", *lines, b""]))
 

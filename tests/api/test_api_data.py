@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import va_search as va
+from va_search.api import data
 from va_search.files import shipped, written_or_shipped
 
 SPACE = {
@@ -25,6 +26,19 @@ def test_a_simulated_store_opens_again_by_its_path(tmp_path: Path) -> None:
     assert report.count("error") == 0
     with pytest.raises(va.InputError, match="not a store"):
         va.open_store(tmp_path)
+
+
+def test_the_first_opening_of_a_large_store_shows_that_it_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = va.simulate(tmp_path / "store", size="tiny", note=lambda text: None)
+    lines: list[str] = []
+    for shown_from in (1 << 28, 0):
+        monkeypatch.setattr(data, "SHOWN_FROM", shown_from)
+        va.open_store(store.path)
+        lines.append(capsys.readouterr().err)
+    assert lines[0] == ""
+    assert lines[1].startswith(f"{store.path}: verified 0.0 of 0.0 GiB\n")
 
 
 def test_folds_are_made_by_store_or_path(tmp_path: Path) -> None:

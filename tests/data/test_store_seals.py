@@ -209,6 +209,7 @@ def test_every_key_can_be_taken_out_and_is_missed(store: Path) -> None:
         lambda document: document["feature_sets"].append(5),
         lambda document: document.update(feature_sets=None),
         lambda document: document.update(hashes=[]),
+        lambda document: document["hashes"].pop("recordings"),
         lambda document: document.update(stimuli={"r0": 5}),
         lambda document: document.update(raters=[]),
         lambda document: document.update(name=None),

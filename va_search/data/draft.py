@@ -192,8 +192,10 @@ class Draft:
 
     def already_finished(self) -> bool:
         """True when the store stands at its place, made from these very sources and options."""
-        manifest = self.to / MANIFEST
-        return manifest.is_file() and read_json(manifest).get("signature") == self.signature
+        if not (self.to / MANIFEST).is_file():
+            return False
+        document = read_json(self.to / MANIFEST)
+        return isinstance(document, dict) and document.get("signature") == self.signature
 
     @property
     def _stimuli(self) -> dict[str, str]:

@@ -10,14 +10,16 @@ Every name in it that becomes part of a path is a `Name`."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from va_search.errors import InputError
-from va_search.files import Name, checked_name, read_json, write_json
-from va_search.seals import Damaged, FileSeal, FileSeals, check_inside, read_seal, sealed
+from va_search.files import Name, checked_name, digest, read_json, write_json
+from va_search.seals import SEAL, Damaged, FileSeal, FileSeals, check_inside, read_seal, sealed
 from va_search.targets import Target, targets_from_json
 
 LAYOUT = 1
@@ -112,7 +114,7 @@ class Manifest:
                 targets=targets,
                 time_column=_text_or_none(document["time_column"]),
                 feature_sets=_feature_sets_of(document),
-                hashes=_texts(document["hashes"]),
+                hashes=_hashes_of(document),
                 sizes={_text(name): int(size) for name, size in document["bytes"].items()},
                 stimuli=_texts(document.get("stimuli", {})),
                 raters_hash=_text_or_none(document.get("raters", {}).get("hash")),
@@ -150,6 +152,16 @@ def write_manifest(
         path.chmod(mode)
 
 
+def unsealed_digest(content: bytes) -> str:
+    """Return a digest of a manifest's bytes by which two copies of a store are told to be the same:
+    without the seal, which one of them may have and a copy from before has not."""
+    try:
+        document = json.loads(content)
+        return digest({key: document[key] for key in document if key != SEAL})
+    except (RecursionError, TypeError, ValueError):  # no manifest
+        return hashlib.sha256(content).hexdigest()
+
+
 def _targets_of(document: Mapping[str, Any], path: Path) -> tuple[Target, ...]:
     try:
         return targets_from_json(document)
@@ -166,6 +178,14 @@ def _feature_sets_of(document: Mapping[str, Any]) -> dict[str, FeatureSet]:
             raise ValueError(f"feature set {feature_set.name!r}: dtype {dtype!r}, dim {dim!r}")
         feature_sets[feature_set.name] = feature_set
     return feature_sets
+
+
+def _hashes_of(document: Mapping[str, Any]) -> dict[str, str]:
+    hashes = _texts(document["hashes"])
+    missing = {"recordings", "annotations"} - {*hashes}
+    if missing:
+        raise ValueError(f"no hash of {', '.join(sorted(missing))}")
+    return hashes
 
 
 def _text(value: object) -> str:

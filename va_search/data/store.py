@@ -138,7 +138,7 @@ class Store:
     raters_hash: str | None = None
     """Of the raters' spread; None where the store keeps none."""
     files: FileSeals = field(default_factory=dict, repr=False)
-    """What each file was when the store was sealed."""
+    """Seals of the files, against which each is held when it is opened."""
     frames_file: Name = FRAMES
 
     @classmethod

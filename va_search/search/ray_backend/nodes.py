@@ -7,7 +7,6 @@ told in one message for all of them."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import socket
 import time
@@ -19,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from va_search import __version__
+from va_search.data.manifest import unsealed_digest
 from va_search.data.store import Store
 from va_search.errors import InputError, VaSearchError
-from va_search.files import file_hash, write_json
+from va_search.files import write_json
 from va_search.home import Home
 from va_search.storage.places import is_url
 from va_search.storage.remote import Remote
@@ -55,7 +55,7 @@ class Expected:
 def expected(home: Home, store: Store) -> Iterator[Expected]:
     """Yield the requirements that nodes are compared with; the token lies in the home meanwhile."""
     token = uuid.uuid4().hex
-    manifest = file_hash(store.path / "manifest.json")
+    manifest = unsealed_digest((store.path / "manifest.json").read_bytes())
     requirements = Expected(
         __version__, platform.python_version(), home.place, token, store.place, manifest
     )
@@ -101,7 +101,7 @@ def problems_here(wanted: Expected) -> list[str]:
             )
             problems.append(f"does not {does} the {kind} {location}{detail}{advice}")
             continue
-        if kind == "store" and hashlib.sha256(content).hexdigest() != wanted.manifest:
+        if kind == "store" and unsealed_digest(content) != wanted.manifest:
             problems.append(
                 f"has another store at {location}; copy the same one there, or give an s3:// URL"
             )
