@@ -144,6 +144,7 @@ def _chosen(
         best_for_both=_for_both(materials),
         differences=compare.differences(predicted, single_predicted, materials),
         baselines={entry.name: {**entry.cccs, SCORE: entry.score} for entry in untrained},
+        estimate=compare.estimate(name, predicted, materials),
     )
 
 
