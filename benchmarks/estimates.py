@@ -15,7 +15,7 @@ and the ensemble's test score less that of the best single trial. Divisions of t
 resemble each other, so that standard errors over divisions are too small.
 
 The folder given by --out keeps homes with the trials' predictions: the same command again trains
-only what is missing. `--quick`: a tiny simulated store, two divisions, seconds."""
+only what is missing. `--quick`: a simulated store, two divisions, seconds."""
 
 from __future__ import annotations
 
@@ -87,15 +87,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--worlds", type=int, default=0, help="worlds without training")
-    parser.add_argument("--quick", action="store_true", help="a tiny simulated store, 2 divisions")
+    parser.add_argument("--quick", action="store_true", help="a simulated store, 2 divisions")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     stores = dict(pair.partition("=")[::2] for pair in options.stores)
     if options.quick:
-        options.divisions, options.trials, options.epochs = 2, 3, 2
-        simulate(options.out / "tiny", size="tiny")
-        stores["tiny"] = str(options.out / "tiny")
+        options.divisions, options.trials, options.epochs = 2, 3, 6
+        simulate(options.out / "simulated")
+        stores["quick"] = str(options.out / "simulated")
     table: dict[str, list[Statement]] = {}
     for name, path in stores.items():
         store = thinned(Store.open(path), options.out / f"{name}-thinned")

@@ -3,6 +3,7 @@ whom it is of."""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from va_search.ensemble.estimate import (
     USUAL_SPREAD,
     USUAL_WEIGHT,
     Estimate,
+    best_epoch_gain,
     interval_on_others,
     other_people,
     people_spread,
@@ -28,6 +30,7 @@ from va_search.ensemble.material import gather
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import read_ensemble
 from va_search.report.tables.ensemble import scores_tables
+from va_search.trial import Epoch
 
 
 def drawn(random: np.random.Generator, people: int, between: float = 0.6) -> np.ndarray:
@@ -171,3 +174,41 @@ def test_an_ensemble_has_the_estimate_of_its_stores_test_people(tmp_path: Path) 
     shown = scores_tables(built)[0]
     assert shown.rows[0].cells[0].text == "Expected on 2 other people"
     assert shown.notes[0] == estimate.sentence
+
+
+def test_the_best_epoch_is_held_against_those_before_and_after_it() -> None:
+    def history(*cccs: float | None) -> list[Epoch]:
+        return [Epoch(number + 1, cccs={"valence": ccc}) for number, ccc in enumerate(cccs)]
+
+    assert best_epoch_gain(history(0.1, 0.3, 0.5, 0.4), "valence") == pytest.approx(0.15)
+    assert best_epoch_gain(history(0.1, 0.3, 0.5), "valence") == pytest.approx(0.2)
+    assert best_epoch_gain(history(0.5, 0.3, 0.1), "valence") == pytest.approx(0.2)
+    assert best_epoch_gain(history(0.5), "valence") == 0.0
+    assert best_epoch_gain(history(None, None), "valence") == 0.0
+    assert best_epoch_gain([], "valence") == 0.0
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_gain_of_members_best_epochs_is_taken_off(tmp_path: Path, keep: str) -> None:
+    world = make_world(tmp_path)
+    for path in (world.home.bank / "first").glob("*/trial.json"):
+        document = json.loads(path.read_text())
+        document["settings"]["keep"] = keep
+        document["history"] = []
+        for epoch, valence in enumerate((0.40, 0.50, 0.46)):
+            cccs = {"ccc_valence": valence, "ccc_arousal": 0.5}
+            document["history"].append({"epoch": epoch + 1, "loss": 0.5, **cccs})
+        path.write_text(json.dumps(document))
+    built = build(world.home, ["first"], load_recipe("bagged_greedy"), "e")
+    estimate, scores = built.estimate, built.scores["out_of_fold"]
+    assert estimate is not None and scores is not None
+    shown = " ".join(scores_tables(built)[0].notes)
+    if keep == "last":
+        assert not estimate.too_high and estimate.scores == scores
+        assert "best epoch" not in shown
+        return
+    # The weights sum to 1, and every member has gained as much.
+    assert estimate.too_high == pytest.approx({"valence": 0.07, "arousal": 0.0, "score": 0.035})
+    for measure, value in scores.items():
+        assert estimate.scores[measure] == pytest.approx(value - estimate.too_high[measure])
+    assert "Out-of-fold scores less 0.035, because trials chose their best epochs" in shown

@@ -232,9 +232,12 @@ def intervals(predicted: Predicted, materials: Materials) -> ScoreIntervals | No
     return result
 
 
-def estimate(name: str, predicted: Predicted, materials: Materials) -> Estimate | None:
+def estimate(
+    name: str, predicted: Predicted, materials: Materials, too_high: Mapping[str, float]
+) -> Estimate | None:
     """The estimate of what the ensemble called `name` will give on the store's test people, or on
-    as many as validated; None where there are no folds."""
+    as many as validated; None where there are no folds. `too_high`: by how much out-of-fold scores
+    {each target, score} are, where that is known."""
     known = _known(predicted)
     if known is None:
         return None
@@ -244,11 +247,12 @@ def estimate(name: str, predicted: Predicted, materials: Materials) -> Estimate 
     for measure, several in _by_score(known).items():
         folds = materials.folds if measure == SCORE else materials[measure].folds
         score = float(np.mean([sums.pooled_ccc(by_recording) for by_recording in several]))
+        score -= too_high.get(measure, 0.0)
         scores[measure] = score
         intervals_on_others[measure] = interval_on_others(
             several, folds.groups, others.groups, score=score
         )
-    return Estimate(name, others.people, others.tested, scores, intervals_on_others)
+    return Estimate(name, others.people, others.tested, scores, intervals_on_others, dict(too_high))
 
 
 def differences(

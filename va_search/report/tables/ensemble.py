@@ -55,8 +55,8 @@ MOST_MEMBERS = 60
 MOST_NAMES = 8
 """Other ensembles that are named."""
 BEST_EPOCHS = (
-    "All these scores are slightly too high, because each trial chose its best epoch on the same "
-    "recordings, unless its setting `keep` is another than best."
+    "Out-of-fold and in-sample scores are slightly too high, because trials chose their best epoch "
+    "on the same recordings (setting `keep: best`)."
 )
 
 
@@ -424,7 +424,10 @@ def _member_notes(ensemble: Ensemble) -> list[str]:
     sources = set()
     for weighted in ensemble.dimensions.values():
         sources |= {member.source for member in weighted.members}
-    if ensemble.scores.get("in_sample") and sources & {"trained", "folds"}:
+    chose_epochs = bool(sources & {"trained", "folds"})
+    if ensemble.estimate is not None:
+        chose_epochs = bool(ensemble.estimate.too_high)
+    if ensemble.scores.get("in_sample") and chose_epochs:
         notes.append(BEST_EPOCHS)
     notes += left_out_sentences(ensemble.left_out)
     if not ensemble.parts:
