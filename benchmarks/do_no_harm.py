@@ -266,9 +266,9 @@ def material(world: World, rng: np.random.Generator, people: int) -> Material:
     )
 
 
-def test_people(world: World, rng: np.random.Generator) -> Statistics:
-    """What recipes are judged on."""
-    predictions, annotation = world.draw(rng, TEST_PEOPLE)
+def people_of(world: World, rng: np.random.Generator, people: int) -> Statistics:
+    """So many other people of a world, to judge on."""
+    predictions, annotation = world.draw(rng, people)
     return _measured(predictions, annotation, [("all", len(annotation))])
 
 
@@ -338,7 +338,7 @@ def in_world(which: Compared, seed: int, job: tuple[str, int, int]) -> dict[str,
     family, people, number = job
     rng = np.random.default_rng([seed, list(FAMILIES).index(family), people, number])
     world = make_world(family, rng)
-    return scores(material(world, rng, people), test_people(world, rng), which)
+    return scores(material(world, rng, people), people_of(world, rng, TEST_PEOPLE), which)
 
 
 @dataclass(frozen=True)

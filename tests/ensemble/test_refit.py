@@ -24,6 +24,7 @@ from va_search.errors import InputError
 from va_search.files import read_json, write_json
 from va_search.predictions.bank import Predictions
 from va_search.report.standing import stale_of
+from va_search.report.tables.ensemble import scores_tables
 from va_search.report.words import encoder_title, model_name
 from va_search.trial_settings import TrialSettings, trial_id
 
@@ -105,6 +106,9 @@ def test_a_refitted_ensemble_has_no_score_and_names_the_one_it_was_made_of(
     assert ensemble.scores["out_of_fold"] is not None
     score = ensemble.scores["out_of_fold"]["score"]
     assert f"scored {score:.3f} out-of-fold" in str(again.measured_on.reason)
+    assert again.estimate is not None and again.estimate == ensemble.estimate
+    shown = scores_tables(again)[0].missing
+    assert shown is not None and shown.why.endswith(again.estimate.text)
 
 
 def test_configurations_over_folds_become_one_trial_each(world: FoldsWorld) -> None:

@@ -6,7 +6,7 @@ in unscored.py."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from va_search.data.baselines import baselines
 from va_search.data.store import Store
 from va_search.ensemble import compare
 from va_search.ensemble.compare import CarriedOut, ScoreIntervals
+from va_search.ensemble.estimate import best_epoch_gain
 from va_search.ensemble.fresh import complete_trials, forget_explanation
 from va_search.ensemble.material import Material, Materials, gather
 from va_search.ensemble.recipe import Recipe
@@ -30,7 +31,8 @@ from va_search.ensemble.unscored import blend, heading, mean_of_mix, member_of
 from va_search.errors import InputError
 from va_search.files import write_json
 from va_search.home import Home
-from va_search.trial import SCORE, FoldKind
+from va_search.predictions.bank import Bank
+from va_search.trial import SCORE, FoldKind, Trial
 
 CHANGED = 0.01
 """A trial whose CCC now differs from its record's by more was judged on other annotations."""
@@ -144,7 +146,32 @@ def _chosen(
         best_for_both=_for_both(materials),
         differences=compare.differences(predicted, single_predicted, materials),
         baselines={entry.name: {**entry.cccs, SCORE: entry.score} for entry in untrained},
+        estimate=compare.estimate(name, predicted, materials, _too_high(home, outcomes)),
     )
+
+
+def _too_high(home: Home, outcomes: Mapping[str, CarriedOut]) -> dict[str, float]:
+    """By how much out-of-fold scores {each target, score} are too high because members chose their
+    best epochs on the people scored; empty where none did."""
+    too_high: dict[str, float] = {}
+    for target, outcome in outcomes.items():
+        weights, candidates = outcome.fit.weights, outcome.fits.material.candidates
+        total = 0.0
+        for index in np.flatnonzero(weights).tolist():
+            total += weights[index] * _best_epoch_gain(home, candidates[index], target)
+        too_high[target] = max(0.0, total)
+    return compare.named(too_high) if any(too_high.values()) else {}
+
+
+def _best_epoch_gain(home: Home, candidate: Trial, target: str) -> float:
+    """The gain of a candidate's best epoch; of a configuration over folds the mean of its trials'."""
+    if candidate.keep != "best":
+        return 0.0
+    trials = [candidate]
+    if candidate.trials:
+        bank = Bank(home.bank)
+        trials = [bank.trial(candidate.study, trial) for trial in candidate.trials.values()]
+    return sum(best_epoch_gain(trial.history, target) for trial in trials) / len(trials)
 
 
 def _for_both(materials: Materials) -> SingleForBoth | None:

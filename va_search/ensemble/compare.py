@@ -18,6 +18,7 @@ import numpy as np
 
 from va_search.ensemble import bootstrap, sums
 from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
+from va_search.ensemble.estimate import Estimate, interval_on_others, other_people
 from va_search.ensemble.material import NOTHING, Material, Materials, Without
 from va_search.ensemble.methods import first_highest, ranking
 from va_search.ensemble.out_of_fold import Fits, FittedPipeline, nested, winner
@@ -229,6 +230,29 @@ def intervals(predicted: Predicted, materials: Materials) -> ScoreIntervals | No
     for name, several in _by_score(known).items():
         result[name] = bootstrap.interval(several, drawn, _groups(name, materials))
     return result
+
+
+def estimate(
+    name: str, predicted: Predicted, materials: Materials, too_high: Mapping[str, float]
+) -> Estimate | None:
+    """The estimate of what the ensemble called `name` will give on the store's test people, or on
+    as many as validated; None where there are no folds. `too_high`: by how much out-of-fold scores
+    {each target, score} are, where that is known."""
+    known = _known(predicted)
+    if known is None:
+        return None
+    others = other_people(materials.lines.store.split("test"), materials.lines.recordings)
+    scores: dict[str, float] = {}
+    intervals_on_others: ScoreIntervals = {}
+    for measure, several in _by_score(known).items():
+        folds = materials.folds if measure == SCORE else materials[measure].folds
+        score = float(np.mean([sums.pooled_ccc(by_recording) for by_recording in several]))
+        score -= too_high.get(measure, 0.0)
+        scores[measure] = score
+        intervals_on_others[measure] = interval_on_others(
+            several, folds.groups, others.groups, score=score
+        )
+    return Estimate(name, others.people, others.tested, scores, intervals_on_others, dict(too_high))
 
 
 def differences(

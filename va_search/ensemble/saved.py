@@ -35,6 +35,7 @@ from pydantic import (
 from va_search.data.generalisation import generalises_to
 from va_search.data.store import Recording
 from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
+from va_search.ensemble.estimate import Estimate
 from va_search.ensemble.post_processing import AS_IT_IS, PostProcessing, combine
 from va_search.errors import InputError, unknown_name
 from va_search.files import read_json
@@ -203,7 +204,10 @@ class Ensemble(Saved):
     {ensemble, best_single}. `differences`: {each target, score} -> the ensemble less the best trial
     per target. `complete`: how many trials of each study were complete when it was
     built. `baselines`: scores of what nobody had to train, by name, on the recordings that the
-    ensemble was measured on; None where they are not known."""
+    ensemble was measured on; None where they are not known. `estimate`: what it is expected to give
+    on other people, after everything that its own scores leave out; of an ensemble whose members
+    were trained again, that of the one they were chosen in. Not known of ensembles that an earlier
+    version saved, and of those without out-of-fold scores."""
 
     name: str
     recipe: str
@@ -228,6 +232,7 @@ class Ensemble(Saved):
     differences: dict[str, Difference] | None = None
     complete: dict[str, int] | None = None
     baselines: dict[str, ScoresOfBaseline] | None = None
+    estimate: Estimate | None = None
     parts: list[BlendPart] = []
 
     @model_validator(mode="before")

@@ -97,7 +97,9 @@ def _ensemble_paragraphs(home: Home, ensemble: Ensemble) -> list[str]:
     paragraphs = [f"Ensemble {ensemble.name}. {verdict_of(ensemble).text}"]
     scores = ensemble.scores.get("out_of_fold")
     # In-sample scores promise too much, so without out-of-fold ones nothing is expected of it.
-    if scores:
+    if ensemble.estimate is not None:
+        paragraphs.append(ensemble.estimate.text)
+    elif scores:
         intervals = (ensemble.intervals or {}).get("ensemble") or {}
         expected = []
         for name in measures(ensemble_targets(ensemble)):

@@ -13,7 +13,9 @@ from va_search.ensemble.saved import (
     Ensemble,
     EnsembleMember,
     MeasuredOn,
+    ScoreIntervals,
     Scores,
+    ScoresByMeasure,
     Weighted,
 )
 from va_search.ensemble.verdict import verdict_of, within_recordings
@@ -53,8 +55,8 @@ MOST_MEMBERS = 60
 MOST_NAMES = 8
 """Other ensembles that are named."""
 BEST_EPOCHS = (
-    "All these scores are slightly too high, because each trial chose its best epoch on the same "
-    "recordings, unless its setting `keep` is another than best."
+    "Out-of-fold and in-sample scores are slightly too high, because trials chose their best epoch "
+    "on the same recordings (setting `keep: best`)."
 )
 
 
@@ -303,30 +305,21 @@ def _scores_table(ensemble: Ensemble, remarks: Sequence[str]) -> Table:
 
     Per target is each target's own best trial, for both (all targets) is one trial, by its mean; a
     difference is paired. Below stands what the numbers were measured on, and `remarks`."""
-    over_folds = ensemble.measured_on.fold == ALL
     title = f"CCC on validation: ensemble {ensemble.name} and the best single trials"
-    if over_folds:
+    if ensemble.measured_on.fold == ALL:
         title += ", every recording by its own fold's trial"
     notes = [*_member_notes(ensemble), *remarks]
     if not ensemble.scores.get("in_sample"):
-        reason = f"There is no validation score: {ensemble.measured_on.reason}."
-        return Table(title, notes=tuple(notes), missing=Missing(reason))
-    single = "Best single trial"
-    if over_folds:
-        single = "Best configuration"
-    intervals = ensemble.intervals or {}
-    subjects = []
-    both = ensemble.best_for_both
+        return Table(title, notes=tuple(notes), missing=Missing(_no_score(ensemble)))
     targets = ensemble_targets(ensemble)
-    if both is not None and len(targets) > 1:
-        subjects.append((f"{single} for {all_targets(targets)}", both.scores, both.intervals))
-    if not ensemble.parts:
-        per_target = intervals.get("best_single")
-        subjects.append((f"{single} per target", ensemble.best_single, per_target))
-    subjects.append((f"Ensemble {ensemble.name}", ensemble.scores, intervals.get("ensemble")))
-    # Out-of-fold comes first: it is the honest one, and the only one with intervals.
+    subjects = _subjects(ensemble)
     rows = []
     names = measures(targets)
+    if ensemble.estimate is not None:
+        estimate = ensemble.estimate
+        texts = score_texts(estimate.scores, estimate.intervals, names)
+        rows.append(row(estimate.title, "estimate", *texts))
+    # Then what was measured: out-of-fold is the honest one, and has intervals.
     for label, scores, around in subjects:
         rows.append(
             row(label, "out-of-fold", *score_texts(scores.get("out_of_fold"), around, names))
@@ -345,7 +338,39 @@ def _scores_table(ensemble: Ensemble, remarks: Sequence[str]) -> Table:
         rows.append(row(label, "in-sample", *score_texts(scores.get("in_sample"), None, names)))
     heads = (*columns("", "Measured"), *score_columns(targets))
     lead, *measured = measured_sentences(ensemble.measured_on)
+    if ensemble.estimate is not None:
+        measured.insert(0, ensemble.estimate.sentence)
     return Table(title, heads, tuple(rows), lead, (*measured, *notes))
+
+
+def _subjects(
+    ensemble: Ensemble,
+) -> list[tuple[str, ScoresByMeasure, ScoreIntervals | None]]:
+    """Title, scores and intervals of the best single trials, where they are known, and of the
+    ensemble."""
+    single = "Best single trial"
+    if ensemble.measured_on.fold == ALL:
+        single = "Best configuration"
+    intervals = ensemble.intervals or {}
+    subjects = []
+    both = ensemble.best_for_both
+    targets = ensemble_targets(ensemble)
+    if both is not None and len(targets) > 1:
+        subjects.append((f"{single} for {all_targets(targets)}", both.scores, both.intervals))
+    if not ensemble.parts:
+        per_target = intervals.get("best_single")
+        subjects.append((f"{single} per target", ensemble.best_single, per_target))
+    subjects.append((f"Ensemble {ensemble.name}", ensemble.scores, intervals.get("ensemble")))
+    return subjects
+
+
+def _no_score(ensemble: Ensemble) -> str:
+    """The reason why an ensemble has no score of its own, and what is expected of it all the
+    same: what was expected of the one that its members and weights are of."""
+    reason = f"There is no validation score: {ensemble.measured_on.reason}."
+    if ensemble.estimate is None:
+        return reason
+    return f"{reason} {ensemble.estimate.text}"
 
 
 def score_texts(
@@ -387,7 +412,7 @@ def measured_sentences(measured: MeasuredOn) -> list[str]:
         *sentences,
         f"Out-of-fold: the whole recipe again in each of {measured.folds} folds, without the "
         f"recordings scored (those of one {measured.kept_together} kept together); in brackets "
-        f"{interval}.",
+        f"{interval}, of the CCC on very many people.",
         "In-sample: on the frames that epochs, members and weights were chosen on, so too high.",
     ]
 
@@ -399,7 +424,10 @@ def _member_notes(ensemble: Ensemble) -> list[str]:
     sources = set()
     for weighted in ensemble.dimensions.values():
         sources |= {member.source for member in weighted.members}
-    if ensemble.scores.get("in_sample") and sources & {"trained", "folds"}:
+    chose_epochs = bool(sources & {"trained", "folds"})
+    if ensemble.estimate is not None:
+        chose_epochs = bool(ensemble.estimate.too_high)
+    if ensemble.scores.get("in_sample") and chose_epochs:
         notes.append(BEST_EPOCHS)
     notes += left_out_sentences(ensemble.left_out)
     if not ensemble.parts:
