@@ -12,8 +12,9 @@ from folds_world import FoldsWorld, make_folds_world
 from numpy.typing import NDArray
 
 import va_search as va
-from va_search.api import fitting
-from va_search.api.fitting import FEWEST, OVER_FOLDS, RACED, Fitting, plan_fit
+from va_search.api import fitting, race
+from va_search.api.fitting import OVER_FOLDS, Fitting, plan_fit
+from va_search.api.race import FEWEST, RACED
 from va_search.errors import InputError
 
 SPACE: dict[str, Any] = {
@@ -53,6 +54,7 @@ def world(tmp_path: Path) -> FoldsWorld:
 def trained(world: FoldsWorld, monkeypatch: pytest.MonkeyPatch) -> Trained:
     trained = Trained(world)
     monkeypatch.setattr(fitting, "run_search", trained)
+    monkeypatch.setattr(race, "run_search", trained)
     return trained
 
 
