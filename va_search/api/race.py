@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from va_search.api.home import OpenHome
 from va_search.api.searching import run_search
 from va_search.errors import counted
+from va_search.trial_settings import TrialSettings, configuration_id, trial_id_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,12 +28,11 @@ if TYPE_CHECKING:
     from va_search.data.store import Store
     from va_search.search.configurations import Space
     from va_search.search.machine import Options
-    from va_search.trial_settings import TrialSettings
 
 SEARCH = 0.6
 """The search's share of the hours, where a race follows."""
 RACED = 8
-"""So many configurations, the best of the search, begin the race."""
+"""So many configurations of the search begin the race."""
 FEWEST = 4
 """So many end it at least: an ensemble lives on members that differ."""
 
@@ -88,10 +89,10 @@ class Race:
             running = self._survivors(running, trained)
 
     def _best_of_search(self) -> list[TrialSettings]:
-        """Configurations of the search that are complete on the space's folds, the best first."""
+        """Configurations of the search that are complete on the space's folds, the best of each kind
+        first."""
         from va_search.predictions.bank import Bank
         from va_search.search.outcomes import objective
-        from va_search.trial_settings import configuration_id
 
         values: dict[str, list[float]] = {}
         settings_of: dict[str, TrialSettings] = {}
@@ -105,7 +106,7 @@ class Race:
             settings_of[name] = settings
         complete = [name for name in values if len(values[name]) == len(self.space.folds)]
         complete.sort(key=lambda name: (-np.mean(values[name]), name))
-        return [settings_of[name] for name in complete[:RACED]]
+        return differing([settings_of[name] for name in complete], RACED)
 
     def _train_on(
         self, running: Sequence[TrialSettings], folds: Sequence[FoldKey], **more: Any
@@ -160,7 +161,6 @@ class Race:
         from va_search.data.store import frames_hash, positions
         from va_search.ensemble.paired import shares
         from va_search.predictions.bank import Bank
-        from va_search.trial_settings import trial_id_on
 
         bank = Bank(self.home.files.bank)
         predictions: list[NDArray[np.float32]] = []
@@ -177,6 +177,32 @@ class Race:
             for recording in recordings:
                 people += [recording.subject] * recording.frames
         return shares(np.concatenate(predictions), np.concatenate(annotations), people)
+
+
+def differing(ranked: Sequence[TrialSettings], most: int) -> list[TrialSettings]:
+    """Return so many of the configurations, which come best first: in turn the next best of each
+    kind (family and encoder), of those that differ in a number alone the best one; the others only
+    where there are too few.
+
+    A sampler that learns comes to propose the same again and again with another learning rate,
+    which is of no use to an ensemble, and what is best on one fold's few people may not be on
+    others."""
+    kinds: dict[tuple[str, str], list[TrialSettings]] = {}
+    others: list[TrialSettings] = []
+    seen: set[str] = set()
+    for settings in ranked:
+        numbers = [name for name, value in settings if isinstance(value, float)]
+        meaning = configuration_id(settings, but=("fold", *numbers))
+        if meaning in seen:
+            others.append(settings)
+            continue
+        seen.add(meaning)
+        encoder = settings.encoder if settings.family == "network" else ""
+        kinds.setdefault((settings.family, encoder), []).append(settings)
+    in_turn: list[TrialSettings] = []
+    for turn in zip_longest(*kinds.values()):
+        in_turn += [settings for settings in turn if settings is not None]
+    return [*in_turn, *others][:most]
 
 
 def folds_of_race(space: Space, store: Store) -> tuple[FoldKey, ...]:
