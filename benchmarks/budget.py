@@ -149,28 +149,28 @@ def opened(store: Store, copy: Store, fold: int, options: argparse.Namespace) ->
 def drawn(space: Space, number: int, seed: int) -> list[TrialSettings]:
     """So many different configurations of the space, the same at each call."""
     generator = Random(seed)  # noqa: S311 (no secret)
-    found: dict[str, TrialSettings] = {}
+    configurations: dict[str, TrialSettings] = {}
     for _ in range(100 * number):
-        if len(found) == number:
+        if len(configurations) == number:
             break
         try:
             settings = space.trials(space.drawn(generator))[0]
         except InputError:
             continue
-        found.setdefault(space.meaning(settings), settings)
-    return list(found.values())
+        configurations.setdefault(space.meaning(settings), settings)
+    return list(configurations.values())
 
 
 def train(outers: Sequence[Outer]) -> None:
     """Train what is missing of all pools, configuration by configuration."""
-    left = [
+    trainings = [
         (outer, configuration, fold)
-        for place in range(len(outers[0].pool))
+        for index in range(len(outers[0].pool))
         for outer in outers
-        for configuration in outer.pool[place : place + 1]
+        for configuration in outer.pool[index : index + 1]
         for fold in [*outer.folds, MIX]
     ]
-    for number, (outer, configuration, fold) in enumerate(left):
+    for number, (outer, configuration, fold) in enumerate(trainings):
         name = outer.trial_id(configuration, fold)
         if outer.bank.is_complete(POOL, name):
             continue
@@ -193,7 +193,7 @@ def train(outers: Sequence[Outer]) -> None:
         write_trial(fit, task, stopped=False, seconds=seconds)
         what = settings.family if settings.family != "network" else settings.encoder
         print(
-            f"{number + 1}/{len(left)} {what} without {outer.fold}, {fold}: {seconds:.1f} s",
+            f"{number + 1}/{len(trainings)} {what} without {outer.fold}, {fold}: {seconds:.1f} s",
             flush=True,
         )
 

@@ -7,7 +7,9 @@ many trials, `ensemble` with the default recipe, `refit`. Their test predictions
 the labels that were taken out, beside the score that the ensemble printed of itself.
 
 The folder given by --out keeps homes and copies: the same command again trains only what is
-missing. Rows: a fold; columns: CCCs pooled over the fold's labelled frames, mean over targets."""
+missing. `--flows fit` runs `fit` alone, with the budget that the space has, in a home of its own:
+its score of itself is that of the ensemble that its members were chosen in. Rows: a fold; columns:
+CCCs pooled over the fold's labelled frames, mean over targets."""
 
 from __future__ import annotations
 
@@ -22,11 +24,14 @@ import yaml
 from numpy.typing import NDArray
 
 import va_search as va
+from va_search.api.refitting import save_refitted
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, positions
 from va_search.ensemble.saved import predict
 from va_search.metrics import ccc
 from va_search.predictions.bank import Bank
+
+FLOWS = ("search", "fit")
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("--space", type=Path, required=True)
-    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=12, help="of the flow search")
+    parser.add_argument("--flows", nargs="+", choices=FLOWS, default=FLOWS)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     store = Store.open(options.store)
@@ -61,10 +67,39 @@ def main() -> None:
 
 
 def flow(store: Store, copy: Store, fold: int, options: argparse.Namespace) -> Row:
-    """Search, build, and train again on a copy of the store; score on the fold it lacks."""
-    home = options.out / f"home-{options.space.stem}-{options.trials}-{fold}"
-    space = yaml.safe_load(options.space.read_text())
-    space["budget"] = {"trials": options.trials}
+    """Run the flows on a copy of the store; score on the fold it lacks."""
+    ensembles: dict[str, va.OpenEnsemble] = {}
+    chosen: va.OpenEnsemble | None = None
+    if "search" in options.flows:
+        ensembles = searched(copy, options.space, options.trials, options.out, fold)
+        chosen = ensembles["ensemble"]
+    if "fit" in options.flows:
+        home = options.out / f"home-fit-{options.space.stem}-{fold}"
+        fitted = va.fit(options.space, copy, name="fit", home=home, tracking=False, progress=False)
+        chosen = va.open_ensemble("fit-chosen", home=home)
+        ensembles |= {"fit, before": chosen, "fit": fitted}
+    assert chosen is not None
+    document = chosen.document
+    assert document.intervals is not None
+    interval = (document.intervals.get("ensemble") or {}).get("score")
+    low, high = interval or (float("nan"), float("nan"))
+    out_of_fold = document.scores["out_of_fold"] or {"score": float("nan")}
+    recordings = copy.split("test")
+    truth = labels_of(store, copy)
+    scores: dict[str, list[float]] = {}
+    for name, built in ensembles.items():
+        bank = Bank(built.home.files.bank)
+        scores[name] = cccs(predict(built.document, bank, "test", recordings), truth, copy)
+    return Row(fold, out_of_fold["score"], low, high, scores)
+
+
+def searched(
+    copy: Store, space_file: Path, trials: int, out: Path, fold: int
+) -> dict[str, va.OpenEnsemble]:
+    """Search, build, and train again, step by step."""
+    home = out / f"home-{space_file.stem}-{trials}-{fold}"
+    space = yaml.safe_load(space_file.read_text())
+    space["budget"] = {"trials": trials}
     study = va.run_search(space, copy, study="flow", home=home, progress=False)
     keywords: dict[str, Any] = {"home": home, "tracking": False, "force": True}
     ensembles = {
@@ -73,22 +108,8 @@ def flow(store: Store, copy: Store, fold: int, options: argparse.Namespace) -> R
     }
     again: dict[str, Any] = {"tracking": False, "progress": False}
     ensembles["refit"] = ensembles["ensemble"].refit(name="again", match=False, **again)
-    from va_search.api.refitting import save_refitted
-
     ensembles["refit, matched"] = save_refitted(ensembles["ensemble"], "again")
-    document = ensembles["ensemble"].document
-    assert document.intervals is not None
-    interval = (document.intervals.get("ensemble") or {}).get("score")
-    low, high = interval or (float("nan"), float("nan"))
-    out_of_fold = document.scores["out_of_fold"] or {"score": float("nan")}
-    recordings = copy.split("test")
-    truth = labels_of(store, copy)
-    bank = Bank(va.open_home(home).files.bank)
-    scores = {
-        name: cccs(predict(built.document, bank, "test", recordings), truth, copy)
-        for name, built in ensembles.items()
-    }
-    return Row(fold, out_of_fold["score"], low, high, scores)
+    return ensembles
 
 
 def divided(store: Store, to: Path, *, test: int, validation: int) -> Store:
@@ -151,10 +172,11 @@ def line(row: Row) -> str:
 def print_table(rows: list[Row], targets: tuple[str, ...]) -> None:
     """Print a Markdown table: a row per fold, then means and the difference to the ensemble."""
     names = list(rows[0].scores)
+    base = "ensemble" if "ensemble" in names else names[0]
     print("\n| fold | it said | 95 % |" + "".join(f" {name} |" for name in names))
     print("|---|---|---|" + "---|" * len(names))
     for row in rows:
-        inside = "holds" if row.low <= statistics.fmean(row.scores["ensemble"]) <= row.high else "-"
+        inside = "holds" if row.low <= statistics.fmean(row.scores[base]) <= row.high else "-"
         cells = "".join(f" {statistics.fmean(row.scores[name]):.3f} |" for name in names)
         print(
             f"| {row.fold} | {row.estimate:.3f} | {row.low:.2f} to {row.high:.2f}, {inside} |{cells}"
@@ -164,10 +186,10 @@ def print_table(rows: list[Row], targets: tuple[str, ...]) -> None:
     cells = "".join(f" {statistics.fmean(means[name]):.3f} |" for name in names)
     print(f"| mean | {said:.3f} | |{cells}")
     for name in names:
-        pairs = zip(means[name], means["ensemble"], strict=True)
-        differences = [value - base for value, base in pairs]
+        pairs = zip(means[name], means[base], strict=True)
+        differences = [value - other for value, other in pairs]
         error = statistics.stdev(differences) / len(differences) ** 0.5
-        print(f"{name} less ensemble: {statistics.fmean(differences):+.3f} ± {error:.3f}")
+        print(f"{name} less {base}: {statistics.fmean(differences):+.3f} ± {error:.3f}")
     for column, target in enumerate(targets):
         cells = ", ".join(
             f"{name} {statistics.fmean(row.scores[name][column] for row in rows):.3f}"

@@ -12,9 +12,11 @@ from folds_world import FoldsWorld, make_folds_world
 from numpy.typing import NDArray
 
 import va_search as va
-from va_search.api import fitting
-from va_search.api.fitting import FEWEST, OVER_FOLDS, RACED, Fitting, plan_fit
+from va_search.api import fitting, race
+from va_search.api.fitting import OVER_FOLDS, Fitting, plan_fit
+from va_search.api.race import FEWEST, RACED, differing
 from va_search.errors import InputError
+from va_search.trial_settings import TrialSettings
 
 SPACE: dict[str, Any] = {
     "sampler": "grid",
@@ -53,6 +55,7 @@ def world(tmp_path: Path) -> FoldsWorld:
 def trained(world: FoldsWorld, monkeypatch: pytest.MonkeyPatch) -> Trained:
     trained = Trained(world)
     monkeypatch.setattr(fitting, "run_search", trained)
+    monkeypatch.setattr(race, "run_search", trained)
     return trained
 
 
@@ -147,3 +150,18 @@ def test_the_name_of_another_ensemble_is_refused(world: FoldsWorld, trained: Tra
     va.build_ensemble("other", name="mine-chosen", home=world.home.root, tracking=False)
     with pytest.raises(InputError, match="mine-chosen"):
         planned(world).search()
+
+
+def test_the_race_begins_with_the_best_of_each_kind_in_turn() -> None:
+    def settings(**values: Any) -> TrialSettings:
+        return TrialSettings(features=("face",), **values)
+
+    lstm = settings(encoder="lstm", learning_rate=1e-3)
+    alike = settings(encoder="lstm", learning_rate=2e-3)
+    wide = settings(encoder="lstm", hidden_size=128)
+    gru = settings(encoder="gru")
+    ridge = settings(family="ridge")
+    ranked = [lstm, alike, wide, gru, ridge]
+    assert differing(ranked, 4) == [lstm, gru, ridge, wide]
+    # what differs in a number alone comes last
+    assert differing(ranked, 9) == [lstm, gru, ridge, wide, alike]

@@ -16,18 +16,16 @@ them, the race what is left. Everything that is finished is in the home: the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from va_search.api.data import open_store
 from va_search.api.ensembles import DEFAULT_RECIPE, OpenEnsemble, build_ensemble
 from va_search.api.home import OpenHome, open_home
 from va_search.api.progress import Note, duration, to_standard_error
+from va_search.api.race import SEARCH, FoldKey, Race, Round, folds_of_race
 from va_search.api.refitting import refuse_taken_name, save_refitted, train_again
 from va_search.api.searching import load_space, run_search
 from va_search.errors import InputError, counted
@@ -38,27 +36,9 @@ if TYPE_CHECKING:
     from va_search.data.store import Store
     from va_search.search.configurations import Space
     from va_search.search.machine import Options
-    from va_search.trial_settings import TrialSettings
 
 OVER_FOLDS = "over_folds"
 """The recipe of configurations that were trained on all folds."""
-SEARCH = 0.6
-"""The search's share of the hours, where a race follows."""
-RACED = 8
-"""So many configurations, the best of the search, begin the race."""
-FEWEST = 4
-"""So many end it at least: an ensemble lives on members that differ."""
-
-FoldKey = int | str
-
-
-@dataclass(frozen=True)
-class Round:
-    """A round of the race: configurations to train on some more folds; `train` takes the keywords
-    `progress` and `note`."""
-
-    text: str
-    train: Callable[..., OpenStudy]
 
 
 @dataclass(frozen=True)
@@ -109,11 +89,13 @@ class Fitting:
         space, hours = self.space, self.space.budget.hours
         if hours is not None and self.more_folds:
             space = _with_budget(space, self.store, hours=self._search_hours(hours))
-        return self._searched(space, self.search_name, **more)
-
-    def _searched(self, space: AnySpace, study: str, **more: Any) -> OpenStudy:
         return run_search(
-            space, self.store, study=study, home=self.home, options=self.options, **more
+            space,
+            self.store,
+            study=self.search_name,
+            home=self.home,
+            options=self.options,
+            **more,
         )
 
     def refuse_taken_names(self) -> None:
@@ -133,126 +115,33 @@ class Fitting:
 
     # --- 2 race -----------------------------------------------------------------------------------
 
+    @property
+    def race(self) -> Race:
+        """The race after the search."""
+        return Race(
+            self.race_name,
+            self.search_name,
+            self.home,
+            self.space,
+            self.store,
+            self.options,
+            self.more_folds,
+        )
+
     def rounds(self) -> Iterator[Round]:
         """Yield each round of the race, to be trained before the next is asked for."""
-        running = self._best_of_search()
-        if len(running) < 2:
-            return
-        # one more fold shows who loses; the others are for those who are left
-        rounds = [part for part in (self.more_folds[:1], self.more_folds[1:]) if part]
-        trained: list[FoldKey] = [*self.space.folds]
-        for number, folds in enumerate(rounds, start=1):
-            trained += folds
-            text = (
-                f"2 of 4, race, round {number} of {len(rounds)}: study {self.race_name}, the best "
-                f"{counted(len(running), 'configuration')} on {counted(len(folds), 'more fold')}"
-            )
-            yield Round(text, partial(self._train_on, running, tuple(trained)))
-            running = self._survivors(running, trained)
-
-    def _best_of_search(self) -> list[TrialSettings]:
-        """Configurations of the search that are complete on the space's folds, the best first."""
-        from va_search.predictions.bank import Bank
-        from va_search.search.outcomes import objective
-        from va_search.trial_settings import configuration_id
-
-        values: dict[str, list[float]] = {}
-        settings_of: dict[str, TrialSettings] = {}
-        for trial in Bank(self.home.files.bank).each_trial(self.search_name):
-            settings = trial.settings
-            value = objective(trial, self.space.objective)
-            if settings is None or value is None or settings.fold not in self.space.folds:
-                continue
-            name = configuration_id(settings, but=("fold",))
-            values.setdefault(name, []).append(value)
-            settings_of[name] = settings
-        complete = [name for name in values if len(values[name]) == len(self.space.folds)]
-        complete.sort(key=lambda name: (-np.mean(values[name]), name))
-        return [settings_of[name] for name in complete[:RACED]]
-
-    def _train_on(
-        self, running: Sequence[TrialSettings], folds: Sequence[FoldKey], **more: Any
-    ) -> OpenStudy:
-        """Train configurations on these folds; trials of the search are taken over."""
-        from va_search.search.listed import space_of
-
-        one_fold = [settings.model_copy(update={"fold": folds[0]}) for settings in running]
-        document = {**space_of(one_fold), "folds": [*folds]}
-        hours = self.space.budget.hours
-        if hours is not None:
-            document["budget"] = {"hours": self._race_hours(hours)}
-        return self._searched(document, self.race_name, **more)
-
-    def _race_hours(self, hours: float) -> float:
-        """Hours that the search left, its own share and more where it ended early."""
-        from va_search.search.study import Study
-
-        spent = Study(self.home.files, self.search_name).document()["seconds"] / 3600
-        return float(max(hours - spent, hours * (1 - SEARCH) / 2))
-
-    def _survivors(
-        self, running: Sequence[TrialSettings], folds: Sequence[FoldKey]
-    ) -> list[TrialSettings]:
-        """Configurations that go on: those complete on these folds which do not lose to the best
-        one, `FEWEST` at least."""
-        from va_search.ensemble.paired import losers
-
-        values: list[Any] = []
-        complete: list[TrialSettings] = []
-        for settings in running:
-            of_people = self._shares(settings, folds)
-            if of_people is not None:
-                complete.append(settings)
-                values.append(of_people)
-        if len(complete) <= FEWEST:
-            return complete
-        of_each = np.stack(values)
-        lost = losers(of_each)
-        # the worst go first
-        lost.sort(key=lambda row: float(of_each[row].mean()))
-        out = set(lost[: len(complete) - FEWEST])
-        return [settings for row, settings in enumerate(complete) if row not in out]
-
-    def _shares(self, settings: TrialSettings, folds: Sequence[FoldKey]) -> Any:
-        """(people,) shares of the score of a configuration over these folds; None where it is not
-        complete on one of them."""
-        from va_search.data.store import frames_hash, positions
-        from va_search.ensemble.paired import shares
-        from va_search.predictions.bank import Bank
-        from va_search.trial_settings import trial_id_on
-
-        bank = Bank(self.home.files.bank)
-        predictions: list[Any] = []
-        annotations: list[Any] = []
-        people: list[str] = []
-        for fold in folds:
-            trial = trial_id_on(settings.model_copy(update={"fold": fold}), self.store)
-            if not bank.is_complete(self.race_name, trial):
-                return None
-            recordings = self.store.fold(fold).validation
-            hashed = frames_hash(recordings)
-            predictions.append(bank.read(self.race_name, trial, "validation", frames_hash=hashed))
-            annotations.append(self.store.annotations[positions(recordings)])
-            for recording in recordings:
-                people += [recording.subject] * recording.frames
-        return shares(np.concatenate(predictions), np.concatenate(annotations), people)
+        yield from self.race.rounds()
 
     # --- 3 choose, 4 train again ------------------------------------------------------------------
 
     @property
     def choice(self) -> tuple[str, str]:
         """The study that members are chosen from, and the recipe."""
-        from va_search.ensemble.over_folds import put_together
-
         every = [self.store.canonical_fold(number) for number in self.store.fold_numbers]
         if len(every) > 1 and set(every) <= set(self.space.folds):
             return self.search_name, OVER_FOLDS
-        files = self.home.files
-        if not self.more_folds or not files.study(self.race_name).is_dir():
-            return self.search_name, DEFAULT_RECIPE
         # out of time before two configurations had all folds: the one fold decides
-        raced = put_together(files, [self.race_name], self.store).entries
-        if len(raced) < 2:
+        if not self.race.is_decided:
             return self.search_name, DEFAULT_RECIPE
         return self.race_name, OVER_FOLDS
 
@@ -302,7 +191,7 @@ def plan_fit(
     loaded = load_space(space, opened)
     loaded = _with_budget(loaded, opened, hours=hours, trials=trials)
     return Fitting(
-        name, open_home(home), loaded, opened, options, more_folds=_more_folds(loaded, opened)
+        name, open_home(home), loaded, opened, options, more_folds=folds_of_race(loaded, opened)
     )
 
 
@@ -317,17 +206,6 @@ def _with_budget(
     document = {**space.document}
     document["budget"] = {**(document.get("budget") or {}), **changed}
     return load_space(document, store)
-
-
-def _more_folds(space: Space, store: Store) -> tuple[FoldKey, ...]:
-    """The store's folds that a space does not train on; none where its people are not all in one,
-    or where the space's own folds are none of them."""
-    every = [store.canonical_fold(number) for number in store.fold_numbers]
-    if any(recording.fold is None for recording in store.labelled):
-        return ()
-    if not set(space.folds) <= set(every):
-        return ()
-    return tuple(fold for fold in every if fold not in space.folds)
 
 
 def but_changes(note: Note) -> Note:

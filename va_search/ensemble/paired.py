@@ -41,7 +41,7 @@ def shares(predictions: Values, annotations: Values, people: Sequence[str]) -> N
         whole = np.nan_to_num(ccc(sums.sum(axis=0)))
         without = np.nan_to_num(ccc(sums.sum(axis=0) - sums))
         of_target.append(count * whole - (count - 1) * without)
-    return np.mean(of_target, axis=0)
+    return np.asarray(np.mean(of_target, axis=0))
 
 
 def losers(of_each: Values, *, level: float = LEVEL) -> list[int]:

@@ -4,7 +4,7 @@
     features: [hubert, vggish]                     exactly these
     features: {choice: [[hubert], [hubert, fau], all]}
     features: {subset: all, min: 1, max: 4}        any 1 to 4 of the store's
-    features: {subset: all, min: half}             at least half of the store's
+    features: {subset: all, min: 0.75}             at least three quarters of the store's
     features: {subset: [hubert, fau, vggish], max: 2}
     features:                                      so many per modality
       subset:
@@ -13,12 +13,12 @@
       max: 3                                       and so many in all
 
 `min` is 0 per modality and 1 in all where it is left out; `max` is all there are. `max` may be more
-than `all` has, and `min: half` is half of them, rounded up, so that one space fits many stores."""
+than `all` has, and a `min` below 1 is a share of them, rounded up, so that one space fits many stores."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -38,8 +38,8 @@ from va_search.search.domains import Domain, FeatureGroup, Subset
 from va_search.trial import ALL
 
 Size = Annotated[int, Field(ge=0)]
-HALF = "half"
-Fewest = Size | Literal["half"]
+Fewest = Annotated[float, Field(ge=0)]
+"""A number, or below 1 a share."""
 
 
 class SubsetForm(Form):
@@ -179,9 +179,12 @@ class _FeaturesReader:
         """`min` and `max` of `number` feature sets; a larger `max` is cut to it where `capped`, a
         problem elsewhere."""
         # "all" is another number on another store, so a larger `max` is no mistake there.
-        least = low if form.min is None else form.min
-        if least == HALF:
-            least = math.ceil(number / 2)
+        least = low if form.min is None else math.ceil(form.min)
+        if form.min is not None and form.min < 1:
+            least = math.ceil(form.min * number)
+        elif form.min is not None and form.min != least:
+            sentence = expected_found("a whole number, or a share below 1", form.min)
+            self.file.problem((*place, "min"), sentence)
         most = number if form.max is None else form.max
         too_many = "can't be more than the feature sets there are, but got"
         if most > number and not capped:
