@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import os
 import random
 import shutil
@@ -22,6 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import yaml
+
+from fuzz.bombs import bomb, hdf5_elsewhere
 
 Mutation = Callable[[Path, random.Random], None]
 
@@ -38,6 +41,12 @@ VALUES: tuple[Any, ...] = (
     {True: [1]}, [{"x": {"y": []}}], list(range(3000)), {f"k{n}": n for n in range(2000)}, b"\xff\x00", "010", "1:30",
     "2020-01-01", "1e-3", "!!python/object:os.system", "=", "<<", "*", "&a", "%", "@", "`", "- a", "a: b", "#",
 )  # fmt: skip
+HOSTILE = (
+    "../../x", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "CON", "a\u0000b", "[/visual]", "[bold]", "\x1b]0;x\x07",
+    "a\rb", "\u202ea", "<script>alert(1)</script>", "a" * 5000, "\ud800", "{x}", "%s", "$HOME", "test", "validation",
+)  # fmt: skip
+"""Names that leave a folder, or that a terminal, a page or a file system would obey."""
+NUMBERS = (-1, 0, 1, 2, 1e308, float("nan"), float("inf"), 2**31, 2**63, 10**19, 0.1)
 TEXTS = (
     "a: 010\n", "a: 1:30\n", "a: !!python/object/apply:os.system [ls]\n", "a: !!binary aaa\n", "a: &x [*x]\n",
     "? [a, b]\n: 1\n", "? {a: 1}\n: 1\n", "<<: 1\n", "<<: [1, 2]\n", "a: *nothing\n", "\t- a\n", "a: 2020-99-99\n",
@@ -402,6 +411,99 @@ def parquet_columns(file: Path, rng: random.Random) -> None:
         file.write_bytes(b"PAR1")
 
 
+def zeroed(file: Path, rng: random.Random) -> None:
+    """A stretch of noughts, as a disk that lost a block leaves it."""
+    content = bytearray(file.read_bytes())
+    start = rng.randrange(len(content) + 1)
+    length = min(rng.choice([8, 64, 512, 4096]), len(content) - start)
+    content[start : start + length] = bytes(length)
+    file.write_bytes(bytes(content))
+
+
+def word(file: Path, rng: random.Random) -> None:
+    """A number of a binary format replaced by an extreme one."""
+    content = bytearray(file.read_bytes())
+    size = rng.choice([1, 2, 4, 8])
+    value = rng.choice([0, 1, (1 << 8 * size) - 1, 1 << 8 * size - 1, (1 << 8 * size - 1) - 1])
+    # Headers and footers hold sizes and offsets: most of what can go wrong lies there.
+    start = rng.randrange(len(content) + 1)
+    if rng.random() < 0.6:
+        start = rng.choice([start % 512, max(0, len(content) - 1 - start % 512)])
+    content[start : start + size] = value.to_bytes(size, rng.choice(["little", "big"]))
+    file.write_bytes(bytes(content))
+
+
+def exchanged(file: Path, rng: random.Random) -> None:
+    """The content of another file of its kind, or the two exchanged."""
+    root = next(parent for parent in file.parents if parent.name == "input")
+    others = sorted(other for other in root.rglob(f"*{file.suffix}") if other != file)
+    if not others:
+        truncated(file, rng)
+        return
+    other = rng.choice(others)
+    own = file.read_bytes()
+    file.write_bytes(other.read_bytes())
+    if rng.random() < 0.5:
+        other.write_bytes(own)
+
+
+def doubled(file: Path, rng: random.Random) -> None:
+    """Twice itself, or with something behind it."""
+    content = file.read_bytes()
+    file.write_bytes(content + rng.choice([content, b"\0", b"\n", rng.randbytes(100)]))
+
+
+def moved_away(file: Path, rng: random.Random) -> None:
+    """A link to the file, which lies outside of its folder now."""
+    root = next(parent for parent in file.parents if parent.name == "input")
+    away = root.parent / f"away-{file.name}"
+    shutil.move(file, away)
+    file.symlink_to(away)
+
+
+def json_value(file: Path, rng: random.Random) -> None:
+    """A value of another type, or a hostile name, in a JSON document."""
+    document = json.loads(file.read_text())
+    for _ in range(rng.choice([1, 1, 2])):
+        places = _places(document)
+        if places:
+            container, key = rng.choice(places)
+            container[key] = rng.choice([*VALUES, *HOSTILE, *NUMBERS])
+    file.write_text(json.dumps(_json_able(document)))
+
+
+def json_key(file: Path, rng: random.Random) -> None:
+    """A key lost, renamed or moved in a JSON document."""
+    document = json.loads(file.read_text())
+    places = [pair for pair in _places(document) if isinstance(pair[0], dict)]
+    container, key = rng.choice(places)
+    value = container.pop(key)
+    kind = rng.randrange(3)
+    if kind == 1:
+        container[rng.choice(["", "x", f"{key}s", *HOSTILE])] = value
+    elif kind == 2:
+        rng.choice(places)[0][key] = value
+    file.write_text(json.dumps(document))
+
+
+def json_alone(file: Path, rng: random.Random) -> None:
+    """A document that is all JSON allows, and no record: deep, long, twice the same key."""
+    file.write_text(
+        rng.choice([
+            "[" * 100_000, "[" * 900 + "]" * 900, "9" * 5000, "1e999", "NaN", "null", "[]", "{}", '""', "true",
+            '{"a": 1, "a": 2}', '"\\ud800"', '{"' + "a" * 1_000_000 + '": 1}', "[1] [2]", "\ufeff{}",
+        ])
+    )  # fmt: skip
+
+
+def _json_able(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _json_able(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_json_able(inner) for inner in value]
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
 def csv_as_parquet(file: Path, rng: random.Random) -> None:
     """Text under the name of a Parquet file."""
     file.write_text("a,b\n1,2\n")
@@ -509,8 +611,29 @@ CSV: tuple[Mutation, ...] = (
 YAML: tuple[Mutation, ...] = (
     lines, yaml_value, yaml_value, yaml_value, yaml_key, yaml_key, yaml_text, yaml_alone, yaml_deep, yaml_bomb,
 )  # fmt: skip
-NPY: tuple[Mutation, ...] = (npy_header, npy_header, npy_array, npy_array, npy_archive)
-PARQUET: tuple[Mutation, ...] = (parquet_columns, parquet_columns, parquet_columns, csv_as_parquet)
+NPY: tuple[Mutation, ...] = (npy_header, npy_header, npy_array, npy_array, npy_archive, bomb)
+PARQUET: tuple[Mutation, ...] = (
+    parquet_columns,
+    parquet_columns,
+    parquet_columns,
+    csv_as_parquet,
+    bomb,
+)
+BINARY: tuple[Mutation, ...] = (
+    word, word, word, flipped, overwritten, truncated, zeroed, exchanged, exchanged, doubled, moved_away,
+)  # fmt: skip
+JSON: tuple[Mutation, ...] = (
+    json_value,
+    json_value,
+    json_value,
+    json_key,
+    json_key,
+    json_alone,
+    exchanged,
+    moved_away,
+)
+PACKED = (".npz", ".mat", ".h5", ".feather", ".gz")
+"""Formats of which a few bytes may stand for many; a Parquet file's bomb is one of `PARQUET`."""
 NEUTRAL: dict[str, Mutation] = {
     "crlf": crlf,
     "bom": bom,
@@ -528,8 +651,12 @@ NEUTRAL: dict[str, Mutation] = {
 
 def of_kind(file: Path) -> tuple[Mutation, ...]:
     """The mutations of files of this kind, beside those of bytes and places."""
-    kinds = {".yaml": YAML, ".npy": NPY, ".parquet": PARQUET}
-    return kinds.get(file.suffix, CSV)
+    kinds = {".yaml": YAML, ".npy": NPY, ".parquet": PARQUET, ".json": JSON}
+    if file.suffix in PACKED:
+        return (*BINARY, bomb, *([hdf5_elsewhere] if file.suffix == ".h5" else []))
+    if file.suffix in (".csv", ".txt", ".arff", ".eaf"):
+        return CSV
+    return kinds.get(file.suffix, BINARY)
 
 
 def spoil(file: Path, rng: random.Random, neutral: tuple[str, ...]) -> tuple[str, bool]:

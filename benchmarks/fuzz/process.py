@@ -43,8 +43,11 @@ class Outcome:
     text: str = ""
 
 
-BAD = ("crash", "hang", "memory", "died", "neutral refused", "neutral other", "slow", "large")
-"""What must not happen: `neutral` is a change that means nothing."""
+BAD = (
+    "crash", "hang", "memory", "died", "neutral refused", "neutral other", "slow", "large", "silent",
+)  # fmt: skip
+"""What must not happen: `neutral` is a change that means nothing; `silent` another result of a file
+that only va-search writes."""
 
 
 class Reader:
@@ -67,7 +70,8 @@ class Reader:
         expected = self.expected(target)
         with tempfile.TemporaryDirectory(dir=self.root) as scratch:
             folder = self._written(target, Path(scratch))
-            files = sorted(path for pattern in target.spoiled for path in folder.glob(pattern))
+            paths = [path for pattern in target.spoiled for path in folder.glob(pattern)]
+            files = sorted(path for path in paths if path.is_file())
             file = rng.choice(files)
             changed, neutral = spoil(file, rng, target.neutral)
             changed = f"{file.relative_to(folder)}: {changed}"
@@ -97,6 +101,8 @@ class Reader:
             return "crash", traceback.format_exc()
         if found == expected:
             return "same", ""
+        if target.sealed:
+            return "silent", found
         return ("neutral other" if neutral else "other"), found
 
     def expected(self, target: Target) -> str:

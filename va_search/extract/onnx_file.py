@@ -18,7 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.errors import InputError, unknown_name
+from va_search.files import check_regular
 
+MOST_BYTES = 2 << 30
+"""Bytes of a protobuf message."""
 Shape = tuple[int | None, ...]
 Array = NDArray[np.float32]
 
@@ -105,7 +108,10 @@ class OnnxFile:
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
         options.log_severity_level = 4  # failures are raised, and told once
         try:
-            return onnxruntime.InferenceSession(str(self.path), options, providers=providers)
+            # No second try with other providers: it would print to the terminal what the file says.
+            return onnxruntime.InferenceSession(
+                str(self.path), options, providers=providers, enable_fallback=0
+            )
         except Exception as error:  # onnxruntime's errors have no root of their own
             raise InputError(
                 f"{self.path}: ONNX Runtime can't use this file: {_first_line(error)}"
@@ -190,11 +196,12 @@ def _load(path: Path) -> Any:
     import onnx
     from google.protobuf.message import DecodeError
 
+    check_regular(path, "an ONNX file")
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError(f"{path}: more than 2 GiB, which one ONNX file can't have")
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (DecodeError, IsADirectoryError) as error:
+    except (DecodeError, OSError) as error:
         raise InputError(f"{path}: not an ONNX file, or cut short ({error})") from error
     if not model.graph.node:
         raise InputError(f"{path}: not an ONNX file, or cut short (no network in it)")

@@ -243,9 +243,12 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
             values = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from error
-    if text is None or json.loads(text).get("format") != FORMAT:
+    try:
+        document = json.loads(text or "null")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged metadata ({error})") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError(
             f"{path}: weights of another program or version, expected {KEY} format {FORMAT}"
         )
-    document: dict[str, Any] = json.loads(text)
     return document, values
