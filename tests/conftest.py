@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,13 @@ def pytest_configure() -> None:
     """One thread for torch, before it is imported: several wait for each other by spinning, ten
     times as long where other programs have the cores, and tests have a time limit."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Tests leave nothing in the cache of whoever runs them.
+    os.environ["VA_SEARCH_CACHE"] = tempfile.mkdtemp(prefix="va-search-cache-")
+
+
+def pytest_unconfigure() -> None:
+    """Remove the cache of the tests."""
+    shutil.rmtree(os.environ["VA_SEARCH_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture
