@@ -238,7 +238,8 @@ def _write(bank: Bank, study: str, model: str, outside: Outside, store: Store) -
 def _is_there(bank: Bank, trial: Trial) -> bool:
     """True where the bank has these predictions already, undamaged."""
     try:
-        earlier = bank.check(trial.study, trial.id)
+        bank.check(trial.study, trial.id)
+        earlier = bank.trial(trial.study, trial.id)
     except DamagedRecord:
         return False
     return all(getattr(earlier, name) == getattr(trial, name) for name in IDENTITY)

@@ -205,7 +205,8 @@ def _entry(
     made_of = _made_of(Bank(home.bank), by_fold, folds)
     if bank.is_complete(study, name):
         with suppress(InputError):
-            old = bank.check(study, name)
+            bank.check(study, name)
+            old = bank.trial(study, name)
             if old.made_of == made_of:
                 return old, False
         bank.retract(study, name)

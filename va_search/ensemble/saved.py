@@ -45,7 +45,7 @@ from va_search.errors import InputError, unknown_name
 from va_search.files import checked_name, read_json, write_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank, refuse_link
-from va_search.seals import read_seal, sealed
+from va_search.seals import SEAL, read_seal, sealed
 from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.trial import ALL, FoldKind
 
@@ -324,8 +324,17 @@ def save_ensemble(home: Home, ensemble: Ensemble) -> Ensemble:
     path = home.ensemble(ensemble.name)
     if path.exists():
         refuse_link(path, path.parent)
-    write_json(path, sealed(pinned.model_dump(mode="json"), {}))
+    write_json(path, _document(pinned))
     return pinned
+
+
+def seal_of_file(ensemble: Ensemble) -> str:
+    """64 hex digits that stand for an ensemble's file as it is saved, its members with it."""
+    return str(_document(ensemble)[SEAL]["document"])
+
+
+def _document(ensemble: Ensemble) -> dict[str, Any]:
+    return sealed(ensemble.model_dump(mode="json"), {})
 
 
 def _seals_of_members(home: Home, ensemble: Ensemble) -> dict[str, str]:
@@ -349,9 +358,9 @@ def _seals_of_members(home: Home, ensemble: Ensemble) -> dict[str, str]:
     return seals
 
 
-def check_members(ensemble: Ensemble, bank: Bank) -> None:
+def check_members(ensemble: Ensemble, bank: Bank, *, predictions: bool = False) -> None:
     """InputError that names the members which changed since the ensemble was built: trained or added
-    again, or damaged. `bank`: the home's first one.
+    again, or their records damaged, or with `predictions` these. `bank`: the home's first one.
 
     One that is not there is left to whoever reads it: not every use of an ensemble reads all."""
     home = Home.around(bank.root)
@@ -362,6 +371,8 @@ def check_members(ensemble: Ensemble, bank: Bank) -> None:
         if not banks[kind].is_complete(study, trial):
             continue
         try:
+            if predictions:
+                banks[kind].check(study, trial, ".arrow")
             seal = banks[kind].seal(study, trial)
         except InputError as error:
             problems += error.problems
@@ -391,7 +402,7 @@ def predict(
     store's order; `bank`: the home's first one. A blend is the weighted mean of its parts.
     InputError when a member's predictions are missing, damaged, of other frames, or not those that
     the ensemble was built on."""
-    check_members(ensemble, bank)
+    check_members(ensemble, bank, predictions=True)
     total = np.zeros((sum(recording.frames for recording in recordings), len(ensemble.targets)))
     for share, piece in ensemble.pieces:
         # Members of each piece are finished by themselves, then the pieces are averaged.

@@ -165,12 +165,16 @@ class Bank:
             _warn_once(problem)
         return [trial for trial in trials if trial.id not in problems], len(problems)
 
-    def check(self, study: str, trial: str) -> Trial:
-        """Return a trial all of whose files are as they were written; DamagedRecord otherwise."""
-        complete, facts = self._opened(study, trial)
-        for name in facts.files or ():
-            self._verify(study, trial, name)
-        return complete
+    def check(self, study: str, trial: str, suffix: str = "") -> None:
+        """DamagedRecord, that names each, unless a trial's record and its files with this suffix,
+        by default all, are as they were written."""
+        sealed_files = self._sealed(study, trial).files or {}
+        files = {name: seal for name, seal in sealed_files.items() if name.endswith(suffix)}
+        problems: list[str] = []
+        for name, reason in damages(self.folder(study, trial), files).items():
+            problems += self._damaged(study, trial, name, reason).problems
+        if problems:
+            raise DamagedRecord(*problems)
 
     def seal(self, study: str, trial: str) -> str | None:
         """Return 64 hex digits that stand for the content of all files of a trial; None where it
@@ -302,6 +306,8 @@ class Bank:
         """A complete trial, its record as it stands in the file, and the seals in that;
         DamagedRecord when it is not as it was written, or is another trial's."""
         path, advice = self.folder(study, trial) / RECORD, self._advice(study, trial)
+        if _is_link(path) and not path.resolve().is_relative_to(self.root.resolve()):
+            raise self._damaged(study, trial, RECORD, f"a link that leads out of {self.root}")
         document = _document(path, advice)
         try:
             files = read_seal(path, document, advice)

@@ -59,7 +59,7 @@ class Served:
         was written."""
         document = read_json(folder / SERVING)
         files = read_seal(folder / SERVING, document, REGISTER_AGAIN)
-        if files is not None:  # written before there were seals
+        if files is not None:  # None: registered before there were seals
             verify(folder, files, REGISTER_AGAIN)
         ensemble = Ensemble.model_validate(read_json(folder / "ensemble.json"))
         bank = Bank(folder / "bank", has_records=False)
