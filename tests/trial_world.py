@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from va_search.data.store import Store
+from va_search.files import read_json, write_json
 from va_search.trial import Best, Epoch, Failure, Trial, TrialState, known_settings
 from va_search.trial_settings import TrialSettings
 
@@ -56,3 +58,11 @@ def best_of(ccc: float | tuple[float, float], epoch: int | None = 1) -> dict[str
         "arousal": Best(arousal, epoch),
         "score": Best((valence + arousal) / 2, epoch),
     }
+
+
+def forget_seal(record: Path) -> None:
+    """Make a trial.json or an ensemble's file one from before there were seals: a trial is then
+    sealed as its files are at the next use."""
+    document = read_json(record)
+    del document["seal"]
+    write_json(record, document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from ensemble_world import World, make_world
+from trial_world import forget_seal
 
 from va_search.data.store import Recording, Store, frames_hash
 from va_search.ensemble.build import build
@@ -122,6 +124,7 @@ def test_a_file_from_before_post_processing_still_loads(world: World) -> None:
     build(world.home, ["first"], GREEDY, "e")
     path = world.home.ensemble("e")
     document = json.loads(path.read_text())
+    del document["seal"], document["member_seals"]
     del document["intervals"], document["measured_on"]["groups"], document["estimate"]
     for part in document["dimensions"].values():
         for key in ("post", "shrink", "takes", "per_recording"):
@@ -305,7 +308,9 @@ def test_no_labels_or_constant_labels_are_errors(
             build(world.home, ["first"], GREEDY, "e", store)
 
 
-def test_nan_in_the_bank_is_refused_by_name(world: World) -> None:
+def test_nan_in_the_bank_is_left_out_by_name(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     path = world.bank.folder("first", "a3") / "validation.arrow"
     with pa.ipc.open_file(path) as reader:
         table = reader.read_all()
@@ -314,17 +319,26 @@ def test_nan_in_the_bank_is_refused_by_name(world: World) -> None:
     table = table.set_column(0, "valence", pa.array(valence, from_pandas=False))
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    with pytest.raises(
-        InputError, match="member first/a3: NaN or infinite predictions in 1 recordings"
-    ):
-        build(world.home, ["first"], GREEDY, "e")
+    # As a trial from before there were seals, whose files were never hashed.
+    forget_seal(world.bank.folder("first", "a3") / "trial.json")
+    assert_left_out(world, caplog, r"a3/validation\.arrow: damaged \(valence is NaN or infinite")
 
 
-def test_a_cut_prediction_file_is_refused_by_name(world: World) -> None:
+def assert_left_out(world: World, caplog: pytest.LogCaptureFixture, warning: str) -> None:
+    """Build without trial a3, which a warning names; nothing else is affected."""
+    built = build(world.home, ["first"], GREEDY, "e")
+    assert built.left_out == {"damaged record (see the warning)": 1}
+    members = [member.trial for part in built.dimensions.values() for member in part.members]
+    assert members and "a3" not in members
+    assert re.search(warning, caplog.text), caplog.text
+
+
+def test_a_cut_prediction_file_is_left_out_by_name(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     path = world.bank.folder("first", "a3") / "validation.arrow"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputError, match=r"a3/validation\.arrow: not a whole Arrow file"):
-        build(world.home, ["first"], GREEDY, "e")
+    assert_left_out(world, caplog, r"a3/validation\.arrow: damaged \(\d+ bytes, expected \d+")
 
 
 def test_one_subject_gives_in_sample_only_and_says_so(world: World, tmp_path: Path) -> None:

@@ -292,10 +292,11 @@ def test_configurations_of_other_targets_are_left_out(tmp_path: Path) -> None:
     world = make_folds_world(tmp_path, complete=2, mixed=0)
     trials = world.bank.trials("first")
     recorded = world.bank.trial("first", trials[0])
-    folder = world.bank.folder("first", trials[0])
-    (folder / "trial.json").write_text(
-        json.dumps({**recorded.to_json(), "targets": ["valence", "stress"]})
-    )
+    predictions = {}
+    for split, noted in recorded.predictions.items():
+        values = world.bank.read("first", trials[0], split, frames_hash=noted.frames_hash)
+        predictions[split] = Predictions(values, noted.frames_hash)
+    world.bank.write(replace(recorded, targets=("valence", "stress")), predictions)
     built = build(world.home, ["first"], load_recipe("paper/six_fold"), "e")
     assert built.candidates == 1
     assert built.left_out["predicts other targets than this store's"] == 1

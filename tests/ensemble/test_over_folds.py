@@ -263,8 +263,11 @@ def test_its_submission_is_the_mean_of_the_folds(world: FoldsWorld, tmp_path: Pa
         world.configurations.trial("first", built.dimensions["valence"].members[0].trial),
         {"validation": Predictions(values * 0.5, built.frames_hash)},
     )
-    with pytest.raises(InputError, match="a member or the annotations changed since"):
+    with pytest.raises(InputError, match="was replaced since it was built; build it again"):
         submit(built, world.store, world.bank, format="recordings", out=tmp_path / "out")
+    from_before = built.model_copy(update={"member_seals": None})
+    with pytest.raises(InputError, match="a member or the annotations changed since"):
+        submit(from_before, world.store, world.bank, format="recordings", out=tmp_path / "out")
 
 
 def test_the_official_split_may_be_asked_for(world: FoldsWorld) -> None:

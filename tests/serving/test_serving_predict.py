@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from serving_world import SETS, WEIGHTS, Served, make_ensemble, read_folder, write_store
+from trial_world import forget_seal
 from typer.testing import CliRunner
 
 import va_search as va
@@ -199,8 +200,8 @@ def test_everything_that_does_not_fit_is_told_at_once(own: Served, tmp_path: Pat
     text = str(error.value)
     assert "out: not empty and no earlier submission" in text
     assert "no test recordings (found: 11 train, 0 validation, 0 test)" in text
-    assert "a/valence.safetensors: no such file" in text
-    assert "b/arousal.safetensors: not a whole safetensors file" in text
+    assert "a/valence.safetensors: missing; its trial is left out" in text
+    assert "b/arousal.safetensors: damaged (" in text
     with pytest.raises(InputError) as error:
         write(Served(own.home, other, _only(own.ensemble, "c")), tmp_path / "new", split="train")
     assert error.value.problems == [
@@ -285,15 +286,27 @@ def test_a_member_that_predicts_nan_is_named(own: Served, tmp_path: Path) -> Non
         metadata=metadata,
     )
     with pytest.raises(JobError, match="first/a: its valence model predicts NaN"):
-        write(own, tmp_path / "out")
+        write(_from_before(own), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_weights_that_are_not_the_banks_are_told(own: Served, tmp_path: Path) -> None:
     own.weights("a").write_bytes(own.weights("b").read_bytes())
+    with pytest.raises(
+        InputError, match=r"a/valence\.safetensors: damaged \(\d+ bytes, expected \d+"
+    ):
+        write(own, tmp_path / "out")
+    own = _from_before(own)
     found = write(own, tmp_path / "out").from_bank
     assert found is not None and found > 0.01
     assert write(own, tmp_path / "train", split="train").from_bank is None
+
+
+def _from_before(own: Served) -> Served:
+    """The trials and the ensemble as if from before there were seals, sealed as they are now."""
+    for trial in own.bank.trials("first"):
+        forget_seal(own.bank.folder("first", trial) / "trial.json")
+    return Served(own.home, own.store, own.ensemble.model_copy(update={"member_seals": None}))
 
 
 def test_weights_of_another_version_and_label_range(own: Served, tmp_path: Path) -> None:
@@ -312,7 +325,7 @@ def test_weights_of_another_version_and_label_range(own: Served, tmp_path: Path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         save_file(tensors, str(path), metadata={"va-search": json.dumps({**document, **change})})
     with pytest.raises(InputError) as error:
-        write(own, tmp_path / "out")
+        write(_from_before(own), tmp_path / "out")
     text = str(error.value)
     assert (
         "a/valence.safetensors: weights of another program or version, expected va-search format 1"

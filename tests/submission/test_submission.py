@@ -281,14 +281,20 @@ def test_a_bank_that_changed_since_is_refused(
 ) -> None:
     trial = built.dimensions["valence"].members[0].trial
     world.add("first", trial, seed=99, noise=2.0)
+    replaced = (
+        f"ensemble 'e': {trial} of study first was replaced since it was built; build it again"
+    )
+    with pytest.raises(InputError, match=replaced):
+        write(world, built, tmp_path / "out")
+    from_before = built.model_copy(update={"member_seals": None})
     with pytest.raises(
         InputError, match=r"valence CCC in-sample is .* now and was .*build it again"
     ):
-        write(world, built, tmp_path / "out")
+        write(world, from_before, tmp_path / "out")
     (world.bank.folder("first", trial) / "test.arrow").unlink()
     (world.bank.folder("first", trial) / "validation.arrow").unlink()
     with pytest.raises(InputError, match=r"validation\.arrow: missing"):
-        write(world, built, tmp_path / "out")
+        write(world, from_before, tmp_path / "out")
 
 
 def test_another_store_is_refused(

@@ -46,7 +46,10 @@ def explain(
     from va_search.ensemble.fresh import explanation_folder
     from va_search.ensemble.material import gather
     from va_search.ensemble.recipe import Members
+    from va_search.ensemble.saved import check_members
+    from va_search.predictions.bank import Bank
 
+    check_members(ensemble, Bank(home.bank))
     members = Members.model_validate(ensemble.recipe_document.get("members") or {})
     materials = gather(home, ensemble.studies, store, outside=members.outside, folds=members.folds)
     explained = explain_ensemble(ensemble, materials)

@@ -26,10 +26,10 @@ from va_search.ensemble.saved import (
     SingleForBoth,
     Weighted,
     read_ensemble,
+    save_ensemble,
 )
 from va_search.ensemble.unscored import blend, heading, mean_of_mix, member_of
 from va_search.errors import InputError
-from va_search.files import write_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.trial import SCORE, FoldKind, Trial
@@ -64,9 +64,7 @@ def build(
     if removed:
         notes.insert(0, removed)
     update = {"notes": [*notes, *ensemble.notes], "complete": complete}
-    ensemble = ensemble.model_copy(update=update)
-    write_json(home.ensemble(name), ensemble.model_dump(mode="json"))
-    return ensemble
+    return save_ensemble(home, ensemble.model_copy(update=update))
 
 
 def _notes_on_earlier(

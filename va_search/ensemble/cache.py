@@ -75,7 +75,14 @@ def statistics_for(
     for candidate in lines.candidates:
         study, trial = candidate.study, candidate.id
         columns.append(
-            bank.column(study, trial, "validation", target, frames_hash=lines.frames_hash)
+            bank.column(
+                study,
+                trial,
+                "validation",
+                target,
+                frames_hash=lines.frames_hash,
+                is_mapped=True,
+            )
         )
     statistics = measure(
         columns, annotation, recordings, list(prints), parts=parts, budget=budget, known=known

@@ -60,11 +60,10 @@ def find_candidates(
     candidates: dict[tuple[str, str], Trial] = {}
     left_out: Counter[str] = Counter()
     for study in dict.fromkeys(studies):
-        for name in bank.trials(study):
-            trial = bank.readable_trial(study, name)
-            if trial is None:
-                left_out["damaged record (see the warning)"] += 1
-                continue
+        trials, damaged = bank.whole_trials(study)
+        if damaged:
+            left_out["damaged record (see the warning)"] += damaged
+        for trial in trials:
             if trial.is_outside and not outside:
                 left_out["outside model, and the recipe says `outside: false`"] += 1
                 continue

@@ -92,7 +92,9 @@ class Credits:
             if frames is None or frames not in self._folds:
                 return None
             for target in self._store.target_names:
-                self._bank.column(study, trial, "validation", target, frames_hash=frames)
+                self._bank.column(
+                    study, trial, "validation", target, frames_hash=frames, is_mapped=True
+                )
             return frames
         except InputError:
             return None
@@ -152,7 +154,12 @@ class Contest:
             for study, trial in batch:
                 self._columns.append(
                     self._bank.column(
-                        study, trial, "validation", self._target, frames_hash=self._frames
+                        study,
+                        trial,
+                        "validation",
+                        self._target,
+                        frames_hash=self._frames,
+                        is_mapped=True,
                     )
                 )
             self._pool += batch

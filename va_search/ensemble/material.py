@@ -240,7 +240,14 @@ def _predicting(lines: LineUp, target: str) -> tuple[LineUp, list[str]]:
 
 def _column(bank: Bank, lines: LineUp, target: str, member: int) -> NDArray[np.floating]:
     trial = lines.candidates[member]
-    return bank.column(trial.study, trial.id, "validation", target, frames_hash=lines.frames_hash)
+    return bank.column(
+        trial.study,
+        trial.id,
+        "validation",
+        target,
+        frames_hash=lines.frames_hash,
+        is_mapped=True,
+    )
 
 
 def _labelled(lines: LineUp, annotations: NDArray[np.float32]) -> NDArray[np.intp]:

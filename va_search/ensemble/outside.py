@@ -27,7 +27,7 @@ from va_search.ensemble.outside_files import SUFFIXES, find_files, read_files
 from va_search.errors import InputError
 from va_search.files import checked_name
 from va_search.metrics import ccc
-from va_search.predictions.bank import Bank, Predictions
+from va_search.predictions.bank import Bank, DamagedRecord, Predictions
 from va_search.targets import AFFECT, Target
 from va_search.trial import SCORE, Best, Trial
 
@@ -223,12 +223,9 @@ def _write(bank: Bank, study: str, model: str, outside: Outside, store: Store) -
     best = {target.name: trial.best[target.name].ccc for target in outside.targets}
     state = "new"
     if bank.is_complete(study, trial.id):
-        before = bank.trial(study, trial.id)
-        if all(getattr(before, name) == getattr(trial, name) for name in IDENTITY):
-            state = "unchanged"
-        else:
-            state = "replaced"
-            bank.retract(study, trial.id)
+        state = "unchanged" if _is_there(bank, trial) else "replaced"
+    if state == "replaced":
+        bank.retract(study, trial.id)
     if state != "unchanged":
         predictions = {
             split: Predictions(values, frames_hash(store.split(split)))
@@ -236,6 +233,16 @@ def _write(bank: Bank, study: str, model: str, outside: Outside, store: Store) -
         }
         bank.write(trial, predictions)
     return Added(model, trial.id, state, best, outside.filled_frames, outside.remarks)
+
+
+def _is_there(bank: Bank, trial: Trial) -> bool:
+    """True where the bank has these predictions already, undamaged."""
+    try:
+        bank.check(trial.study, trial.id)
+        earlier = bank.trial(trial.study, trial.id)
+    except DamagedRecord:
+        return False
+    return all(getattr(earlier, name) == getattr(trial, name) for name in IDENTITY)
 
 
 def _trial(study: str, name: str, outside: Outside, store: Store) -> Trial:

@@ -205,6 +205,7 @@ def _entry(
     made_of = _made_of(Bank(home.bank), by_fold, folds)
     if bank.is_complete(study, name):
         with suppress(InputError):
+            bank.check(study, name)
             old = bank.trial(study, name)
             if old.made_of == made_of:
                 return old, False

@@ -37,13 +37,14 @@ from va_search.ensemble.saved import (
     Scores,
     Weighted,
     bank_of,
+    check_members,
     known_ensembles,
     predict,
     read_ensemble,
+    save_ensemble,
 )
 from va_search.ensemble.unscored import UNSCORED, nowhere
 from va_search.errors import InputError
-from va_search.files import write_json
 from va_search.home import Home
 from va_search.models.menu import SCHEDULES
 from va_search.predictions.bank import Bank
@@ -72,6 +73,7 @@ def plan_refit(home: Home, ensemble: Ensemble) -> RefitPlan:
     outside: list[str] = []
     problems: list[str] = []
     notes: list[str] = []
+    check_members(ensemble, Bank(home.bank))
     for _, piece in ensemble.pieces:
         bank = bank_of(piece, Bank(home.bank))
         for weighted in piece.dimensions.values():
@@ -150,9 +152,7 @@ def refit(
         "notes": notes,
         "complete": complete_trials(home, [name]),
     }
-    refitted = refitted.model_copy(update=update)
-    write_json(home.ensemble(name), refitted.model_dump(mode="json"))
-    return refitted
+    return save_ensemble(home, refitted.model_copy(update=update))
 
 
 def is_refit_of(ensemble: Ensemble, name: str) -> bool:
@@ -224,6 +224,7 @@ def _refitted(
             "differences": None,
             "baselines": None,
             "parts": parts,
+            "member_seals": None,
         }
     )
 

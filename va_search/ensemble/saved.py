@@ -12,7 +12,11 @@ Valence and arousal on one range stand in the file as `label_range`, any other t
 `measured_on.fold` is "all" where members are configurations over folds (over_folds.py), measured on
 every labelled recording, and "train_val_mix" where members trained on all of them: every score is
 null then, and all count alike. A blend has `parts`, whole ensembles with their shares, and no
-`dimensions` of its own."""
+`dimensions` of its own.
+
+The file has a seal over itself (seals.py), and `member_seals` pin the files of every member as they
+were when it was built: one that was trained or added again since, or is damaged, is told before the
+ensemble is used. Files from before have neither."""
 
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -38,19 +43,36 @@ from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
 from va_search.ensemble.estimate import Estimate
 from va_search.ensemble.post_processing import AS_IT_IS, PostProcessing, combine
 from va_search.errors import InputError, unknown_name
-from va_search.files import read_json
+from va_search.files import checked_name, read_json, write_json
 from va_search.home import Home
-from va_search.predictions.bank import Bank
+from va_search.predictions.bank import Bank, refuse_link
+from va_search.seals import SEAL, read_seal, sealed
 from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.trial import ALL, FoldKind
 
 if TYPE_CHECKING:
     from va_search.ensemble.material import Materials
 
+BUILD_AGAIN = "build it again"
+"""What to do about an ensemble that is not what it was."""
+
 ScoresByMeasure = dict[str, dict[str, float] | None]
 """{in_sample, out_of_fold} -> {each target, score} or null."""
 ScoreIntervals = dict[str, Interval | None]
 """{each target, score} -> the 95 % interval of the out-of-fold score."""
+
+
+def _checked(name: str) -> str:
+    try:
+        return checked_name(name, "name")
+    except InputError as error:
+        raise ValueError(str(error)) from error
+
+
+PathName = Annotated[str, AfterValidator(_checked)]
+"""The name of a study or trial in a file: a path is joined from it."""
+TrialFolder = Annotated[str, Field(pattern=r"^(bank|configurations)/[^/]+/[^/]+$")]
+"""A trial's folder under home."""
 
 
 class Saved(BaseModel):
@@ -78,13 +100,13 @@ class EnsembleMember(Saved):
     their proportions. `encoder` is the family's name where the family has no encoders. `content`
     stands for the predictions of an outside model, which may be replaced under the same name."""
 
-    study: str
-    trial: str
+    study: PathName
+    trial: PathName
     weight: Annotated[float, Field(allow_inf_nan=False)]
     ccc: float | None
     gain: float | None = None
     source: str
-    trials: dict[str, str] | None = None
+    trials: dict[str, PathName] | None = None
     encoder: str | None = None
     fusion: str | None = None
     features: list[str] | None = None
@@ -204,10 +226,12 @@ class Ensemble(Saved):
     {ensemble, best_single}. `differences`: {each target, score} -> the ensemble less the best trial
     per target. `complete`: how many trials of each study were complete when it was
     built. `baselines`: scores of what nobody had to train, by name, on the recordings that the
-    ensemble was measured on; None where they are not known. `estimate`: what it is expected to give
-    on other people, after everything that its own scores leave out; of an ensemble whose members
-    were trained again, that of the one they were chosen in. Not known of ensembles that an earlier
-    version saved, and of those without out-of-fold scores."""
+    ensemble was measured on; None where they are not known. `member_seals`: by folder under home
+    (`bank/<study>/<trial>`), 64 hex digits that stand for all files of a member, and of the trials
+    that it was put together from; None in files from before, and in parts of a blend.
+    `estimate`: what it is expected to give on other people, after everything that its own scores
+    leave out; of an ensemble whose members were trained again, that of the one they were chosen in.
+    Not known of ensembles that an earlier version saved, and of those without out-of-fold scores."""
 
     name: str
     recipe: str
@@ -234,6 +258,7 @@ class Ensemble(Saved):
     baselines: dict[str, ScoresOfBaseline] | None = None
     estimate: Estimate | None = None
     parts: list[BlendPart] = []
+    member_seals: dict[TrialFolder, str] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -253,7 +278,7 @@ class Ensemble(Saved):
         for key, value in dump(self).items():
             if key == "targets":
                 document |= targets_to_json(self.targets)
-            else:
+            elif key != "member_seals" or value is not None:
                 document[key] = value
         return document
 
@@ -281,16 +306,91 @@ def read_ensemble(home: Home, name: str) -> Ensemble:
         known = known_ensembles(home)
         hint = "" if known else "; build one with `va-search ensemble STUDY --name NAME`"
         raise InputError(unknown_name("ensemble", name, known) + hint)
+    refuse_link(path, path.parent)
+    document = read_json(path)
+    if isinstance(document, dict):
+        read_seal(path, document, BUILD_AGAIN)
     try:
-        return Ensemble.model_validate(read_json(path))
+        ensemble = Ensemble.model_validate(document)
     except ValidationError as error:
         problems = []
         for problem in error.errors()[:5]:
             key = ".".join(str(part) for part in problem["loc"])
             problems.append(f"{key}: {problem['msg'].lower()}")
         raise InputError(
-            f"{path}: not an ensemble as va-search saves it ({'; '.join(problems)}); build it again"
+            f"{path}: not an ensemble as va-search saves it ({'; '.join(problems)}); {BUILD_AGAIN}"
         ) from error
+    if ensemble.name != name:
+        raise InputError(f"{path}: is the file of ensemble {ensemble.name!r}; {BUILD_AGAIN}")
+    return ensemble
+
+
+def save_ensemble(home: Home, ensemble: Ensemble) -> Ensemble:
+    """Save an ensemble under its name, its members pinned as they are now; return it as saved."""
+    pinned = ensemble.model_copy(update={"member_seals": _seals_of_members(home, ensemble)})
+    path = home.ensemble(ensemble.name)
+    if path.exists():
+        refuse_link(path, path.parent)
+    write_json(path, _document(pinned))
+    return pinned
+
+
+def seal_of_file(ensemble: Ensemble) -> str:
+    """64 hex digits that stand for an ensemble's file as it is saved, its members with it."""
+    return str(_document(ensemble)[SEAL]["document"])
+
+
+def _document(ensemble: Ensemble) -> dict[str, Any]:
+    return sealed(ensemble.model_dump(mode="json"), {})
+
+
+def _seals_of_members(home: Home, ensemble: Ensemble) -> dict[str, str]:
+    """The seals of all members by their folder under home; none of those that have no seal."""
+    folders: dict[str, tuple[Bank, str, str]] = {}
+    trained = Bank(home.bank)
+    for _, piece in ensemble.pieces:
+        bank = bank_of(piece, trained)
+        for part in piece.dimensions.values():
+            for member in part.members:
+                names = [(bank, member.study, member.trial)]
+                # Predictions of new recordings are made by the trials of all folds.
+                names += [(trained, member.study, name) for name in (member.trials or {}).values()]
+                for entry in names:
+                    folders[f"{entry[0].root.name}/{entry[1]}/{entry[2]}"] = entry
+    seals = {}
+    for folder, (bank, study, trial) in sorted(folders.items()):
+        seal = bank.seal(study, trial)
+        if seal is not None:
+            seals[folder] = seal
+    return seals
+
+
+def check_members(ensemble: Ensemble, bank: Bank, *, predictions: bool = False) -> None:
+    """InputError that names the members which changed since the ensemble was built: trained or added
+    again, or their records damaged, or with `predictions` these. `bank`: the home's first one.
+
+    One that is not there is left to whoever reads it: not every use of an ensemble reads all."""
+    home = Home.around(bank.root)
+    banks = {"bank": bank, "configurations": Bank(home.configurations)}
+    problems: list[str] = []
+    for folder, expected in (ensemble.member_seals or {}).items():
+        kind, study, trial = folder.split("/")
+        if not banks[kind].is_complete(study, trial):
+            continue
+        try:
+            if predictions:
+                banks[kind].check(study, trial, ".arrow")
+            seal = banks[kind].seal(study, trial)
+        except InputError as error:
+            problems += error.problems
+            continue
+        if seal is not None and seal != expected:
+            problems.append(
+                f"ensemble {ensemble.name!r}: {trial} of study {study} was replaced since it was "
+                f"built; {BUILD_AGAIN}"
+            )
+    if problems:
+        raise InputError(*problems)
 
 
 def known_ensembles(home: Home) -> list[str]:
@@ -307,7 +407,9 @@ def predict(
 
     In the order and on the scales of the ensemble's targets, not clipped. `recordings`: those of the split, in the
     store's order; `bank`: the home's first one. A blend is the weighted mean of its parts.
-    InputError when a member's predictions are missing, or are of other frames."""
+    InputError when a member's predictions are missing, damaged, of other frames, or not those that
+    the ensemble was built on."""
+    check_members(ensemble, bank, predictions=True)
     total = np.zeros((sum(recording.frames for recording in recordings), len(ensemble.targets)))
     for share, piece in ensemble.pieces:
         # Members of each piece are finished by themselves, then the pieces are averaged.

@@ -3,11 +3,15 @@
     bank/<study>/<trial>/
       validation.arrow, test.arrow        one column a target (float32), one row for every frame of the split
       <target>.safetensors                weights of each target's best epoch (trained trials that keep them)
-      trial.json                          written last: its presence means complete
+      trial.json                          written last: its presence means complete; sealed (seals.py)
 
 Conventions: rows follow the store's own frame order, predictions are on the targets' scales and
 finite; what they line up with is told by `frames_hash` (recordings and lengths) and checked on
-reading, so two trials can't be mixed up."""
+reading, so two trials can't be mixed up. `trial.json` has a seal over itself and every other file:
+what is not as it was written is never read. Records from before there were seals are sealed when
+their predictions are read first; where they can't be (another user's folder, a working copy of a
+home at a URL) types, lengths and values are checked each time. Everything that writes a record
+goes through `_write_record`."""
 
 from __future__ import annotations
 
@@ -18,16 +22,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from stat import S_ISLNK
+from time import time_ns
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from va_search.errors import InputError, unknown_name
-from va_search.files import checked_name, read_json, whole_file, write_json
+from va_search.errors import InputError, JobError, unknown_name
+from va_search.files import checked_name, digest, read_json, whole_file, write_json
+from va_search.seals import (
+    SETTLED,
+    FileSeals,
+    damages,
+    is_verified,
+    open_arrow,
+    read_seal,
+    seal_files,
+    sealed,
+    user_cache,
+)
 from va_search.trial import PredictedSplit, Trial
 
+RECORD = "trial.json"
 PREDICTED = ("validation", "test")
 LOG = logging.getLogger(__name__)
 
@@ -45,23 +63,55 @@ class Predictions:
 
 
 class DamagedRecord(InputError):
-    """A trial's record that can't be read; it blocks its own trial and nothing else."""
+    """A file of a trial that is not as it was written; it blocks its own trial and nothing else."""
 
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(
-            f"{path}: damaged record ({why}); its trial is left out. To train it again, remove the folder "
-            f"{path.parent} and search again"
-        )
+
+@dataclass(frozen=True)
+class SealedTrial:
+    """The part of a record that its files are checked by.
+
+    `files` are the seals of all files; None where the record has none and can't be given any."""
+
+    files: FileSeals | None
+    targets: tuple[str, ...]
+    predictions: Mapping[str, PredictedSplit]
+
+    @property
+    def seal(self) -> str | None:
+        """64 hex digits that stand for the content of all the trial's files."""
+        if self.files is None:
+            return None
+        return digest({name: vars(file) for name, file in self.files.items()})
+
+
+Signature = tuple[int, int, int, int]
+SEALED: dict[Path, tuple[Signature, SealedTrial]] = {}
+"""Records that this process has read and checked, as long as their files are not touched."""
 
 
 class Bank:
-    """The predictions under one folder (`Home.bank`)."""
+    """The predictions under one folder (`Home.bank`).
 
-    def __init__(self, root: Path) -> None:
+    `has_records`: False for weights that were copied without their records, into a bundle with a
+    seal of its own that was checked."""
+
+    def __init__(self, root: Path, *, has_records: bool = True) -> None:
         self.root = root
+        self.has_records = has_records
 
     def folder(self, study: str, trial: str) -> Path:
-        return self.root / checked_name(study, "study name") / checked_name(trial, "trial")
+        """Return a trial's folder; InputError for names that are no names, and for a link that
+        leads out of the bank."""
+        of_study = self.root / checked_name(study, "study name")
+        folder = of_study / checked_name(trial, "trial")
+        for path in (of_study, folder):
+            refuse_link(path, self.root)
+        return folder
+
+    @property
+    def _is_working_copy(self) -> bool:
+        """True for this machine's copy of a bank at a URL."""
+        return self.root.resolve().is_relative_to(user_cache() / "homes")
 
     def write(self, trial: Trial, predictions: Mapping[str, Predictions]) -> None:
         """Write predictions by split, then `trial.json`: only now is the trial complete.
@@ -74,27 +124,62 @@ class Bank:
             _write_split(folder / f"{split}.arrow", prediction, trial.target_names)
             predicted[split] = PredictedSplit(len(prediction.values), prediction.frames_hash)
         complete = replace(trial, predictions=predicted)
-        write_json(folder / "trial.json", complete.to_json())
+        _write_record(folder, complete.to_json(), seal_files(folder, _contents(folder)))
 
     def is_complete(self, study: str, trial: str) -> bool:
-        return (self.folder(study, trial) / "trial.json").is_file()
+        return (self.folder(study, trial) / RECORD).is_file()
 
     def studies(self) -> list[str]:
         """Names of the studies with at least one complete trial."""
-        return sorted({path.parent.parent.name for path in self.root.glob("*/*/trial.json")})
+        return sorted({path.parent.parent.name for path in self.root.glob(f"*/*/{RECORD}")})
 
     def trials(self, study: str) -> list[str]:
         """Complete trials of a study, sorted by id."""
         checked_name(study, "study name")
-        return sorted(path.parent.name for path in (self.root / study).glob("*/trial.json"))
+        return sorted(path.parent.name for path in (self.root / study).glob(f"*/{RECORD}"))
 
     def trial(self, study: str, trial: str) -> Trial:
-        """Return a complete trial; DamagedRecord when its `trial.json` can't be read as one."""
-        path = self.folder(study, trial) / "trial.json"
-        try:
-            return Trial.from_json(_document(path))
-        except ValueError as error:
-            raise DamagedRecord(path, str(error)) from error
+        """Return a complete trial; DamagedRecord when its `trial.json` is not as it was written."""
+        return self._record(study, trial)[0]
+
+    def whole_trials(self, study: str) -> tuple[list[Trial], int]:
+        """Return the trials whose record and predictions are as they were written, sorted by id,
+        and the number of the others, of which a warning says what to do."""
+        trials, files, problems = [], {}, {}
+        for name in self.trials(study):
+            try:
+                trial, facts = self._opened(study, name)
+            except InputError as error:
+                problems[name] = error
+                continue
+            trials.append(trial)
+            for split in trial.predictions:
+                file = f"{split}.arrow"
+                if facts.files is not None and file in facts.files:
+                    files[f"{study}/{name}/{file}"] = facts.files[file]
+        # All files of the study at once: the first time they are hashed, several side by side.
+        for path, reason in damages(self.root, files).items():
+            _, name, file = path.split("/")
+            problems.setdefault(name, self._damaged(study, name, file, reason))
+        for problem in problems.values():
+            _warn_once(problem)
+        return [trial for trial in trials if trial.id not in problems], len(problems)
+
+    def check(self, study: str, trial: str, suffix: str = "") -> None:
+        """DamagedRecord, that names each, unless a trial's record and its files with this suffix,
+        by default all, are as they were written."""
+        sealed_files = self._sealed(study, trial).files or {}
+        files = {name: seal for name, seal in sealed_files.items() if name.endswith(suffix)}
+        problems: list[str] = []
+        for name, reason in damages(self.folder(study, trial), files).items():
+            problems += self._damaged(study, trial, name, reason).problems
+        if problems:
+            raise DamagedRecord(*problems)
+
+    def seal(self, study: str, trial: str) -> str | None:
+        """Return 64 hex digits that stand for the content of all files of a trial; None where it
+        has no seal, and can't be given one."""
+        return self._sealed(study, trial).seal
 
     def readable_trial(self, study: str, trial: str) -> Trial | None:
         """Return a complete trial; None, with a warning that says what to do, when its record is
@@ -102,9 +187,7 @@ class Bank:
         try:
             return self.trial(study, trial)
         except DamagedRecord as error:
-            if str(error) not in REPORTED:
-                REPORTED.add(str(error))
-                LOG.warning("%s", error)
+            _warn_once(error)
             return None
 
     def each_trial(self, study: str) -> Iterator[Trial]:
@@ -117,82 +200,279 @@ class Bank:
 
     def holders(self, trial: str) -> list[str]:
         """Return the studies in which `trial` is complete, whoever trained it, sorted."""
-        records = self.root.glob(f"*/{checked_name(trial, 'trial')}/trial.json")
+        records = self.root.glob(f"*/{checked_name(trial, 'trial')}/{RECORD}")
         return sorted(path.parent.parent.name for path in records)
 
-    def adopt(self, study: str, trial: str, *, source: str, link: bool = True) -> None:
+    def adopt(self, study: str, trial: str, *, source: str, link: bool = True) -> bool:
         """Make a trial that study `source` completed complete in `study` too, without a second copy
-        on the disk.
+        on the disk; False, with a warning, where it is damaged.
 
         Not `link` for a home at a URL: a file there has the time it was put, and one file has one
         time for both names."""
         here, there = self.folder(study, trial), self.folder(source, trial)
+        try:
+            self.check(source, trial)
+        except DamagedRecord as error:
+            _warn_once(error)
+            return False
         here.mkdir(parents=True, exist_ok=True)
-        for file in sorted(there.iterdir()):
-            if file.name != "trial.json" and not file.name.startswith("."):
-                _take(file, here / file.name, link=link)
+        contents = _contents(there)
+        for name in contents:
+            _take(there / name, here / name, link=link)
         # Changed as a file, not as a Trial: what only another version knows stays in it.
-        document = _document(there / "trial.json")
-        write_json(here / "trial.json", {**document, "study": study, "trained_in": source})
+        _, document, files = self._record(source, trial)
+        files = files or seal_files(here, contents)
+        _write_record(here, {**document, "study": study, "trained_in": source}, files)
+        return True
 
     def read(self, study: str, trial: str, split: str, *, frames_hash: str) -> NDArray[np.float32]:
-        """(frames, targets) predictions of a split; InputError when missing, cut short, or made for
+        """(frames, targets) predictions of a split; InputError when missing, damaged, or made for
         other frames."""
         table = self._table(study, trial, split, frames_hash)
-        return np.stack([_mapped(table, name) for name in table.column_names], axis=1)
+        return np.stack([_values(table, name) for name in table.column_names], axis=1)
 
     def column(
-        self, study: str, trial: str, split: str, target: str, *, frames_hash: str
+        self,
+        study: str,
+        trial: str,
+        split: str,
+        target: str,
+        *,
+        frames_hash: str,
+        is_mapped: bool = False,
     ) -> NDArray[np.float32]:
-        """(frames,) one target of a split's predictions, mapped from the file and read-only; errors
-        as in `read`, and for a target that the trial does not predict."""
-        table = self._table(study, trial, split, frames_hash)
+        """(frames,) one target of a split's predictions, read-only; errors as in `read`, and for a
+        target that the trial does not predict.
+
+        `is_mapped` leaves them in the file, for those who hold a thousand of them at once."""
+        table = self._table(study, trial, split, frames_hash, is_mapped=is_mapped)
         if target not in table.column_names:
             raise InputError(
                 f"{self.folder(study, trial)}/{split}.arrow: "
                 + unknown_name("target", target, table.column_names)
             )
-        return _mapped(table, target)
+        return _values(table, target)
 
-    def _table(self, study: str, trial: str, split: str, frames_hash: str) -> pa.Table:
+    def weights(self, study: str, trial: str, target: str) -> Path:
+        """Return the file that a trial has for a target where it keeps weights, checked where it is
+        there; DamagedRecord when it is not as it was written."""
+        name = checked_name(f"{target}.safetensors", "file of weights")
+        path = self.folder(study, trial) / name
+        if self.has_records and (
+            path.is_file() or name in (self._sealed(study, trial).files or ())
+        ):
+            self._verify(study, trial, name)
+        return path
+
+    def _table(
+        self, study: str, trial: str, split: str, frames_hash: str, *, is_mapped: bool = False
+    ) -> pa.Table:
         path = self.folder(study, trial) / f"{split}.arrow"
         if not path.is_file():
             raise InputError(
                 f"{path}: missing; trial {trial} of study {study!r} has no {split} predictions"
             )
-        try:
-            with pa.memory_map(str(path), "r") as source:
-                table = pa.ipc.open_file(source).read_all()
-        except (pa.ArrowInvalid, OSError) as error:
+        facts = self._sealed(study, trial)
+        self._verify(study, trial, path.name)
+        table = self._checked_table(study, trial, split, facts, is_mapped=is_mapped)
+        actual = (table.schema.metadata or {}).get(b"frames_hash", b"").decode(errors="replace")
+        if actual != frames_hash:
             raise InputError(
-                f"{path}: not a whole Arrow file ({error}); remove the folder and search again"
-            ) from error
-        found = (table.schema.metadata or {}).get(b"frames_hash", b"").decode()
-        if found != frames_hash:
-            raise InputError(
-                f"{path}: predictions are for other frames (hash {found[:12]}, expected {frames_hash[:12]}): "
+                f"{path}: predictions are for other frames (hash {actual[:12]}, expected {frames_hash[:12]}): "
                 "another fold, or a store that changed since"
             )
         return table
 
+    def _checked_table(
+        self, study: str, trial: str, split: str, facts: SealedTrial, *, is_mapped: bool = False
+    ) -> pa.Table:
+        """A split's predictions: the targets' columns, of the length in the record, all finite."""
+        path = self.folder(study, trial) / f"{split}.arrow"
+        schema = pa.schema([(name, pa.float32()) for name in facts.targets])
+        predicted = facts.predictions.get(split)
+        rows = None if predicted is None else predicted.frames
+        try:
+            table = open_arrow(path, schema, rows, is_mapped=is_mapped)
+        except InputError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            raise self._damaged(study, trial, path.name, reason) from error
+        for name in table.column_names:
+            if not np.isfinite(_values(table, name)).all():
+                reason = f"{name} is NaN or infinite in some frame, expected numbers"
+                raise self._damaged(study, trial, path.name, reason)
+        return table
+
+    # --- Records and seals ------------------------------------------------------------------------
+
+    def _record(self, study: str, trial: str) -> tuple[Trial, dict[str, Any], FileSeals | None]:
+        """A complete trial, its record as it stands in the file, and the seals in that;
+        DamagedRecord when it is not as it was written, or is another trial's."""
+        path, advice = self.folder(study, trial) / RECORD, self._advice(study, trial)
+        if _is_link(path) and not path.resolve().is_relative_to(self.root.resolve()):
+            raise self._damaged(study, trial, RECORD, f"a link that leads out of {self.root}")
+        document = _document(path, advice)
+        try:
+            files = read_seal(path, document, advice)
+            complete = Trial.from_json(document)
+        except InputError as error:
+            raise DamagedRecord(*error.problems) from error
+        except ValueError as error:
+            raise self._damaged(study, trial, RECORD, str(error)) from error
+        if (complete.study, complete.id) != (study, trial):
+            reason = f"it is the record of trial {complete.id} of study {complete.study!r}"
+            raise self._damaged(study, trial, RECORD, reason)
+        return complete, document, files
+
+    def _sealed(self, study: str, trial: str) -> SealedTrial:
+        """Return what a trial's files are checked by, as it was read before if it was."""
+        path = self.folder(study, trial) / RECORD
+        known = SEALED.get(path)
+        if known is not None and known[0] == _signature(path):
+            return known[1]
+        return self._opened(study, trial)[1]
+
+    def _opened(self, study: str, trial: str) -> tuple[Trial, SealedTrial]:
+        """Read a record, and seal it now where it is from before there were seals and that is
+        possible."""
+        path = self.folder(study, trial) / RECORD
+        signature = _signature(path)
+        complete, document, files = self._record(study, trial)
+        facts = SealedTrial(files, complete.target_names, complete.predictions)
+        if files is None:
+            facts = self._seal_now(study, trial, document, facts)
+        # A file that was written just now could be written again without another time.
+        if signature is not None and signature[2] < time_ns() - int(SETTLED * 1e9):
+            SEALED[path] = signature, facts
+        return complete, facts
+
+    def _seal_now(
+        self, study: str, trial: str, document: Mapping[str, Any], facts: SealedTrial
+    ) -> SealedTrial:
+        """Seal a record from before, once its predictions are checked; as it is where the folder
+        can't be written to."""
+        folder = self.folder(study, trial)
+        before = _signature(folder / RECORD)
+        for split in facts.predictions:
+            if (folder / f"{split}.arrow").is_file():
+                self._checked_table(study, trial, split, facts)
+        if self._is_working_copy:  # its other files may not have been brought
+            _note_unsealed(self.root)
+            return facts
+        try:
+            files = seal_files(folder, _contents(folder))
+            if _signature(folder / RECORD) == before:
+                _write_record(folder, document, files)
+        except (InputError, JobError, OSError):
+            _note_unsealed(self.root)
+            return facts
+        _note_sealed(self.root)
+        return replace(facts, files=files)
+
+    def _verify(self, study: str, trial: str, name: str) -> None:
+        """DamagedRecord unless a file of a trial is as it was sealed."""
+        folder, files = self.folder(study, trial), self._sealed(study, trial).files
+        if files is None:
+            return
+        if name not in files:
+            raise self._damaged(study, trial, name, "not among the files that the trial wrote")
+        path = folder / name
+        if is_verified(path, files[name].sha256) and not _is_link(path):
+            return
+        for reason in damages(folder, {name: files[name]}).values():
+            raise self._damaged(study, trial, name, reason)
+
+    def _damaged(self, study: str, trial: str, file: str, reason: str) -> DamagedRecord:
+        path = self.folder(study, trial) / file
+        kind = "damaged record" if file == RECORD else "damaged"
+        what = reason if reason == "missing" else f"{kind} ({reason})"
+        return DamagedRecord(f"{path}: {what}; {self._advice(study, trial)}")
+
+    def _advice(self, study: str, trial: str) -> str:
+        folder = self.folder(study, trial)
+        if trial.startswith("outside-"):
+            return (
+                "its model is left out. To have it again, remove the folder "
+                f"{folder} and add it again (va-search bank add)"
+            )
+        return (
+            f"its trial is left out. To train it again, remove the folder {folder} and search again"
+        )
+
     def retract(self, study: str, trial: str) -> None:
         """Make a complete trial incomplete, so that it can be written anew; a kill in between
         leaves no mixture."""
-        (self.folder(study, trial) / "trial.json").unlink(missing_ok=True)
+        (self.folder(study, trial) / RECORD).unlink(missing_ok=True)
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _write_record(folder: Path, document: Mapping[str, Any], files: FileSeals) -> None:
+    """Write a trial.json, sealed: with it the trial is complete."""
+    write_json(folder / RECORD, sealed(document, files))
+
+
+def _document(path: Path, advice: str) -> dict[str, Any]:
     """Return the content of a trial.json; DamagedRecord where it is none."""
     try:
         document = read_json(path)
-    except (InputError, OSError) as error:
-        raise DamagedRecord(path, str(error).removeprefix(f"{path}: ")) from error
+    except (InputError, OSError, RecursionError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DamagedRecord(f"{path}: damaged record ({reason}); {advice}") from error
     if not isinstance(document, dict):
-        raise DamagedRecord(path, "not a trial's record")
+        raise DamagedRecord(f"{path}: damaged record (not a trial's record); {advice}")
     return document
 
 
-def _mapped(table: pa.Table, target: str) -> NDArray[np.float32]:
+def _contents(folder: Path) -> list[str]:
+    """Names of the files that a trial keeps beside its record."""
+    if not folder.is_dir():  # neither predictions nor weights
+        return []
+    names = sorted(file.name for file in folder.iterdir())
+    return [name for name in names if name != RECORD and not name.startswith(".")]
+
+
+def _signature(path: Path) -> Signature | None:
+    """Return what changes when a file is written; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def refuse_link(path: Path, root: Path) -> None:
+    """InputError for a link that leads out of the folder `root`, which may be a link itself."""
+    if _is_link(path) and not path.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            f"{path}: a link that leads out of {root}, which is not followed; put what it leads to "
+            "in its place"
+        )
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return S_ISLNK(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _warn_once(warning: object) -> None:
+    """Tell a warning that this process has not told yet."""
+    if str(warning) not in REPORTED:
+        REPORTED.add(str(warning))
+        LOG.warning("%s", warning)
+
+
+def _note_sealed(root: Path) -> None:
+    _warn_once(f"{root}: trials from an earlier version are sealed now, so that damage is found")
+
+
+def _note_unsealed(root: Path) -> None:
+    _warn_once(
+        f"{root}: has trials from an earlier version, without seals, which can't be sealed here: "
+        "only their columns, lengths and numbers are checked"
+    )
+
+
+def _values(table: pa.Table, target: str) -> NDArray[np.float32]:
     """(frames,) without a copy; DLPack because Arrow's `to_numpy` imports pandas, a third of a
     second."""
     chunks = table.column(target)

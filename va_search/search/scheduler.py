@@ -217,7 +217,10 @@ class Scheduler:
         if study is None:
             return False
         self._shared.bring_entry(study, trial, Need.WEIGHTS)
-        self.study.bank.adopt(self.study.name, trial, source=study, link=self._shared.may_link)
+        if not self.study.bank.adopt(
+            self.study.name, trial, source=study, link=self._shared.may_link
+        ):
+            return False
         self._shared.put_entry(self.study.name, trial)
         self.results.finish_adopted()
         return True

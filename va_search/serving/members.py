@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from va_search.data.store import FeatureSet, Recording, Store
 from va_search.ensemble import saved
 from va_search.ensemble.post_processing import finished
-from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.saved import Ensemble, check_members
 from va_search.errors import InputError, JobError
 from va_search.predictions.bank import Bank
 from va_search.targets import names, ranges_of
@@ -91,8 +91,9 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
     bank.
 
     InputError with every reason why the ensemble can't predict: members from elsewhere, and those
-    of fold train_val_mix that kept no weights; files missing, cut short or of another version;
-    members trained on other ranges of a target, or other columns of one feature set."""
+    of fold train_val_mix that kept no weights; files missing, damaged or of another version;
+    members that changed since the ensemble was built, or were trained on other ranges of a target
+    or other columns of one feature set."""
     without = _without_weights(ensemble, bank)
     problems = []
     for reason, members in without.items():
@@ -103,6 +104,11 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
             f"ensemble {ensemble.name!r} has members {reason}: {', '.join(members.values())}; it "
             f"can't predict anew; {build}"
         )
+    if bank.has_records:
+        try:
+            check_members(ensemble, bank)
+        except InputError as error:
+            problems += error.problems
     # Headers only: they name the feature sets, and no tensor is read.
     sets: dict[str, FeatureSet] = {}
     expected_targets = {target.name: target for target in ensemble.targets}
@@ -110,8 +116,8 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
         if any(member.label in members for members in without.values()):
             continue  # told already
         for target in member.by_target:
-            path = weights_file(bank.folder(member.study, member.trial), target)
             try:
+                path = bank.weights(member.study, member.trial, target)
                 header = read_header(path)
             except InputError as error:
                 problems += error.problems
@@ -144,7 +150,7 @@ def _without_weights(ensemble: Ensemble, bank: Bank) -> dict[str, dict[str, str]
         mixed = not FoldKind(piece.measured_on.fold).has_validation
         if member.source == "outside":
             reason = "from elsewhere, whose predictions are in the bank but not their weights"
-        elif mixed and not weights_file(bank.folder(member.study, member.trial), target).is_file():
+        elif mixed and not _keeps_weights(bank, member, target):
             reason = "of fold train_val_mix with keep: best, whose predictions are means over epochs that keep no weights"
         else:
             continue
@@ -152,6 +158,10 @@ def _without_weights(ensemble: Ensemble, bank: Bank) -> dict[str, dict[str, str]
         words = f"{label} (weight in {target} {member.weight:.3f})"
         by_reason.setdefault(reason, {})[label] = words
     return by_reason
+
+
+def _keeps_weights(bank: Bank, member: saved.EnsembleMember, target: str) -> bool:
+    return weights_file(bank.folder(member.study, member.trial), target).is_file()
 
 
 def _input_of(feature_set: FeatureSet) -> tuple[str, int, tuple[str, ...]]:
@@ -166,6 +176,7 @@ def load_members(ensemble: Ensemble, bank: Bank) -> Iterator[MemberModels]:
         folder = bank.folder(weights.study, weights.trial)
         models: list[tuple[TrainedModel, list[str]]] = []
         for target in weights.by_target:
+            bank.weights(weights.study, weights.trial, target)  # as it was written
             model = load_model(folder, target)
             # The best epoch of several targets may be one: it is then run once.
             for loaded, targets in models:

@@ -1,7 +1,7 @@
 """An ensemble as one folder that needs nothing else: logged to MLflow, it predicts there.
 
     ensemble.json                                    the ensemble, as saved
-    serving.json                                     feature sets, frame rate
+    serving.json                                     feature sets, frame rate; a seal over all files
     bank/<study>/<trial>/<target>.safetensors     the members' weights
 
 Conventions: no pickle; predictions are those of `va-search predict`, clipped, on the targets' own
@@ -21,6 +21,7 @@ from va_search.data.store import FeatureSet
 from va_search.ensemble.saved import Ensemble
 from va_search.files import read_json, write_json
 from va_search.predictions.bank import Bank
+from va_search.seals import read_seal, seal_files, sealed, verify
 from va_search.serving.members import (
     MemberModels,
     load_members,
@@ -34,6 +35,8 @@ from va_search.targets import clipped
 if TYPE_CHECKING:
     import pandas as pd
 
+SERVING = "serving.json"
+REGISTER_AGAIN = "register the ensemble again (va-search register)"
 EXAMPLE_FRAMES = 6
 """Frames of each of the example's two recordings."""
 
@@ -52,11 +55,15 @@ class Served:
 
     @classmethod
     def open(cls, folder: Path) -> Served:
-        """Read a folder that `write_served` made; InputError when a file is missing or not
-        whole."""
+        """Read a folder that `write_served` made; InputError when a file is missing or not as it
+        was written."""
+        document = read_json(folder / SERVING)
+        files = read_seal(folder / SERVING, document, REGISTER_AGAIN)
+        if files is not None:  # None: registered before there were seals
+            verify(folder, files, REGISTER_AGAIN)
         ensemble = Ensemble.model_validate(read_json(folder / "ensemble.json"))
-        bank = Bank(folder / "bank")
-        rate = read_json(folder / "serving.json")["frames_per_second"]
+        bank = Bank(folder / "bank", has_records=False)
+        rate = document["frames_per_second"]
         return cls(ensemble, needed(ensemble, bank), rate, list(load_members(ensemble, bank)))
 
     @property
@@ -99,14 +106,15 @@ def write_served(
         "frames_per_second": frames_per_second,
         "feature_sets": [feature_set.to_json() for feature_set in feature_sets],
     }
-    write_json(folder / "serving.json", document)
     # In the layout of a bank, so that members are loaded here as they are at home.
     for member in members_of(ensemble):
         to = folder / "bank" / member.study / member.trial
         to.mkdir(parents=True)
         for target in member.by_target:
             name = f"{target}.safetensors"
-            shutil.copyfile(bank.folder(member.study, member.trial) / name, to / name)
+            shutil.copyfile(bank.weights(member.study, member.trial, target), to / name)
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    write_json(folder / SERVING, sealed(document, seal_files(folder, names)))
     return feature_sets
 
 

@@ -3,8 +3,9 @@ unchanged since.
 
 Conventions: values are written with 6 decimals. The folder is written beside its place, read back,
 compared, then moved. `.submission.json` in it says that it is ours, of which ensemble and build
-(`content`), and what (`kind`). Only the same ensemble's output of the same kind is replaced without
-being asked to."""
+(`content`; `ensemble_seal` is the seal of the ensemble's file), and what (`kind`); it has the digest
+of every file and a seal over itself. Only the same ensemble's output of the same kind is replaced
+without being asked to."""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 
 from va_search import __version__
 from va_search.ensemble.fresh import content_id
-from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.saved import Ensemble, seal_of_file
 from va_search.errors import InputError, JobError
 from va_search.files import file_hash, read_json, remove_folder, whole_file, write_json
+from va_search.predictions.bank import refuse_link
+from va_search.seals import read_seal, sealed
 from va_search.targets import Target
 
 MARK = ".submission.json"
@@ -78,6 +81,7 @@ def may_write(
     mark = read_json(out / MARK)
     if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict):
         raise InputError(f"{out / MARK}: not what va-search writes; {hint}")
+    read_seal(out / MARK, mark, hint)
     files = mark["files"]
     moved = (names - {MARK}) ^ set(files)
     if moved:
@@ -97,9 +101,11 @@ def may_write(
 
 
 def _names_in(folder: Path) -> set[str]:
-    """Paths of the files below a folder, and of the empty folders, relative to it."""
+    """Paths of the files below a folder, and of the empty folders, relative to it; InputError for a
+    link that leads out of it."""
     names = set()
     for path in folder.rglob("*"):
+        refuse_link(path, folder)
         if not path.is_dir() or not any(path.iterdir()):
             names.add(path.relative_to(folder).as_posix())
     return names
@@ -147,7 +153,7 @@ def write_folder(
             "package_version": __version__,
             "files": {sheet.name: file_hash(beside / sheet.name) for sheet in sheets},
         }
-        write_json(beside / MARK, mark)
+        write_json(beside / MARK, sealed(mark, {}))
         # Predicting takes minutes: somebody may have put something there meanwhile.
         may_write(out, about["ensemble"], about["kind"], replace=True)
         _take_place(beside, out)
@@ -161,6 +167,7 @@ def about_ensemble(ensemble: Ensemble, kind: str) -> dict[str, Any]:
         "ensemble": ensemble.name,
         "kind": kind,
         "content": content_id(ensemble),
+        "ensemble_seal": seal_of_file(ensemble),
         "built_at": ensemble.created_at,
         "validation": ensemble.scores,
     }

@@ -6,11 +6,13 @@ whole.
 Conventions: tensors are `model.*`, `optimiser.<parameter>.*`, `epoch.<n>.*` (the weights of an epoch
 that is kept, once where it is the best of several targets) and `mean.sum` (train_val_mix). The metadata
 hold one JSON document with everything else: what is being trained (settings, data, meaning of the
-code), schedule, history, best, seconds. Since everything random comes from the seed and the epoch's
-number, no generator's state is among it. No pickle is read or written."""
+code), schedule, history, best, seconds, and a digest of it and of all tensors. Since everything
+random comes from the seed and the epoch's number, no generator's state is among it. No pickle is
+read or written."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -30,6 +32,7 @@ from va_search.trial import Best, Epoch
 
 NAME = "checkpoint.safetensors"
 KEY = "va-search checkpoint"
+DIGEST = "va-search digest"
 FORMAT = 1
 
 Tensors = dict[str, Tensor]
@@ -79,7 +82,8 @@ class Checkpoint:
         _put(tensors, "mean", self.mean)
         for epoch, state in self.states.items():
             _put(tensors, f"epoch.{epoch}", state)
-        content = save(tensors, {KEY: json.dumps(document, allow_nan=False)})
+        text = json.dumps(document, allow_nan=False)
+        content = save(tensors, {KEY: text, DIGEST: _digest(text, tensors)})
         with whole_file(folder / NAME) as beside:
             beside.write_bytes(content)
 
@@ -155,11 +159,38 @@ def load_state(optimiser: Optimizer, groups: list[dict[str, Any]], moments: Tens
 
 def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
     try:
-        with safe_open(str(path), framework="pt") as file:
-            document = json.loads((file.metadata() or {}).get(KEY, "{}"))
-            return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError, ValueError) as error:
+        metadata, tensors = read_tensors(path)
+        text = metadata.get(KEY, "{}")
+        document = json.loads(text)
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a whole checkpoint ({error})") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: not a whole checkpoint (no document in it)")
+    # One from an earlier version has no digest.
+    if DIGEST in metadata and metadata[DIGEST] != _digest(text, tensors):
+        raise InputError(f"{path}: not a whole checkpoint (changed since it was written)")
+    return document, tensors
+
+
+def read_tensors(path: Path) -> tuple[dict[str, str], Tensors]:
+    """The metadata and the tensors of a safetensors file, read into memory: a file that is cut
+    short while it is mapped kills the process.
+
+    SafetensorError, OSError or ValueError where it is none."""
+    content = path.read_bytes()
+    tensors = load(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return header.get("__metadata__") or {}, tensors
+
+
+def _digest(text: str, tensors: Tensors) -> str:
+    """SHA-256 of a document and of tensors: their names, types, shapes and values."""
+    sha = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
 
 
 def _put(tensors: Tensors, prefix: str, named: Mapping[str, Tensor]) -> None:

@@ -34,6 +34,7 @@ from va_search.models.estimator import Estimator
 from va_search.models.menu import NORMALISERS
 from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.training.batches import Steps
+from va_search.training.checkpoint import read_tensors
 from va_search.training.epochs import mean_of
 from va_search.training.features import Gather, Statistics, in_order, normalised_views
 from va_search.training.own_models import own_sources
@@ -236,17 +237,16 @@ def _header(path: Path, document: dict[str, Any]) -> Header:
 def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; the trial kept no weights, or the folder is wrong")
+    values: dict[str, Tensor] = {}
     try:
-        with safe_open(str(path), framework="pt") as file:
-            text = (file.metadata() or {}).get(KEY)
-            names = list(file.keys()) if tensors else []
-            values = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
+        if tensors:
+            metadata, values = read_tensors(path)
+        else:
+            with safe_open(str(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+        document = json.loads(metadata.get(KEY, "{}"))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from error
-    try:
-        document = json.loads(text or "null")
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: damaged metadata ({error})") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError(
             f"{path}: weights of another program or version, expected {KEY} format {FORMAT}"
