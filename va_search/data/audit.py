@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,7 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
         findings.append(AuditFinding(level, where, text))
     seen = _seen_by_split(store)
     findings += _seen_findings(seen)
-    videos = {}
+    videos: dict[str, VideoNote] = {}
     for name, note in manifest.get("notes", {}).items():
         if "video_seconds" in note:  # other notes are of imports, which nobody made from videos
             videos[name] = note
@@ -428,11 +428,29 @@ def _feature_findings(store: Store, name: str, frames: FrameHashes) -> Iterator[
 
 # Videos: notes that an extraction keeps in the manifest; there are none where a store was imported.
 
-Notes = dict[str, Any]
+
+class VideoNote(TypedDict):
+    """What an extraction noted of a recording: seconds, frames per second and rows; `audio_seconds`
+    is None without sound, `nominal_rate` where the video declares none. Notes of earlier versions
+    lack some."""
+
+    video_seconds: float
+    video_frames: int
+    audio_seconds: float | None
+    audio_offset: float
+    annotation_seconds: float
+    rows: int
+    rate: float
+    nominal_rate: float | None
+    variable_rate: bool
+    mean_rate: NotRequired[float]
+    missing_without_sound: NotRequired[bool]
+
+
 Remark = tuple[float, str]  # how far away it is from what is expected, and the text
 
 
-def _video_findings(store: Store, notes: dict[str, Notes]) -> Iterator[AuditFinding]:
+def _video_findings(store: Store, notes: dict[str, VideoNote]) -> Iterator[AuditFinding]:
     """Lengths that differ, rates, silence, missing faces; of each kind the worst recordings."""
     if not notes:
         return
@@ -455,13 +473,13 @@ def _video_findings(store: Store, notes: dict[str, Notes]) -> Iterator[AuditFind
     yield AuditFinding("note", "videos", text)
 
 
-def _silence(entry: Notes) -> Remark | None:
+def _silence(entry: VideoNote) -> Remark | None:
     if entry["audio_seconds"] is not None:
         return None
     return 0.0, "its video has no audio track"
 
 
-def _sound_length(entry: Notes) -> Remark | None:
+def _sound_length(entry: VideoNote) -> Remark | None:
     """Sound that ends before the video, or after it."""
     if entry["audio_seconds"] is None:
         return None
@@ -480,7 +498,7 @@ def _sound_length(entry: Notes) -> Remark | None:
     return abs(lacking), text
 
 
-def _annotation_length(entry: Notes) -> Remark | None:
+def _annotation_length(entry: VideoNote) -> Remark | None:
     """Annotations that end before the video (they can't end more than a second after it)."""
     lacking = entry["video_seconds"] - entry["annotation_seconds"]
     if abs(lacking) <= APART:
@@ -492,7 +510,7 @@ def _annotation_length(entry: Notes) -> Remark | None:
     return abs(lacking), text
 
 
-def _declared_rate(entry: Notes) -> Remark | None:
+def _declared_rate(entry: VideoNote) -> Remark | None:
     """A measured rate that is not the declared one."""
     declared, rate = entry["nominal_rate"], entry["rate"]
     if declared is None or abs(rate / declared - 1) <= NOMINAL:
@@ -501,7 +519,7 @@ def _declared_rate(entry: Notes) -> Remark | None:
     return abs(rate / declared - 1), text
 
 
-def _varying_rate(entry: Notes) -> Remark | None:
+def _varying_rate(entry: VideoNote) -> Remark | None:
     """Frames that are not evenly spaced: holes, dropped frames, a camera that slows down."""
     if not entry["variable_rate"]:
         return None

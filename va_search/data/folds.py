@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -48,6 +48,28 @@ BY = {
 MEANING = 1
 """Version of the search: raised when the same labels and seed give other folds."""
 NAMES_SHOWN = 3
+
+
+class MadeWith(TypedDict):
+    """Options that folds were made with, as folds.json has them; folds by subject are noted without
+    `by`, as before there were others."""
+
+    k: int
+    keep_validation: bool
+    seed: int
+    tries: int
+    meaning: int
+    by: NotRequired[str]
+
+
+class FoldsDocument(TypedDict):
+    """folds.json: the fold of each labelled recording, and what is kept together; `apart` are the
+    facts that a fold's training shares with nobody it validates."""
+
+    made_with: MadeWith
+    kept_together: str
+    folds: dict[str, int]
+    apart: NotRequired[list[str]]
 
 
 @dataclass(frozen=True)
@@ -109,14 +131,14 @@ def make_folds(
     """
     store = Store.open(path)
     file = path / "folds.json"
-    options: dict[str, Any] = {
+    made_with: MadeWith = {
         "k": k,
         "keep_validation": keep_validation,
         "seed": seed,
         "tries": tries,
+        "meaning": MEANING,
     }
-    made_with: dict[str, Any] = {**options, "meaning": MEANING}
-    if by != "subject":  # folds by subject are noted as before there were others
+    if by != "subject":
         made_with["by"] = by
     recordings, labels = store.labelled, Labels.of(store, store.labelled)
     lock = path / ".folds.lock"
@@ -126,7 +148,15 @@ def make_folds(
             document = _read_folds(store, file, made_with)
             already_there = document is not None
             if document is None:
-                folds, together = fold_recordings(recordings, labels, **options, by=by)
+                folds, together = fold_recordings(
+                    recordings,
+                    labels,
+                    k=k,
+                    keep_validation=keep_validation,
+                    seed=seed,
+                    tries=tries,
+                    by=by,
+                )
                 document = {"made_with": made_with, "kept_together": together, "folds": folds}
                 if len(BY[by]) > 1:
                     document["apart"] = list(BY[by])
@@ -158,11 +188,11 @@ def folds_command(store: Store) -> str | None:
     return shlex.join(command)
 
 
-def _read_folds(store: Store, file: Path, made_with: dict[str, Any]) -> dict[str, Any] | None:
+def _read_folds(store: Store, file: Path, made_with: MadeWith) -> FoldsDocument | None:
     """The document of folds made with these very options; None where the store has no folds;
     InputError otherwise."""
     if file.is_file():
-        document: dict[str, Any] = read_json(file)
+        document: FoldsDocument = read_json(file)
         if document.get("made_with") == made_with:
             return document
         raise InputError(
@@ -179,7 +209,7 @@ def _read_folds(store: Store, file: Path, made_with: dict[str, Any]) -> dict[str
     return None
 
 
-def _options(made_with: dict[str, Any] | None) -> str:
+def _options(made_with: MadeWith | None) -> str:
     """Options as the command line has them."""
     if not isinstance(made_with, dict):
         return "another program"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -60,11 +60,26 @@ RATER_NAMES = _words("rater rater_id raterid annotator annotator_id annotatorid"
 """Columns that name the rater of each row."""
 
 
+class EntryKeys(TypedDict, total=False):
+    """The keys of a target or a feature set in streams.yaml that a draft may have."""
+
+    modality: str
+    range: list[float]
+    files: str
+    recording_column: str | None
+    rater_column: str
+    raters: list[str]
+    fuse: str
+    column: str
+    unit: str
+    optional: bool
+
+
 @dataclass
 class DraftedEntry:
     """An entry of streams.yaml, and what in it is a guess."""
 
-    keys: dict[str, Any]
+    keys: EntryKeys
     guesses: list[str] = field(default_factory=list)
 
     def line(self, name: str) -> str:
@@ -112,9 +127,12 @@ class StreamsDraft:
 
     def document(self) -> StreamsDocument:
         """The draft as an import reads it; ValueError where it is none yet."""
-        content: dict[str, Any] = {"name": self.name, "recordings": self.listing}
-        content["targets"] = {name: entry.keys for name, entry in self.targets.items()}
-        content["features"] = {name: entry.keys for name, entry in self.features.items()}
+        content = {
+            "name": self.name,
+            "recordings": self.listing,
+            "targets": {name: entry.keys for name, entry in self.targets.items()},
+            "features": {name: entry.keys for name, entry in self.features.items()},
+        }
         return StreamsDocument.model_validate(content)
 
     @property
@@ -226,7 +244,7 @@ def _recordings_text(rows: Sequence[dict[str, str]]) -> str:
 
 def _add_stream(draft: StreamsDraft, stream: StreamFiles, folder: StreamFolder) -> None:
     """Add the targets and the feature set that lie in the files of a stream."""
-    keys: dict[str, Any] = {"files": stream.pattern}
+    keys: EntryKeys = {"files": stream.pattern}
     if stream.is_whole:
         keys["recording_column"] = stream.recording_column
     words = set(re.split(r"[^a-z]+", stream.pattern.lower()))
@@ -321,7 +339,7 @@ def _modality(stream: StreamFiles) -> str:
 
 def _target(
     stream: StreamFiles,
-    keys: dict[str, Any],
+    keys: EntryKeys,
     columns: Sequence[str],
     name: str,
     labelled: set[str],

@@ -14,8 +14,8 @@ intervals is a gap, which no segment crosses."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -267,65 +267,90 @@ def read_part(
     file = recording.files[0]
     header = read_header(file)
     refuse(_column_problems(file, header, dataset, recording.split))
-    # One pass over the file reads features, labels and time together.
-    labels = [name for name in dataset.label_columns if name in header]
-    columns = [*dataset.columns, *labels]
-    width = len(dataset.columns)
-    # Neither a feature nor a label, unless it is one as well.
-    telling = [name for name in dataset.valid_columns if name not in columns]
-    columns += telling
-    clock = dataset.clock
-    if clock:
-        columns.append(clock.column)
-    numbers = read_numbers(file, columns)
-    problems = []
-    remarks = list(reader_of(file).remarks(file))
-    if recording.rows not in (None, len(numbers)):
-        problems.append(
-            f"{file}: {len(numbers)} rows, but recordings.csv says rows = {recording.rows}"
+    sheet = _Sheet.read(file, dataset, header)
+    if recording.rows not in (None, len(sheet.numbers)):
+        sheet.problems.append(
+            f"{file}: {len(sheet.numbers)} rows, but recordings.csv says rows = {recording.rows}"
         )
-    values = numbers[:, :width]
-    # An infinite value is a mistake, an empty cell is a missing value.
-    is_finite = bool(np.isfinite(values).all())
-    if not is_finite and np.isnan(values).any():
-        remarks.append("feature values are empty or NaN, kept as missing,")
-    shares = _drop_invalid(dataset, numbers, columns)
-    if not is_finite:
-        problems += not_finite(file, np.where(np.isnan(values), 0.0, values), dataset.columns)
-    annotations: Floats | None = None
-    ratings: Ratings | None = None
-    if labels:
-        traces = _traces(dataset, labels, numbers[:, width : width + len(labels)])
-        problems += _label_problems(file, dataset, traces)
-        annotations, ratings = fuse_targets(traces, len(numbers))
-        if recording.split != "test":
-            absent = [name for name in dataset.label_columns if name not in labels]
-            remarks += [f"no label column {name!r}" for name in absent]
+    shares = sheet.check_features(dataset)
+    annotations, ratings = sheet.annotations(dataset)
+    if sheet.labels and recording.split != "test":
+        absent = [name for name in dataset.label_columns if name not in sheet.labels]
+        sheet.remarks += [f"no label column {name!r}" for name in absent]
     times: Floats | None = None
     gaps: tuple[int, ...] = ()
     doubts: list[str] = []
-    notes: dict[str, Any] = {}
-    if clock:
-        times = numbers[:, -1]
+    notes: dict[str, str] = {}
+    if dataset.clock:
+        times = sheet.numbers[:, -1]
         try:
-            gaps, doubts = find_gaps(file, times, recording.frames_per_second, clock)
+            gaps, doubts = find_gaps(file, times, recording.frames_per_second, dataset.clock)
         except InputError as error:
-            problems += error.problems
-        if example := example_of(file, clock.column, times):
+            sheet.problems += error.problems
+        if example := example_of(file, dataset.clock.column, times):
             notes[EXAMPLE] = example
-    problems += _ignored_problems(recording, dataset, header, recordings, people)
-    refuse(problems)
+    sheet.problems += _ignored_problems(recording, dataset, header, recordings, people)
+    refuse(sheet.problems)
     return Part(
-        {name: numbers[:, own] for name, own in _slices(dataset).items()},
+        {name: sheet.numbers[:, own] for name, own in _slices(dataset).items()},
         annotations=annotations,
         times=times,
         gaps=gaps,
         warnings=tuple(doubts),
         notes=notes,
-        kinds=tuple(remarks),
+        kinds=tuple(sheet.remarks),
         shares=tuple(shares),
         ratings=ratings,
     )
+
+
+@dataclass
+class _Sheet:
+    """The columns of a file that an import reads: (rows, columns) `numbers` of the features, then of
+    the `labels` that the file has, of what tells which rows count, and of the clock. `problems` and
+    `remarks` are added to."""
+
+    file: Path
+    columns: list[str]
+    labels: list[str]
+    numbers: Floats
+    remarks: list[str]
+    problems: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, file: Path, dataset: Dataset, header: Sequence[str]) -> _Sheet:
+        """Read features, labels and time in one pass over the file."""
+        labels = [name for name in dataset.label_columns if name in header]
+        columns = [*dataset.columns, *labels]
+        # Neither a feature nor a label, unless it is one as well.
+        columns += [name for name in dataset.valid_columns if name not in columns]
+        if dataset.clock:
+            columns.append(dataset.clock.column)
+        numbers = read_numbers(file, columns)
+        return cls(file, columns, labels, numbers, list(reader_of(file).remarks(file)))
+
+    def check_features(self, dataset: Dataset) -> list[tuple[str, int, int]]:
+        """Make missing, in place, the values of rows that do not count; remarks with the number of
+        these rows. An infinite value is a problem, an empty cell is a missing value."""
+        values = self.numbers[:, : len(dataset.columns)]
+        is_finite = bool(np.isfinite(values).all())
+        if not is_finite and np.isnan(values).any():
+            self.remarks.append("feature values are empty or NaN, kept as missing,")
+        shares = _drop_invalid(dataset, self.numbers, self.columns)
+        if not is_finite:
+            known = np.where(np.isnan(values), 0.0, values)
+            self.problems += not_finite(self.file, known, dataset.columns)
+        return shares
+
+    def annotations(self, dataset: Dataset) -> tuple[Floats | None, Ratings | None]:
+        """(rows, targets) labels, and those of several raters; None for a file without labels."""
+        if not self.labels:
+            return None, None
+        width = len(dataset.columns)
+        labels = self.numbers[:, width : width + len(self.labels)]
+        traces = _traces(dataset, self.labels, labels)
+        self.problems += _label_problems(self.file, dataset, traces)
+        return fuse_targets(traces, len(self.numbers))
 
 
 def _drop_invalid(

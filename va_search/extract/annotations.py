@@ -15,7 +15,7 @@ frames, as in `data import streams`. A named rate makes the frames of recordings
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -380,33 +380,86 @@ def _of_dataset(
     clock."""
     labelled = [entry for entry in recordings if entry.labels is not None and entry.rows is None]
     document = _document(dataset, "{recording}", rate)
-    targets = document.store_targets
-    columns_by_target = {name: [name] for name in AFFECT}
-    if dataset is not None:
-        columns_by_target = _with_raters(folder, dataset, labelled).columns_by_target
-    columns = [name for names in columns_by_target.values() for name in names]
-    ignored = [] if dataset is None else dataset.ignored_columns
-    clock = None if dataset is None else dataset.time_column
-    header = read_header(labelled[0].labels) if labelled and labelled[0].labels else []
-    roles = roles_of([name for name in header if name not in ignored], columns, clock)
-    has_clock = bool(roles.clocks or roles.frames)
+    columns = _LabelColumns.of(folder, dataset, labelled)
+    has_clock = columns.have_clock(labelled)
     if has_clock or dataset is not None:
-        declared = [*columns, *ignored, *SEGMENT_NAMES]
-        if clock is not None:
-            declared.append(clock)
-        refuse(_naming_columns(folder, labelled, declared))
-    if not has_clock and rate is None and clock is None:
-        described = dataset is not None
-        if described:
-            warnings += _unused_columns(labelled, [*columns, *ignored])
+        refuse(_naming_columns(folder, labelled, columns.read))
+    if has_clock or rate is not None or columns.clock is not None:
+        source = _clocked_labels(folder, document, recordings, media)
+        warnings += [_in_words_of_dataset(text, folder) for text in source.remarks]
+        read = [*columns.without_clock, *SEGMENT_NAMES]
+        if source.frame_clock.column is not None:
+            read.append(source.frame_clock.column)
+        warnings += _unused_columns(labelled, read)
         return Annotations(
             document.name,
-            targets,
+            document.store_targets,
             tuple(recordings),
-            columns_by_target if described else None,
-            {} if dataset is None else dataset.fused,
-            described=described,
+            streams=source,
+            described=dataset is not None,
         )
+    # Rows are the videos' frames.
+    annotations = Annotations(document.name, document.store_targets, tuple(recordings))
+    if dataset is None:
+        return annotations
+    warnings += _unused_columns(labelled, columns.without_clock)
+    return replace(annotations, columns=columns.by_target, fused=dataset.fused, described=True)
+
+
+@dataclass(frozen=True)
+class _LabelColumns:
+    """Columns of files of labels that are spoken for: those of each target, those that a dataset.yaml
+    ignores, and the clock that it names."""
+
+    by_target: dict[str, list[str]]
+    ignored: list[str]
+    clock: str | None
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        dataset: AnnotationDataset | None,
+        labelled: Sequence[AnnotatedRecording],
+    ) -> _LabelColumns:
+        """Return the columns that a description names; valence and arousal without one."""
+        if dataset is None:
+            return cls({name: [name] for name in AFFECT}, [], None)
+        by_target = _with_raters(folder, dataset, labelled).columns_by_target
+        return cls(by_target, list(dataset.ignored_columns), dataset.time_column)
+
+    @property
+    def labels(self) -> list[str]:
+        """The columns of all targets."""
+        return [name for names in self.by_target.values() for name in names]
+
+    @property
+    def without_clock(self) -> list[str]:
+        """Labels and ignored columns."""
+        return [*self.labels, *self.ignored]
+
+    @property
+    def read(self) -> list[str]:
+        """All columns, with those that name segments."""
+        columns = [*self.without_clock, *SEGMENT_NAMES]
+        return columns if self.clock is None else [*columns, self.clock]
+
+    def have_clock(self, labelled: Sequence[AnnotatedRecording]) -> bool:
+        """Return True if the first file has a column of times or of frame numbers."""
+        header = read_header(labelled[0].labels) if labelled and labelled[0].labels else []
+        others = [name for name in header if name not in self.ignored]
+        roles = roles_of(others, self.labels, self.clock)
+        return bool(roles.clocks or roles.frames)
+
+
+def _clocked_labels(
+    folder: Path,
+    document: AnnotationStreams,
+    recordings: Sequence[AnnotatedRecording],
+    media: MediaFiles,
+) -> StreamSource:
+    """Labels with a clock or at a rate, as streams of one file a recording; InputError, in the words
+    of dataset.yaml, for clocks that can't be read."""
     if any(entry.rows is not None for entry in recordings):
         raise InputError(
             "--sample counts the frames of videos, and the labels' clock or rate makes other "
@@ -424,21 +477,9 @@ def _of_dataset(
     try:
         look_at_clocks(source, _known_length(recordings, media))
     except InputError as error:
-        raise InputError(
-            *[_in_words_of_dataset(text, folder) for text in error.problems]
-        ) from error
-    warnings += [_in_words_of_dataset(text, folder) for text in source.remarks]
-    read = [*columns, *ignored, *SEGMENT_NAMES]
-    if source.frame_clock.column is not None:
-        read.append(source.frame_clock.column)
-    warnings += _unused_columns(labelled, read)
-    return Annotations(
-        document.name,
-        targets,
-        tuple(recordings),
-        streams=source,
-        described=dataset is not None,
-    )
+        problems = [_in_words_of_dataset(text, folder) for text in error.problems]
+        raise InputError(*problems) from error
+    return source
 
 
 def _with_raters(
