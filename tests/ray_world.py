@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from va_search.home import Home
+from va_search.tracking.door import every_run, open_client
+
 SPACE = """
 sampler: grid
 objective: score
@@ -93,6 +96,25 @@ def children(pid: int, name: str) -> list[int]:
             if titles[child].startswith(name):
                 found.append(child)
     return found
+
+
+def assert_tracked_once(home: Path, records: dict[str, dict[str, Any]]) -> None:
+    """One finished run for each trial, with one point of each metric for each of its epochs."""
+    client = open_client(Home(home).tracking_uri)
+    experiment = client.get_experiment_by_name("s")
+    assert experiment is not None
+    runs = [
+        run
+        for run in every_run(client, experiment.experiment_id)
+        if "va_search.trial" in run.data.tags
+    ]
+    assert sorted(run.data.tags["va_search.trial"] for run in runs) == sorted(records)
+    for one in runs:
+        epochs = records[one.data.tags["va_search.trial"]]["epochs"]
+        for name in ("loss", "ccc_valence", "ccc_arousal"):
+            steps = [point.step for point in client.get_metric_history(one.info.run_id, name)]
+            assert steps == list(range(1, epochs + 1)), (one.info.run_id, name)
+        assert one.info.status == "FINISHED"
 
 
 def alive(pid: int) -> bool:

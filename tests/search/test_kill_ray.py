@@ -17,12 +17,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray_world import alive, children, command, run, trials, wait_for
+from ray_world import (
+    alive,
+    assert_tracked_once,
+    children,
+    command,
+    run,
+    trials,
+    wait_for,
+)
 from safetensors import safe_open
 
-from va_search.home import Home
 from va_search.predictions.bank import Bank
-from va_search.tracking.door import every_run, open_client
 from va_search.training.checkpoint import KEY
 
 KILLS = 10
@@ -72,24 +78,6 @@ def read_bank(home: Path) -> dict[str, tuple[int, ...]]:
         stats = [path.stat() for path in sorted(bank.folder("s", trial).iterdir())]
         found[trial] = tuple(number for stat in stats for number in (stat.st_ino, stat.st_mtime_ns))
     return found
-
-
-def assert_tracked_once(home: Path, records: dict[str, dict[str, Any]]) -> None:
-    client = open_client(Home(home).tracking_uri)
-    experiment = client.get_experiment_by_name("s")
-    assert experiment is not None
-    runs = [
-        run
-        for run in every_run(client, experiment.experiment_id)
-        if "va_search.trial" in run.data.tags
-    ]
-    assert sorted(run.data.tags["va_search.trial"] for run in runs) == sorted(records)
-    for one in runs:
-        epochs = records[one.data.tags["va_search.trial"]]["epochs"]
-        for name in ("loss", "ccc_valence", "ccc_arousal"):
-            steps = [point.step for point in client.get_metric_history(one.info.run_id, name)]
-            assert steps == list(range(1, epochs + 1)), (one.info.run_id, name)
-        assert one.info.status == "FINISHED"
 
 
 @pytest.mark.slow

@@ -294,10 +294,10 @@ def test_a_search_that_slept_while_another_came_and_went_writes_nothing_more(
     assert remote.read("studies/s/asked.jsonl") == b"the other's"
 
 
-FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
-
 LOOK = """
-import sys
+import sys, time
+true_time = time.time
+time.time = lambda: true_time() + float(sys.argv[2])
 from va_search.storage import lease
 from va_search.storage.homes import home_at
 lease.BEAT, lease.SILENCE = 0.5, 3.0
@@ -305,17 +305,15 @@ print(lease.searched(home_at(sys.argv[1]), "s"))
 """
 
 
-@pytest.mark.skipif(FAKETIME is None, reason="needs Debian's faketime")
-@pytest.mark.parametrize("clock", ["-1h", "+1h"])
+@pytest.mark.parametrize("clock", ["-3600", "3600"], ids=["an hour late", "an hour early"])
 def test_a_clock_an_hour_away_shows_a_living_search_alive_and_a_dead_one_dead(
     tmp_path: Path, clock: str
 ) -> None:
     url = f"file://{tmp_path}/home"
-    environment = os.environ | {"LD_PRELOAD": str(FAKETIME), "FAKETIME": clock, "NO_FAKE_STAT": "1"}
-    environment |= {"VA_SEARCH_CACHE": str(tmp_path / "cache")}
+    environment = os.environ | {"VA_SEARCH_CACHE": str(tmp_path / "cache")}
 
     def look() -> str:
-        command = [sys.executable, "-c", LOOK, url]
+        command = [sys.executable, "-c", LOOK, url, clock]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
         return done.stdout.strip()
 
