@@ -393,7 +393,7 @@ class _Verified:
                 return
             with open(path, "rb") as handle:
                 handle.seek(self._read)
-                content = handle.read(2 * MOST_REMEMBERED)
+                content = handle.read(min(state.st_size - self._read, 2 * MOST_REMEMBERED))
             whole = content.rfind(b"\n") + 1
             self._read += whole
             self._lines.update(content[:whole].split(b"\n"))

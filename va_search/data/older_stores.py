@@ -1,5 +1,5 @@
 """Stores from before there were seals: checked against what their manifests say of their values,
-then given a seal.
+then given a seal; and that check for all stores.
 
 Conventions: times, `valid`, the name and the time column of such a store are in no hash, so its
 seal takes them as they are at its first use. The manifest is written anew, whole; where that is not
@@ -33,6 +33,7 @@ from va_search.seals import (
 LOG = logging.getLogger(__name__)
 
 VALUES_AT_ONCE = 4_000_000
+OTHER_VALUES = "values on the disk are not those that were imported (content hash differs)"
 
 
 def sealed_manifest(folder: Path, manifest: Manifest, progress: Progress = quiet) -> Manifest:
@@ -47,9 +48,11 @@ def sealed_manifest(folder: Path, manifest: Manifest, progress: Progress = quiet
             kept.unlink(missing_ok=True)  # damaged: the store is looked at again
     _check_sizes(folder, manifest)
     files = seal_files(folder, manifest.read_files, progress)
-    problems = list(_changes(Store.of_manifest(folder, manifest, files)))
+    problems = []
+    for what, text in value_changes(folder, manifest, files):
+        problems.append(f"{folder}: {what}: {text}; {ADVICE}")
     if problems:
-        raise Damaged(*(f"{folder}: {problem}" for problem in problems))
+        raise Damaged(*problems)
     _write(folder, manifest, files, kept)
     document = sealed(manifest.document, files)
     return Manifest.of(document, folder / MANIFEST)
@@ -99,33 +102,28 @@ def _check_sizes(folder: Path, manifest: Manifest) -> None:
         raise Damaged(*problems)
 
 
-def _changes(store: Store) -> Iterator[str]:
-    """Yield a problem for all that is not what was imported, by the hashes of values."""
+def value_changes(folder: Path, manifest: Manifest, files: FileSeals) -> Iterator[tuple[str, str]]:
+    """Yield all that is not what was imported, by the manifest's hashes of values, each with words
+    for it; reads every value."""
+    store = Store.of_manifest(folder, manifest, files)
     rows = []
     for recording in store.recordings:
         row = {**vars(recording), "gaps": list(recording.gaps)}
         del row["stimulus"]  # it stands in the manifest
         rows.append(row)
     if digest(rows) != store.hashes["recordings"]:
-        yield _changed("recordings")
+        yield "recordings", OTHER_VALUES
     labels = np.nan_to_num(store.annotations, nan=1e30)
     if hashlib.sha256(labels.tobytes()).hexdigest() != store.hashes["annotations"]:
-        yield _changed("annotations")
+        yield "annotations", OTHER_VALUES
     spread, raters = store.spread, store.raters
     if spread is not None and raters is not None:
         spans = [recording.span for recording in store.recordings]
         if hash_of_ratings((spread[span], raters[span]) for span in spans) != store.raters_hash:
-            yield _changed("raters")
+            yield "raters", OTHER_VALUES
     for name, feature_set in store.feature_sets.items():
         if _hash_of(store, name) != feature_set.hash:
-            yield _changed(f"feature set {name}")
-
-
-def _changed(what: str) -> str:
-    return (
-        f"{what}: values on the disk are not those that were imported (content hash differs); "
-        f"{ADVICE}"
-    )
+            yield f"feature set {name}", OTHER_VALUES
 
 
 def _hash_of(store: Store, name: str) -> str:
