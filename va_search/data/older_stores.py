@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,12 +41,12 @@ def sealed_manifest(folder: Path, manifest: Manifest, progress: Progress = quiet
     """Return the manifest of a store without a seal as it is with one, and write it.
 
     Damaged where the store is not what was imported."""
-    kept = user_cache() / "manifests" / f"{_content_of(folder, manifest)}.json"
-    if kept.is_file():
+    cached = user_cache() / "manifests" / f"{_content_of(folder, manifest)}.json"
+    if cached.is_file():
         try:
-            return Manifest.of(read_json(kept), kept)
+            return Manifest.of(read_json(cached), cached)
         except InputError:
-            kept.unlink(missing_ok=True)  # damaged: the store is looked at again
+            cached.unlink(missing_ok=True)  # damaged: the store is looked at again
     _check_sizes(folder, manifest)
     files = seal_files(folder, manifest.read_files, progress)
     problems = []
@@ -53,30 +54,36 @@ def sealed_manifest(folder: Path, manifest: Manifest, progress: Progress = quiet
         problems.append(f"{folder}: {what}: {text}; {ADVICE}")
     if problems:
         raise Damaged(*problems)
-    _write(folder, manifest, files, kept)
+    _write(folder, manifest, files, cached)
     document = sealed(manifest.document, files)
     return Manifest.of(document, folder / MANIFEST)
 
 
-def _write(folder: Path, manifest: Manifest, files: FileSeals, kept: Path) -> None:
+def _write(folder: Path, manifest: Manifest, files: FileSeals, cached: Path) -> None:
     """Write the seal into the store, or into the user's cache."""
     if read_json(folder / MANIFEST) != manifest.document:
         return  # another process has sealed or extended it meanwhile
     try:
         write_manifest(folder, manifest.document, files)
-        LOG.warning("%s: made before stores had seals; sealed as it is now", folder)
         _seal_folds(folder / FOLDS)
-        return
     except (OSError, JobError) as error:
-        reason = getattr(error, "strerror", None) or error
-    where = "and checked as it is now"
+        _write_elsewhere(folder, sealed(manifest.document, files), cached, error)
+        return
+    LOG.warning("%s: made before stores had seals; sealed as it is now", folder)
+
+
+def _write_elsewhere(
+    folder: Path, document: dict[str, Any], cached: Path, error: OSError | JobError
+) -> None:
+    """Write the sealed manifest of a store that can't be written to into the user's cache."""
+    outcome = "and checked as it is now"
     try:
-        write_json(kept, sealed(manifest.document, files))
+        write_json(cached, document)
     except (OSError, JobError):
-        where = "so it is checked again whenever it is opened"
-    LOG.warning(
-        "%s: made before stores had seals, and can't be given one (%s), %s", folder, reason, where
-    )
+        outcome = "so it is checked again whenever it is opened"
+    reason = getattr(error, "strerror", None) or error
+    words = "made before stores had seals, and can't be given one"
+    LOG.warning("%s: %s (%s), %s", folder, words, reason, outcome)
 
 
 def _seal_folds(path: Path) -> None:
