@@ -102,7 +102,14 @@ def test_a_file_that_was_just_written_is_hashed_again(
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("damage", ["lines", "binary", "others", "folder", "link", "unwritable"])
+def homeless() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+CACHE_DAMAGES = ["lines", "binary", "others", "folder", "link", "unwritable", "homeless"]
+
+
+@pytest.mark.parametrize("damage", CACHE_DAMAGES)
 def test_a_cache_that_is_no_good_costs_another_hashing_only(
     damage: str, folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +131,12 @@ def test_a_cache_that_is_no_good_costs_another_hashing_only(
             cache.symlink_to(tmp_path / "elsewhere")
         case "unwritable":
             monkeypatch.setenv("VA_SEARCH_CACHE", "/proc/none")
+        case "homeless":
+            monkeypatch.delenv("VA_SEARCH_CACHE")
+            monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+            monkeypatch.setattr(Path, "home", homeless)
+            with pytest.raises(InputError, match="set VA_SEARCH_CACHE"):
+                seals.user_cache()
     forget(monkeypatch)
     assert hashed(folder, files) >= 3_000_000
 

@@ -331,12 +331,15 @@ def _run(checks: list[_Check], progress: Progress) -> None:
 
 def user_cache() -> Path:
     """Return the folder of this user's caches: VA_SEARCH_CACHE, or va-search in XDG_CACHE_HOME or
-    ~/.cache."""
+    ~/.cache. InputError for a user without a home folder where neither is set."""
     cache = os.environ.get("VA_SEARCH_CACHE")
-    if not cache:
+    if cache:
+        return Path(cache).resolve()
+    try:
         user_folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        cache = str(Path(user_folder) / "va-search")
-    return Path(cache).resolve()
+    except RuntimeError as error:
+        raise InputError("this user has no home folder; set VA_SEARCH_CACHE to a folder") from error
+    return (Path(user_folder) / "va-search").resolve()
 
 
 class _Verified:
@@ -373,7 +376,7 @@ class _Verified:
             for path, identity, sha256 in verified:
                 self._own[path] = (identity.times, sha256)
         lines = [identity.line(sha256) for _, identity, sha256 in verified]
-        with suppress(OSError, RuntimeError):  # RuntimeError: a user without a home folder
+        with suppress(OSError, InputError):  # InputError: a user without a home folder
             self._append(b"\n".join([b"", *lines, b""]))
 
     @property
@@ -382,7 +385,7 @@ class _Verified:
 
     def _read_new(self) -> None:
         """Read the lines that were added to the file since it was read last."""
-        with suppress(OSError, RuntimeError):
+        with suppress(OSError, InputError):
             path = self._path
             state = path.lstat()
             if not _is_private(state):
@@ -393,7 +396,7 @@ class _Verified:
                 return
             with open(path, "rb") as handle:
                 handle.seek(self._read)
-                content = handle.read(2 * MOST_REMEMBERED)
+                content = handle.read(min(state.st_size - self._read, 2 * MOST_REMEMBERED))
             whole = content.rfind(b"\n") + 1
             self._read += whole
             self._lines.update(content[:whole].split(b"\n"))
@@ -429,9 +432,9 @@ class _Verified:
 
 def _is_private(state: os.stat_result) -> bool:
     """True for a regular file of this user that nobody else may write to."""
-    others = stat.S_IWGRP | stat.S_IWOTH
-    is_own = state.st_uid == os.geteuid() and not state.st_mode & others
-    return stat.S_ISREG(state.st_mode) and is_own
+    is_own = state.st_uid == os.geteuid()
+    is_shared = bool(state.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    return stat.S_ISREG(state.st_mode) and is_own and not is_shared
 
 
 _VERIFIED = _Verified()

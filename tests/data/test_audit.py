@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from store_world import unseal
+from store_world import edit_and_seal, unseal
 
 from va_search.data import columns as columns_module
 from va_search.data.audit import AuditFinding, AuditReport, check
@@ -259,6 +259,11 @@ def test_a_store_changed_on_the_disk_is_an_error(tmp_path: Path, file: str, wher
         Store.open(store.path)
     assert [problem.split(": ")[1] for problem in caught.value.problems] == [where]
     assert "content hash differs" in str(caught.value)
+    # Somebody who changes values and seals them is told by the audit.
+    edit_and_seal(store.path, lambda document: None)
+    report = check(Store.open(store.path))
+    assert [finding.where for finding in report.findings if finding.level == "error"] == [where]
+    assert "content hash differs" in report.findings[0].text
 
 
 def test_many_bad_columns_are_summed_up(tmp_path: Path) -> None:

@@ -381,10 +381,10 @@ def test_what_was_read_outlives_its_file(store: Path) -> None:
 import os
 from va_search.data.store import Store
 store = Store.open({str(store)!r})
-times, valid, spread = store.times, store.valid, store.spread
+times, valid, spread, labels = store.times, store.valid, store.spread, store.annotations
 for name in ("frames.arrow", "raters.arrow", "recordings.arrow"):
     os.truncate({str(store)!r} + "/" + name, 0)
-print(times.sum() > 0, valid.sum() > 0, spread.sum() > 0, store.annotations.shape)
+print(times.sum() > 0, valid.sum() > 0, spread.sum() > 0, labels.shape)
 """
     command = [sys.executable, "-c", program]
     result = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -21,11 +21,12 @@ from va_search.data.baselines import Baseline, baselines
 from va_search.data.columns import audit_columns
 from va_search.data.copies import FrameHashes, copied_recordings
 from va_search.data.generalisation import SeenCounts, VarianceShares, seen_in, variance_shares
+from va_search.data.manifest import Manifest
+from va_search.data.older_stores import value_changes
 from va_search.data.problems import exact
 from va_search.data.raters import Agreement
 from va_search.data.store import OFFICIAL, SPLITS, Recording, Store
 from va_search.errors import counted
-from va_search.files import read_json
 from va_search.targets import Target, targets_to_json
 
 BINS = 10
@@ -123,8 +124,9 @@ def quiet(feature_set: str) -> None:
 
 def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     """Audit the whole store; reads every value once. Findings come errors first."""
-    manifest = read_json(store.path / "manifest.json")
+    manifest = Manifest.read(store.path).document
     findings = [AuditFinding("warning", "import", text) for text in manifest["warnings"]]
+    findings += _changes(store)
     findings += leaks(store)
     findings += _label_findings(store)
     findings += target_findings(store)
@@ -222,6 +224,13 @@ def _count_labels(store: Store, split: str, column: int, target: Target) -> Labe
         deviation=deviation,
         histogram=tuple(histogram.tolist()),
     )
+
+
+def _changes(store: Store) -> Iterator[AuditFinding]:
+    """Values that were sealed and are not those that were imported."""
+    manifest = Manifest.read(store.path)
+    for where, text in value_changes(store.path, manifest, store.files):
+        yield AuditFinding("error", where, f"{text}; import the data again")
 
 
 def leaks(store: Store) -> Iterator[AuditFinding]:

@@ -92,8 +92,10 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Read the manifest of the store in a folder, which has one; InputError where it is none,
-        or is not as it was written."""
+        """Read the manifest of the store in a folder; InputError where there is none, or it is not
+        as it was written."""
+        if not (folder / MANIFEST).is_file():
+            raise InputError(f"{folder}: not a store: {_other_content(folder)}")
         check_inside(folder, MANIFEST)
         return cls.of(read_json(folder / MANIFEST), folder / MANIFEST)
 
@@ -200,3 +202,28 @@ def _text_or_none(value: object) -> str | None:
 
 def _texts(values: Mapping[str, object]) -> dict[str, str]:
     return {name: _text(value) for name, value in values.items()}
+
+
+def _other_content(path: Path) -> str:
+    """Words for a path that is no store, and what to do about it."""
+    if not path.exists():
+        return "no such folder; if the store was moved, give the folder where it is now"
+    if not path.is_dir():
+        return "it is a file, and a store is a folder that `va-search data import` made"
+    if path.name.endswith(".partial"):
+        return "it is an unfinished import; run that import again, and use the store that it makes"
+    inside = sorted(manifest.parent for manifest in path.glob("*/manifest.json"))
+    if inside:
+        return f"it has no manifest.json, but stores are in it; give one of them: {', '.join(map(str, inside[:5]))}"
+    to = f"stores/{path.resolve().name}"
+    kind = "source files"
+    command = f"va-search data import table {path} --to {to}"
+    if not (path / "dataset.yaml").is_file():
+        if not any((folder / "Train_Set").is_dir() for folder in (path, *path.iterdir())):
+            return (
+                "it has no manifest.json, so it is no store or unfinished; `va-search data import` "
+                "makes stores"
+            )
+        kind = "Aff-Wild2 annotations"
+        command = f"va-search data import affwild2 {path} --visual … --audio … --to {to}"
+    return f"it is a folder of {kind}; import it with `{command}` and use {to}"

@@ -1,5 +1,5 @@
 """Stores from before there were seals: checked against what their manifests say of their values,
-then given a seal.
+then given a seal; and that check for all stores.
 
 Conventions: times, `valid`, the name and the time column of such a store are in no hash, so its
 seal takes them as they are at its first use. The manifest is written anew, whole; where that is not
@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,47 +34,56 @@ from va_search.seals import (
 LOG = logging.getLogger(__name__)
 
 VALUES_AT_ONCE = 4_000_000
+OTHER_VALUES = "values on the disk are not those that were imported (content hash differs)"
 
 
 def sealed_manifest(folder: Path, manifest: Manifest, progress: Progress = quiet) -> Manifest:
     """Return the manifest of a store without a seal as it is with one, and write it.
 
     Damaged where the store is not what was imported."""
-    kept = user_cache() / "manifests" / f"{_content_of(folder, manifest)}.json"
-    if kept.is_file():
+    cached = user_cache() / "manifests" / f"{_content_of(folder, manifest)}.json"
+    if cached.is_file():
         try:
-            return Manifest.of(read_json(kept), kept)
+            return Manifest.of(read_json(cached), cached)
         except InputError:
-            kept.unlink(missing_ok=True)  # damaged: the store is looked at again
+            cached.unlink(missing_ok=True)  # damaged: the store is looked at again
     _check_sizes(folder, manifest)
     files = seal_files(folder, manifest.read_files, progress)
-    problems = list(_changes(Store.of_manifest(folder, manifest, files)))
+    problems = []
+    for what, text in value_changes(folder, manifest, files):
+        problems.append(f"{folder}: {what}: {text}; {ADVICE}")
     if problems:
-        raise Damaged(*(f"{folder}: {problem}" for problem in problems))
-    _write(folder, manifest, files, kept)
+        raise Damaged(*problems)
+    _write(folder, manifest, files, cached)
     document = sealed(manifest.document, files)
     return Manifest.of(document, folder / MANIFEST)
 
 
-def _write(folder: Path, manifest: Manifest, files: FileSeals, kept: Path) -> None:
+def _write(folder: Path, manifest: Manifest, files: FileSeals, cached: Path) -> None:
     """Write the seal into the store, or into the user's cache."""
     if read_json(folder / MANIFEST) != manifest.document:
         return  # another process has sealed or extended it meanwhile
     try:
         write_manifest(folder, manifest.document, files)
-        LOG.warning("%s: made before stores had seals; sealed as it is now", folder)
         _seal_folds(folder / FOLDS)
-        return
     except (OSError, JobError) as error:
-        reason = getattr(error, "strerror", None) or error
-    where = "and checked as it is now"
+        _write_elsewhere(folder, sealed(manifest.document, files), cached, error)
+        return
+    LOG.warning("%s: made before stores had seals; sealed as it is now", folder)
+
+
+def _write_elsewhere(
+    folder: Path, document: dict[str, Any], cached: Path, error: OSError | JobError
+) -> None:
+    """Write the sealed manifest of a store that can't be written to into the user's cache."""
+    outcome = "and checked as it is now"
     try:
-        write_json(kept, sealed(manifest.document, files))
+        write_json(cached, document)
     except (OSError, JobError):
-        where = "so it is checked again whenever it is opened"
-    LOG.warning(
-        "%s: made before stores had seals, and can't be given one (%s), %s", folder, reason, where
-    )
+        outcome = "so it is checked again whenever it is opened"
+    reason = getattr(error, "strerror", None) or error
+    words = "made before stores had seals, and can't be given one"
+    LOG.warning("%s: %s (%s), %s", folder, words, reason, outcome)
 
 
 def _seal_folds(path: Path) -> None:
@@ -99,33 +109,28 @@ def _check_sizes(folder: Path, manifest: Manifest) -> None:
         raise Damaged(*problems)
 
 
-def _changes(store: Store) -> Iterator[str]:
-    """Yield a problem for all that is not what was imported, by the hashes of values."""
+def value_changes(folder: Path, manifest: Manifest, files: FileSeals) -> Iterator[tuple[str, str]]:
+    """Yield all that is not what was imported, by the manifest's hashes of values, each with words
+    for it; reads every value."""
+    store = Store.of_manifest(folder, manifest, files)
     rows = []
     for recording in store.recordings:
         row = {**vars(recording), "gaps": list(recording.gaps)}
         del row["stimulus"]  # it stands in the manifest
         rows.append(row)
     if digest(rows) != store.hashes["recordings"]:
-        yield _changed("recordings")
+        yield "recordings", OTHER_VALUES
     labels = np.nan_to_num(store.annotations, nan=1e30)
     if hashlib.sha256(labels.tobytes()).hexdigest() != store.hashes["annotations"]:
-        yield _changed("annotations")
+        yield "annotations", OTHER_VALUES
     spread, raters = store.spread, store.raters
     if spread is not None and raters is not None:
         spans = [recording.span for recording in store.recordings]
         if hash_of_ratings((spread[span], raters[span]) for span in spans) != store.raters_hash:
-            yield _changed("raters")
+            yield "raters", OTHER_VALUES
     for name, feature_set in store.feature_sets.items():
         if _hash_of(store, name) != feature_set.hash:
-            yield _changed(f"feature set {name}")
-
-
-def _changed(what: str) -> str:
-    return (
-        f"{what}: values on the disk are not those that were imported (content hash differs); "
-        f"{ADVICE}"
-    )
+            yield f"feature set {name}", OTHER_VALUES
 
 
 def _hash_of(store: Store, name: str) -> str:

@@ -36,7 +36,6 @@ from va_search.data.manifest import (
     ADVICE,
     FOLDS,
     FRAMES,
-    MANIFEST,
     RATERS,
     RECORDINGS,
     Manifest,
@@ -155,8 +154,6 @@ class Store:
 
             url = str(place)
             path = brought(url)
-        if not (path / MANIFEST).is_file():
-            raise InputError(f"{path}: not a store: {_other_content(path)}")
         manifest = Manifest.read(path)
         if manifest.files is None:
             # Imported here: it is rarely needed, and stands on this module.
@@ -209,7 +206,7 @@ class Store:
         feature_set = self.feature_sets[name]
         values = pa.from_numpy_dtype(np.dtype(feature_set.dtype))
         schema = pa.schema({name: pa.list_(values, feature_set.dim)})
-        table = self._table(feature_file(name), schema, is_mapped=True)
+        table = self._table(feature_file(name), schema)
         flat = np.from_dlpack(_whole(table.column(0)).values)
         return np.asarray(flat).reshape(self.frames, feature_set.dim)
 
@@ -227,11 +224,11 @@ class Store:
         if name not in known:
             raise InputError(f"{self.path}: " + unknown_name("feature set", name, known))
 
-    def _table(self, name: str, schema: pa.Schema, *, is_mapped: bool = False) -> pa.Table:
-        """One file of the store with a row per frame; Damaged where it was touched since it was
-        sealed."""
+    def _table(self, name: str, schema: pa.Schema) -> pa.Table:
+        """One file of the store with a row per frame, mapped; Damaged where it was touched since it
+        was sealed."""
         verify(self.path, {name: self.files[name]}, _advice(self.path, self.url))
-        return open_arrow(self.path / name, schema, self.frames, is_mapped=is_mapped)
+        return open_arrow(self.path / name, schema, self.frames, is_mapped=True)
 
     def check_files(self) -> None:
         """Damaged where a file was written to since it was sealed, by a look at its times: features
@@ -240,14 +237,11 @@ class Store:
         files = {name: seal for name, seal in self.files.items() if (self.path / name).exists()}
         verify(self.path, files, _advice(self.path, self.url))
 
-    @cached_property
-    def _frame_columns(self) -> pa.Table:
-        labels = {name: pa.float32() for name in self.target_names}
-        schema = pa.schema({**labels, "time": pa.float64(), "valid": pa.bool_()})
-        return self._table(self.frames_file, schema)
-
     def _frame_column(self, name: str) -> pa.Array:
-        return _whole(self._frame_columns.column(name))
+        """One column of the frames' file, to be copied: what lies in memory outlives the file."""
+        labels = {target: pa.float32() for target in self.target_names}
+        schema = pa.schema({**labels, "time": pa.float64(), "valid": pa.bool_()})
+        return _whole(self._table(self.frames_file, schema).column(name))
 
     @cached_property
     def annotations(self) -> NDArray[np.float32]:
@@ -279,7 +273,7 @@ class Store:
     @cached_property
     def times(self) -> Floats:
         """(frames,) the source's time column as it stood there, NaN where the source has none."""
-        return np.asarray(np.from_dlpack(self._frame_column("time")), dtype=np.float64)
+        return np.array(np.from_dlpack(self._frame_column("time")), dtype=np.float64)
 
     @cached_property
     def valid(self) -> Flags:
@@ -405,31 +399,6 @@ def _advice(path: Path, url: str | None) -> str:
 def _whole(column: pa.ChunkedArray) -> pa.Array:
     """A column as one array; not copied where the file has it in one batch."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _other_content(path: Path) -> str:
-    """Words for a path that is no store, and what to do about it."""
-    if not path.exists():
-        return "no such folder; if the store was moved, give the folder where it is now"
-    if not path.is_dir():
-        return "it is a file, and a store is a folder that `va-search data import` made"
-    if path.name.endswith(".partial"):
-        return "it is an unfinished import; run that import again, and use the store that it makes"
-    inside = sorted(manifest.parent for manifest in path.glob("*/manifest.json"))
-    if inside:
-        return f"it has no manifest.json, but stores are in it; give one of them: {', '.join(map(str, inside[:5]))}"
-    to = f"stores/{path.resolve().name}"
-    kind = "source files"
-    command = f"va-search data import table {path} --to {to}"
-    if not (path / "dataset.yaml").is_file():
-        if not any((folder / "Train_Set").is_dir() for folder in (path, *path.iterdir())):
-            return (
-                "it has no manifest.json, so it is no store or unfinished; `va-search data import` "
-                "makes stores"
-            )
-        kind = "Aff-Wild2 annotations"
-        command = f"va-search data import affwild2 {path} --visual … --audio … --to {to}"
-    return f"it is a folder of {kind}; import it with `{command}` and use {to}"
 
 
 def _read_recordings(path: Path, stimuli: Mapping[str, str]) -> tuple[Recording, ...]:
