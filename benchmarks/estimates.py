@@ -8,8 +8,8 @@ default ensemble is built as a user builds it, and says its score and its 95 % i
 people, of whom it knew nothing but their number, tell the truth. Worlds (`--worlds`) are those of
 do_no_harm.py, where nothing is trained: 6 people to choose on, 6 others to tell the truth.
 
-Printed for each set and pool: the mean of what was said and of the truth, the mean error (said less
-true) ± its standard error over divisions, how often the interval held the truth, its mean width
+Printed for each set and pool: the mean of what was expected and of what was true, the mean error
+(expected less true) ± its standard error over divisions, how often the interval held the truth, its mean width
 beside the oracle's (the central 95 % of the errors that were made, around every estimate alike),
 and the ensemble's test score less that of the best single trial. Divisions of the same people
 resemble each other, so that standard errors over divisions are too small.
@@ -68,11 +68,11 @@ EPOCHS = 8
 
 @dataclass(frozen=True)
 class Statement:
-    """Scores of one division: {each target, score} of what the ensemble said (`said`, `low` and
-    `high` its 95 % interval) and of the test people (`true`), where the best single trial had
-    `single`."""
+    """Scores {each target, score} of one division: what the ensemble expects (`expected`, its 95 %
+    interval from `low` to `high`), what it gives on the test people (`true`), and what the best
+    single trial gives there (`single`)."""
 
-    said: dict[str, float]
+    expected: dict[str, float]
     low: dict[str, float]
     high: dict[str, float]
     true: dict[str, float]
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def statements(name: str, store: Store, options: argparse.Namespace) -> dict[str, list[Statement]]:
-    """What the ensembles of each pool say of themselves, and the truth, division by division."""
+    """Expected and true scores of the ensembles of each pool, division by division."""
     rows: dict[str, list[Statement]] = {f"{name}, {keep}": [] for keep in KEEPS}
     for number in range(options.divisions):
         began = time.perf_counter()
@@ -119,7 +119,7 @@ def statements(name: str, store: Store, options: argparse.Namespace) -> dict[str
             rows[f"{name}, {keep}"].append(statement)
             interval = f"{statement.low[SCORE]:.2f} to {statement.high[SCORE]:.2f}"
             print(
-                f"{name}, {keep}, division {number}: said {statement.said[SCORE]:.3f} "
+                f"{name}, {keep}, division {number}: expected {statement.expected[SCORE]:.3f} "
                 f"({interval}), true {statement.true[SCORE]:.3f}, "
                 f"{time.perf_counter() - began:.0f} s",
                 flush=True,
@@ -166,10 +166,10 @@ def divided(store: Store, number: int) -> Store:
     order = np.random.default_rng([number, len(groups)]).permutation(len(groups))
     quarter = len(groups) // 4
     split_of: dict[int, str] = {}
-    for place, group in enumerate(order.tolist()):
+    for drawn, group in enumerate(order.tolist()):
         split = "train"
-        if place < 2 * quarter:
-            split = "test" if place < quarter else "validation"
+        if drawn < 2 * quarter:
+            split = "test" if drawn < quarter else "validation"
         split_of |= dict.fromkeys(groups[group], split)
     recordings: list[Recording] = []
     for index, recording in enumerate(store.recordings):
@@ -183,9 +183,9 @@ def drawn_trials(store: Store, number: int, options: argparse.Namespace) -> Iter
     random = np.random.default_rng([number, 2026])
     names = sorted(store.feature_sets)
     longest = max(recording.frames for recording in store.recordings)
-    for place in range(options.trials):
+    for trial in range(options.trials):
         sets = random.permutation(names)[: random.integers(1, len(names) + 1)]
-        views = (["subject", "recording"], "subject", "train")[place % 3]
+        views = (["subject", "recording"], "subject", "train")[trial % 3]
         settings: dict[str, Any] = {
             "features": sets.tolist(),
             "normalise": views,
@@ -196,15 +196,15 @@ def drawn_trials(store: Store, number: int, options: argparse.Namespace) -> Iter
             "layers": 1,
             "hidden_size": 32,
             "head_sizes": [32],
-            "encoder": "lstm" if place % 4 == 1 else "mlp",
-            "context": "recording" if place % 4 else "none",
+            "encoder": "lstm" if trial % 4 == 1 else "mlp",
+            "context": "recording" if trial % 4 else "none",
             "encoder_dropout": float(random.choice([0.1, 0.3, 0.5])),
             "learning_rate": float(np.exp(random.uniform(np.log(1e-3), np.log(6e-3)))),
             "schedule": "cosine",
             "epochs": options.epochs,
             "seed": number,
         }
-        if place % 4 == 0:
+        if trial % 4 == 0:
             settings |= {"family": "ridge"}
         yield TrialSettings(**settings)
 
@@ -212,13 +212,13 @@ def drawn_trials(store: Store, number: int, options: argparse.Namespace) -> Iter
 def train(settings: TrialSettings, store: Store, home: Home) -> None:
     """Train a trial once, and write it to the bank with its best epochs (study "best") and with the
     mean of its last five epochs' predictions (study "mean_last_5"), unless it is there."""
-    kept = {keep: settings.model_copy(update={"keep": keep}) for keep in KEEPS}
+    by_keep = {keep: settings.model_copy(update={"keep": keep}) for keep in KEEPS}
     if not settings.is_network:
-        kept = dict.fromkeys(KEEPS, settings)
+        by_keep = dict.fromkeys(KEEPS, settings)
     bank = Bank(home.bank)
-    if all(bank.is_complete(keep, trial_id_on(kept[keep], store)) for keep in KEEPS):
+    if all(bank.is_complete(keep, trial_id_on(by_keep[keep], store)) for keep in KEEPS):
         return
-    fit = fit_of(kept["best"], store)
+    fit = fit_of(by_keep["best"], store)
     splits = {"validation": fit.data.validation, "test": fit.data.test}
     recent: dict[str, deque[NDArray[np.float32]]] = {}
     for split in splits:
@@ -230,11 +230,11 @@ def train(settings: TrialSettings, store: Store, home: Home) -> None:
         for split, steps in splits.items():
             model, gather = fit.measured_model, fit.data.gather
             recent[split].append(predicted(model, settings, gather, steps, store.targets))
-    complete(fit, kept["best"], store, home, fit.predictions(), study="best")
+    complete(fit, by_keep["best"], store, home, fit.predictions(), study="best")
     means: dict[str, Predictions] = {}
     for split, steps in splits.items():
         means[split] = Predictions(mean_of(recent[split]), frames_hash(steps.recordings))
-    complete(fit, kept["mean_last_5"], store, home, means, study="mean_last_5")
+    complete(fit, by_keep["mean_last_5"], store, home, means, study="mean_last_5")
 
 
 def complete(
@@ -277,14 +277,15 @@ def judged(store: Store, home: Home, *, study: str) -> Statement:
         lines_up = str(ensemble.test_frames_hash)
         columns.append(bank.column(study, single.trial, "test", target, frames_hash=lines_up))
     return Statement(
-        **what_it_says(ensemble),
+        **expectation(ensemble),
         true=ensemble_cccs,
         single=cccs(np.stack(columns, axis=1), truth, store),
     )
 
 
 def in_world(number: int) -> Statement:
-    """What the default ensemble says in a world of do_no_harm.py, and 6 other people's truth."""
+    """Expected scores of the default ensemble in a world of do_no_harm.py, and true ones of 6
+    people."""
     names = [name for name in do_no_harm.FAMILIES if name not in HOPELESS]
     family = names[number % len(names)]
     random = np.random.default_rng([2027, number])
@@ -298,11 +299,11 @@ def in_world(number: int) -> Statement:
     groups = seen.folds.groups
     interval = interval_on_others([predicted], groups, PEOPLE, score=score)
     low, high = interval or (np.nan, np.nan)
-    others = do_no_harm.people_of(world, random, PEOPLE)
-    true = do_no_harm.on_others(fits.fit().weights, fits, others)
-    single_true = do_no_harm.on_others(single.fit().weights, single, others)
+    tested = do_no_harm.people_of(world, random, PEOPLE)
+    true = do_no_harm.on_others(fits.fit().weights, fits, tested)
+    single_true = do_no_harm.on_others(single.fit().weights, single, tested)
     return Statement(
-        said={SCORE: score},
+        expected={SCORE: score},
         low={SCORE: low},
         high={SCORE: high},
         true={SCORE: true},
@@ -310,15 +311,15 @@ def in_world(number: int) -> Statement:
     )
 
 
-def what_it_says(ensemble: Ensemble) -> dict[str, dict[str, float]]:
-    """What is printed of an ensemble: its scores, and the ends of their intervals."""
+def expectation(ensemble: Ensemble) -> dict[str, dict[str, float]]:
+    """Scores that an ensemble prints as expected, and the ends of their intervals."""
     estimate = ensemble.estimate
     assert estimate is not None
     low: dict[str, float] = {}
     high: dict[str, float] = {}
     for measure, interval in estimate.intervals.items():
         low[measure], high[measure] = interval or (np.nan, np.nan)
-    return {"said": estimate.scores, "low": low, "high": high}
+    return {"expected": estimate.scores, "low": low, "high": high}
 
 
 def cccs(
@@ -335,27 +336,27 @@ def cccs(
 def print_table(table: dict[str, list[Statement]]) -> None:
     """Print a Markdown table: a row for each set and pool, and for each of their scores."""
     print(
-        "\n| set, pool | score | divisions | said | true | error | in the interval | width | "
+        "\n| set, pool | score | divisions | expected | true | error | in the interval | width | "
         "oracle's | less best single |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     for name, rows in table.items():
-        for measure in (SCORE, *(key for key in rows[0].said if key != SCORE)):
+        for measure in (SCORE, *(key for key in rows[0].expected if key != SCORE)):
             print(f"| {name} | {measure} | {line(rows, measure)} |")
 
 
 def line(rows: list[Statement], measure: str) -> str:
     """The cells of a row of the table."""
-    said = np.array([row.said[measure] for row in rows])
+    expected = np.array([row.expected[measure] for row in rows])
     true = np.array([row.true[measure] for row in rows])
     low = np.array([row.low[measure] for row in rows])
     high = np.array([row.high[measure] for row in rows])
     gained = true - np.array([row.single[measure] for row in rows])
-    oracle = np.subtract(*np.quantile(true - said, [0.975, 0.025]))
+    oracle = np.subtract(*np.quantile(true - expected, [0.975, 0.025]))
     cells = [
         str(len(rows)),
-        f"{said.mean():.3f}",
+        f"{expected.mean():.3f}",
         f"{true.mean():.3f}",
-        mean_text(said - true),
+        mean_text(expected - true),
         f"{np.mean((low <= true) & (true <= high)):.0%}",
         f"{np.mean(high - low):.2f}",
         f"{oracle:.2f}",
