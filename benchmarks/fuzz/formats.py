@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
+import os
+import threading
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -290,3 +295,71 @@ def read_listing(folder: Path, shared: Path) -> str:
 
 def _digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+ANSWERS = """\
+{"experiments/search": {"experiments": [{"experiment_id": "1", "name": "s", "artifact_location": "/a",
+ "lifecycle_stage": "active", "tags": [{"key": "va_search.study", "value": "s"}]}]},
+ "runs/search": {"runs": [{"info": {"run_id": "r1", "run_uuid": "r1", "experiment_id": "1",
+ "status": "FINISHED", "start_time": 1700000000000, "end_time": 1700000001000, "run_name": "x",
+ "artifact_uri": "/a/r1", "lifecycle_stage": "active", "user_id": "u"},
+ "data": {"tags": [{"key": "va_search.trial", "value": "t1"}],
+ "metrics": [{"key": "score", "value": 0.5, "timestamp": 1700000001000, "step": 1}],
+ "params": [{"key": "seed", "value": "0"}]}, "inputs": {}}]}}
+"""
+"""What an MLflow server answers, by the end of the path that is asked for."""
+
+
+def write_answers(folder: Path) -> None:
+    """Answers of an MLflow server."""
+    folder.mkdir()
+    (folder / "file.json").write_text(ANSWERS)
+
+
+def read_answers(folder: Path, shared: Path) -> str:
+    """The runs that MLflow's client makes of the answers."""
+    from va_search.tracking.door import every_run, open_client
+    from va_search.tracking.models import answered
+
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "5"
+    file = folder / "file.json"
+    content = file.read_bytes() if file.is_file() and file.stat().st_size < 1 << 24 else b""
+    with _server(content) as uri, answered(uri):
+        runs = every_run(open_client(uri), "1")
+        return repr([(run.info.run_id, run.info.status, run.data.tags) for run in runs])
+
+
+@contextmanager
+def _server(content: bytes) -> Iterator[str]:
+    """The address of a server on loopback that answers with parts of a JSON document, or with all
+    of it where it is none."""
+    try:
+        parts = json.loads(content)
+        answers = {path: json.dumps(answer).encode() for path, answer in parts.items()}
+    except (ValueError, AttributeError, RecursionError):
+        answers = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked = [answer for path, answer in answers.items() if self.path.endswith(path)]
+            body = (asked or [content])[0]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST
+
+        def log_message(self, *parts: Any) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -191,6 +191,7 @@ TARGETS = {
         Target("avi", formats.video_writer(".avi", "mpeg4"), ("file.avi",), formats.read_media, ()),
         Target("mkv", formats.video_writer(".mkv", "mpeg4"), ("file.mkv",), formats.read_media, ()),
         Target("listings", formats.write_listing, ("file.json",), formats.read_listing, ()),
+        Target("mlflow-answers", formats.write_answers, ("file.json",), formats.read_answers, ()),
         Target("stores", made.write_store, ("**/*.arrow",), made.read_store, (), sealed=True),
         Target(
             "stores-recordings", made.write_store, ("*.json",), made.read_store, (), sealed=True

@@ -121,3 +121,46 @@ def test_a_process_that_dies_or_hangs_is_named_and_followed_by_another() -> None
     outcomes = [reader("subjects", number) for number in range(3)]
     reader.close()
     assert not {outcome.end for outcome in outcomes} & {*BAD} and not reader.process.is_alive()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".json", ".onnx"])
+def test_files_of_no_lines_are_spoiled_the_same_way_again(tmp_path: Path, suffix: str) -> None:
+    from fuzz.mutations import of_kind
+
+    def spoiled_again(folder: Path, number: int) -> bytes:
+        file = folder / "input" / f"file{suffix}"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b'{"a": [1, {"b": "c"}], "d": null}' + b" " * 500)
+        (file.parent / f"other{suffix}").write_bytes(b'{"other": 1}')
+        kinds = [kind for kind in of_kind(file) if kind.__name__ not in ("bomb", "hdf5_elsewhere")]
+        random.Random(number).choice(kinds)(file, random.Random(number))
+        return file.read_bytes() if file.is_file() else b""
+
+    contents = []
+    for number in range(30):
+        content = spoiled_again(tmp_path / f"a{number}", number)
+        assert content == spoiled_again(tmp_path / f"b{number}", number)
+        contents.append(content)
+    assert len(set(contents)) > 10
+
+
+@pytest.mark.parametrize(("sealed", "end"), [(True, "silent"), (False, "other")])
+def test_another_result_of_a_file_that_only_va_search_writes_is_wrong(
+    tmp_path: Path, *, sealed: bool, end: str
+) -> None:
+    from fuzz.process import BAD, Reader
+    from fuzz.targets import Target
+
+    target = Target("x", lambda folder: None, (), lambda *_: "another", sealed=sealed)
+    reader = object.__new__(Reader)
+    reader.root = tmp_path
+    assert reader._read(target, tmp_path, "expected", neutral=False) == (end, "another")
+    assert (end in BAD) is sealed
+
+
+def test_a_run_that_names_no_reader_has_20_000_inputs_and_more() -> None:
+    from fuzz.__main__ import EACH, USUAL
+    from fuzz.targets import TARGETS, UNSEALED
+
+    assert EACH * len(USUAL) >= 20_000
+    assert {*USUAL, *UNSEALED} == {*TARGETS}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from va_search.errors import InputError
+from va_search.errors import InputError, JobError
 from va_search.home import Home
 from va_search.targets import AFFECT
 from va_search.tracking.shown import shown
@@ -45,6 +45,9 @@ METRICS, PARAMS, TAGS, ENTRIES = 900, 100, 100, 1000
 
 VALUE_LENGTH = 6000
 """Characters of a param's value; what is longer is cut."""
+
+MOST_PAGES = 10_000
+"""Pages of 500 runs that an experiment may have."""
 
 
 OWNER = "va_search.home"
@@ -285,9 +288,11 @@ def log_entries(client: MlflowClient, run_id: str, entries: Entries) -> None:
 
 
 def every_run(client: MlflowClient, experiment: str, condition: str = "") -> list[Any]:
-    """All runs of an experiment that are not deleted, page by page."""
+    """All runs of an experiment that are not deleted, page by page; JobError for a server that never
+    comes to the last one."""
     runs: list[Any] = []
     token = None
+    tokens: set[str] = set()
     while True:
         page = client.search_runs(
             [experiment], filter_string=condition, max_results=500, page_token=token
@@ -296,3 +301,6 @@ def every_run(client: MlflowClient, experiment: str, condition: str = "") -> lis
         token = page.token
         if not token:
             return runs
+        if token in tokens or len(tokens) > MOST_PAGES:
+            raise JobError("MLflow's server sends pages of runs without end")
+        tokens.add(token)

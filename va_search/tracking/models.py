@@ -101,14 +101,17 @@ def older_versions(uri: str, run: str, build: str, built_at: str) -> list[str]:
 
 @contextmanager
 def answered(uri: str) -> Iterator[None]:
-    """MLflow's exceptions, and its database's, as JobError: where it is, and what it said."""
+    """MLflow's exceptions, its database's, and those of answers that are none, as JobError: where it
+    is, and what it said."""
     be_quiet()
+    from google.protobuf.json_format import ParseError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError) as error:
+    # Protobuf's parser in C raises SystemError for half a sign in a name.
+    except (MlflowException, SQLAlchemyError, ParseError, SystemError) as error:
         raise JobError(
             f"MLflow at {shown(uri)}: {reason(error, uri)}; the same command tries again"
         ) from error
