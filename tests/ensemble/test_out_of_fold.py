@@ -4,6 +4,7 @@ what judges it."""
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -156,15 +157,22 @@ def test_what_a_fit_leaves_out_does_not_matter_to_it(name: str) -> None:
     assert again.post.offset == pytest.approx(one.post.offset, rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("name", ["all chosen", "harmless"])
-def test_unseen_clips_do_not_matter_to_what_is_judged_on_them(name: str) -> None:
+def test_unseen_clips_do_not_matter_to_what_is_judged_on_them(name: str, grouped: bool) -> None:
     """Other annotations and predictions of everything that shares people or clips with a part: what
     is predicted there is the same, choices included."""
     of = material(people=6)
     watched = [dataclasses.replace(r, stimulus=f"c{i % 3}") for i, r in enumerate(of.recordings)]
     folds = make_folds(watched, [FRAMES] * len(watched), unseen_stimuli=True)
-    of = dataclasses.replace(of, recordings=watched, folds=folds)
     assert folds.cells and len(folds.judged({0})) >= 2
+    pairs = [(r.name, r.frames) for r in watched]
+    budget = 8 * MEMBERS**2 * (len(folds.parts) if grouped else len(watched))
+    measured = partial(measure, parts=folds.parts, budget=budget)
+    columns = [of.columns(i).copy() for i in range(MEMBERS)]
+    statistics = measured(columns, of.annotation, pairs, of.statistics.labels)
+    of = dataclasses.replace(of, recordings=watched, folds=folds, statistics=statistics)
+    assert of.by_recording != grouped
     fit = fits(of, DOCUMENTS[name]).fit(frozenset({0}))
     rng = np.random.default_rng(9)
     y, columns = of.annotation.copy(), [of.columns(i).copy() for i in range(MEMBERS)]
@@ -173,8 +181,7 @@ def test_unseen_clips_do_not_matter_to_what_is_judged_on_them(name: str) -> None
         y[inside] = -y[inside] * 3 + rng.normal(size=FRAMES)
         for column in columns:
             column[inside] += rng.normal(size=FRAMES).astype(np.float32) * 50
-    pairs = [(r.name, r.frames) for r in watched]
-    statistics = measure(columns, y, pairs, of.statistics.labels)
+    statistics = measured(columns, y, pairs, of.statistics.labels)
     other = dataclasses.replace(
         of, statistics=statistics, annotation=y, columns=columns.__getitem__
     )
