@@ -180,7 +180,11 @@ def test_training_sees_the_means_that_prediction_does(
     ids=str,
 )
 def test_passes_are_no_more_than_needed(
-    tiny: Store, changes: dict[str, Any], needed: bool, two_passes: bool
+    tiny: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    needed: bool,
+    two_passes: bool,
 ) -> None:
     split = changes.pop("split", "train")
     trial = settings(**changes)
@@ -188,10 +192,23 @@ def test_passes_are_no_more_than_needed(
     steps = getattr(fit.data, split)
     sums = SegmentSums(fit.model, trial, steps, segments_of(trial, steps)[0], fit.device)
     assert (sums.needed, sums.two_passes) == (needed, two_passes)
-    passes: list[int] = []
-    fit.model.register_forward_hook(lambda _, args, out: passes.append(len(out[0])))
+    passes: dict[str, int] = {"context": 0, "heads": 0}
+
+    def counted(name: str) -> None:
+        passes[name] += 1
+
+    for name in passes:
+        part = fit.model.get_submodule(name)
+        part.register_forward_hook(lambda *_, name=name: counted(name))
     batches = list(in_batches(fit.model, trial, fit.data.gather, steps))
-    assert len(passes) == len(batches) * (2 if two_passes else 1)
+    # the heads take what the first of two passes leaves
+    assert passes == {"context": len(batches), "heads": len(batches)}
+    monkeypatch.setattr("va_search.training.predict.KEPT", 0)
+    again = list(in_batches(fit.model, trial, fit.data.gather, steps))
+    assert passes["context"] == len(batches) * (3 if two_passes else 2)
+    assert passes["heads"] == 2 * len(batches)
+    for (_, values), (_, expected) in zip(again, batches, strict=True):
+        np.testing.assert_array_equal(values, expected)
 
 
 @pytest.mark.parametrize("length", [7, 30, 64])

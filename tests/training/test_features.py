@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from va_search.data.draft import Part
 from va_search.data.normalise import by_recording, normalisation
 from va_search.data.store import Store
 from va_search.training import features as features_module
@@ -83,6 +84,38 @@ def test_batches_are_the_same_bit_for_bit(
             torch.equal(value.nan_to_num(9), getattr(other, name).nan_to_num(9))
             for name, value in vars(batches[0]).items()
         )
+
+
+@pytest.mark.parametrize("frame_step", [1, 4])
+@pytest.mark.parametrize("missing", ["zero", "mean", "none"])
+def test_steps_that_are_laid_out_once_are_those_of_each_batch(
+    make_store, monkeypatch: pytest.MonkeyPatch, missing: str, frame_step: int
+) -> None:
+    def holes(index: int, part: Part) -> Part:
+        face = np.array(part.features["face"])
+        face[index : index + 6, 0] = np.nan
+        return replace(part, features={**part.features, "face": face})
+
+    store = make_store(change=holes)
+    fold, sets = store.fold("official"), in_order(list(store.feature_sets.values()))
+    statistics = normalisation(store, [each.name for each in sets], fold, grouped=by_recording)
+    steps = Steps.of(store, fold.train, frame_step, statistics.group)
+    segments, _ = steps.segments(12, 9)
+    inputs = []
+    for most in (PLENTY, 0):
+        monkeypatch.setattr(features_module, "LAID_OUT", most)
+        gather = Gather(
+            store, sets, statistics, frame_step=frame_step, clip=1.5, device=CPU, missing=missing
+        )
+        x = gather.inputs(steps, segments[::-1]).x
+        # a batch may be changed where it is
+        expected = x.clone()
+        x.zero_()
+        again = gather.inputs(steps, segments[::-1]).x
+        np.testing.assert_array_equal(again.numpy(), expected.numpy())
+        inputs.append(expected.numpy())
+    np.testing.assert_array_equal(*inputs)
+    assert bool(np.isnan(inputs[0]).any()) == (missing == "none")
 
 
 @pytest.mark.parametrize("most", [PLENTY, 0])

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from va_search.models.noise import UnitDropout
+
 State = tuple[Tensor, ...]
 
 
@@ -44,7 +46,7 @@ class Recurrent(nn.Module):
             dropout=between_layers,
             bidirectional=self.directions == 2,
         )
-        self.dropout = nn.Dropout(encoder_dropout)
+        self.dropout = UnitDropout(encoder_dropout)
         self.size = self.directions * hidden_size
 
 
@@ -189,7 +191,7 @@ class Tcn(nn.Module):
         super().__init__()
         self.linears = nn.ModuleList(nn.Linear(kernel * width, width) for _ in range(layers))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
-        self.dropout = nn.Dropout(encoder_dropout)
+        self.dropout = UnitDropout(encoder_dropout)
         self.kernel, self.causal = kernel, causal
         self.reach = (kernel - 1 if causal else kernel // 2) * (2**layers - 1)
         self.size = width
@@ -225,7 +227,7 @@ class Ssm(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.spaces = nn.ModuleList(StateSpace(width, hidden_size) for _ in range(layers))
         self.gates = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(layers))
-        self.dropout = nn.Dropout(encoder_dropout)
+        self.dropout = UnitDropout(encoder_dropout)
         self.size = width
 
     def forward(self, x: Tensor, mask: Tensor, state: State | None) -> tuple[Tensor, State]:
@@ -325,7 +327,7 @@ class Mlp(nn.Module):
         super().__init__()
         modules: list[nn.Module] = [nn.ReLU()]
         for _ in range(layers):
-            modules += [nn.Linear(width, width), nn.ReLU(), nn.Dropout(encoder_dropout)]
+            modules += [nn.Linear(width, width), nn.ReLU(), UnitDropout(encoder_dropout)]
         self.layers = nn.Sequential(*modules)
         self.size = width
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from va_search.models.encoders import State
+from va_search.models.noise import UnitDropout
 from va_search.models.summary import OtherSegments, Summary, counted, own_sum
 from va_search.targets import AFFECT
 
@@ -112,7 +113,7 @@ def regressor(
     (-1, 1)."""
     layers: list[nn.Module] = []
     for head_size in head_sizes:
-        layers += [nn.Linear(size, head_size), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(size, head_size), nn.ReLU(), UnitDropout(dropout)]
         size = head_size
     return nn.Sequential(*layers, nn.Linear(size, outputs), nn.Tanh())
 
@@ -159,17 +160,35 @@ class Estimator(nn.Module):
         `other_segments` are the recordings' other segments; None: each row is a whole recording. The
         gradient goes through the row's own part of a summary.
         """
+        y, states = self.encoded(x, mask, states, other_segments)
+        return self.predicted(y, mask, other_segments), states
+
+    def encoded(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        states: States | None = None,
+        other_segments: OtherSegments | None = None,
+    ) -> tuple[Tensor, States]:
+        """[batch, step, feature] to the fusion's output [batch, step, size], and the states."""
         if self.summary is None:
             y, states = self.context(x, mask, states)
-            return self.heads(y), states
+            return y, states
         y, states = self.context(x, mask, None if states is None else states[:-1])
         part = own_sum(y.detach(), counted(mask, other_segments))
+        return y, (*states, (part[None],))
+
+    def predicted(self, y: Tensor, mask: Tensor, other_segments: OtherSegments | None) -> Tensor:
+        """The fusion's output to predictions [batch, step, target]."""
+        if self.summary is None:
+            prediction: Tensor = self.heads(y)
+            return prediction
         beside = self.summary(y, mask, other_segments)
         if isinstance(self.heads, (Separate, Shared)):
             prediction = self.heads(y, beside)
         else:  # a class of a user's own
             prediction = self.heads(torch.cat([y, beside.expand_as(y).to(y.dtype)], dim=-1))
-        return prediction, (*states, (part[None],))
+        return prediction
 
 
 def carry(states: States, rows: int) -> States:

@@ -23,6 +23,7 @@ from torch.nn import functional
 from va_search.models.encoders import Mlp, Tcn, Transformer, sinusoids
 from va_search.models.estimator import Estimator, Separate
 from va_search.models.fusions import Early, Gated, encoded_together, weighed_by_gates
+from va_search.models.noise import noise
 
 
 class Dropout:
@@ -71,10 +72,10 @@ class EachItsOwn(Dropout):
         """See `Dropout`."""
         if share == 0.0:
             return x
-        noise = torch.zeros(x.shape)
+        drawn = torch.zeros(x.shape)
         for model, (generator, steps) in enumerate(self._drawn):
-            _draw(noise[model, :, :steps], share, generator, steps_first=steps_first)
-        return x * noise
+            _draw(drawn[model, :, :steps], share, generator, steps_first=steps_first)
+        return x * drawn
 
     def attention(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float
@@ -86,10 +87,10 @@ class EachItsOwn(Dropout):
         if mask is not None:
             weights = weights.masked_fill(~mask, -torch.inf)
         weights = weights.softmax(dim=-1)
-        noise = torch.zeros_like(weights)
+        drawn = torch.zeros_like(weights)
         for model, (generator, steps) in enumerate(self._drawn):
-            _draw(noise[model, :, :, :steps, :steps], share, generator)
-        return (weights * noise) @ v
+            _draw(drawn[model, :, :, :steps, :steps], share, generator)
+        return (weights * drawn) @ v
 
 
 EVALUATION = Dropout()
@@ -100,10 +101,11 @@ def _draw(
 ) -> None:
     """Fill `target` with torch's own dropout noise: 0 for a share, else 1 / (1 - share)."""
     # torch draws in the order of memory: the noise needs memory of its own, in that order
-    noise = torch.empty(target.shape)
     if steps_first:
-        noise = torch.empty(target.transpose(0, 1).shape).transpose(0, 1)
-    target.copy_(noise.bernoulli_(1 - share, generator=generator).div_(1 - share))
+        drawn = noise(target.transpose(0, 1).shape, share, generator).transpose(0, 1)
+    else:
+        drawn = noise(target.shape, share, generator)
+    target.copy_(drawn)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float) -> Tensor:

@@ -124,7 +124,7 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
         return sum(dims.values()) * len(store.targets)  # for each window, of which there are few
     if settings.family == "boosting":
         options = settings.arguments(FAMILIES)
-        nodes = options["iterations"] * (2 * options["leaves"] - 1)
+        nodes: int = options["iterations"] * (2 * options["leaves"] - 1)
         return len(store.targets) * nodes * BYTES_OF_NODE // 4
     fusion = FUSIONS[settings.fusion]
     branches = list(dims.values()) if fusion.of_modalities else [sum(dims.values())]

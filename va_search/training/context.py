@@ -32,7 +32,8 @@ class SegmentSums:
     """The sums of all `segments` of the steps' recordings, zero before a segment's first pass.
 
     `needed` is False where each recording is one segment, or the model has no context;
-    `two_passes` is True where the sums must be collected before the model is used."""
+    `two_passes` is True where the sums must be collected before the model is used. `size` is that of
+    a sum."""
 
     def __init__(
         self,
@@ -64,9 +65,11 @@ class SegmentSums:
         travel = running and settings.carries_state and not gaps
         self.two_passes = self.needed and not travel
         self._sums = torch.empty(0)
+        self.size = 0
         if self.needed:
             fusion: Any = model.context
-            self._sums = torch.zeros(len(segments), fusion.size, device=device)
+            self.size = int(fusion.size)
+            self._sums = torch.zeros(len(segments), self.size, device=device)
 
     def other_segments(self, batch: Batch) -> OtherSegments | None:
         """The other segments of the recordings of a batch's rows, or those before; None where each
@@ -74,12 +77,17 @@ class SegmentSums:
         if not self.needed:
             return None
         rows = batch.segments
-        sums: list[Tensor] = []
-        for segment, start, stop in zip(rows, self._from[rows], self._until[rows], strict=True):
-            earlier = self._sums[start:segment].sum(dim=0)
-            sums.append(earlier + self._sums[segment + 1 : stop].sum(dim=0))
+        number = self._until[rows] - self._from[rows]
+        # the segments of each row's summary one row after another, its own left out
+        row = np.repeat(np.arange(len(rows)), number)
+        segment = np.arange(len(row)) - np.repeat(np.cumsum(number) - number, number)
+        segment += self._from[rows][row]
+        others = segment != rows[row]
+        added = self._sums[self._tensor(segment[others])]
+        sums = torch.zeros(len(rows), self.size, device=self._device)
+        sums.index_add_(0, self._tensor(row[others]), added)
         steps, counted = self._tensor(self._steps[rows]), self._tensor(self._counted[rows])
-        return OtherSegments(torch.stack(sums), steps, counted)
+        return OtherSegments(sums, steps, counted)
 
     def renew(self, batch: Batch, states: States) -> None:
         """Take the sums of a batch's segments from the states behind it."""

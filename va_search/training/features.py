@@ -45,6 +45,12 @@ SHARE = 0.25
 """Of the GPU's free memory, for features: four processes that begin together on one GPU leave a
 third of it."""
 
+LAID_OUT = 8_000_000
+"""Values of a split's frames, at most, whose steps are laid out once and for all epochs: 32 MB."""
+
+STRETCHES = 32
+"""So many are laid out at a time."""
+
 Statistics = tuple[NDArray[np.floating], NDArray[np.floating]]
 """Shift and scale (columns,) of the training recordings."""
 
@@ -265,6 +271,8 @@ class Gather:
             table = StandIns.of(missing, store, feature_sets, recordings)
             self._stand_ins = Lookup(table, store.frames, self._dims, self._views, device)
         self._memory = torch.empty(0)
+        # [step, column] of the steps of a split, and these
+        self._laid_out: list[tuple[Steps, Tensor]] = []
 
     def inputs(self, steps: Steps, segments: Ranges) -> BatchInputs:
         """Return some segments of the steps as inputs of a model.
@@ -272,7 +280,12 @@ class Gather:
         Padded steps are zero, masked and unlabelled. In main memory the next call overwrites x.
         """
         position, mask = padded(segments)
-        x = self._features(steps, position)
+        laid_out = self._lay_out(steps)
+        if laid_out is None:
+            x = self._features(steps, position)
+        else:
+            rows = laid_out.index_select(0, torch.from_numpy(position.reshape(-1)))
+            x = rows.view(*position.shape, -1)
         real = to_device(torch.from_numpy(mask), self.device)
         if not mask.all():
             x.masked_fill_(~real[:, :, None], 0.0)
@@ -288,6 +301,24 @@ class Gather:
             to_device(torch.from_numpy(recording), self.device),
             weight,
         )
+
+    def _lay_out(self, steps: Steps) -> Tensor | None:
+        """[step, column] of all these steps, made once where a CPU reads few values: a batch is a
+        choice of its rows then. None elsewhere."""
+        values = int(steps.count.sum()) * self.shift.shape[1]
+        if self.device.type != "cpu" or values > LAID_OUT:
+            return None
+        for known, x in self._laid_out:
+            if known is steps:
+                return x
+        parts: list[Tensor] = []
+        for start in range(0, len(steps.stretches), STRETCHES):
+            # a stretch lies in one recording, as a segment does
+            position, mask = padded(steps.stretches[start : start + STRETCHES])
+            parts.append(self._features(steps, position)[torch.from_numpy(mask)])
+        laid_out = torch.cat(parts)
+        self._laid_out.append((steps, laid_out))
+        return laid_out
 
     def _features(self, steps: Steps, position: NDArray[np.int64]) -> Tensor:
         """[row, step, feature] of the steps at `position` [row, step]."""

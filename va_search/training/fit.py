@@ -53,6 +53,7 @@ from va_search.training.features import BatchInputs
 from va_search.training.predict import (
     build_loss,
     build_model,
+    collect_sums,
     forward,
     mixed_precision,
     next_states,
@@ -276,8 +277,7 @@ class Fit:
         data = self.data
         sums = SegmentSums(self.model, self.settings, data.train, data.segments, self.device)
         if collect and sums.two_passes:
-            for _ in through(self.model, self.settings, data.gather, data.train, sums):
-                pass
+            collect_sums(self.model, self.settings, data.gather, data.train, sums)
         return sums
 
     def _step(
@@ -466,7 +466,7 @@ class Fit:
         segments, _ = segments_of(self.settings, steps)
         frames = steps.frames_in(segments)
         sums = SegmentSums(self.model, self.settings, steps, segments, self.device)
-        batches = through(self.model, self.settings, data.gather, steps, sums)
+        batches = through(self.model, self.settings, data.gather, steps, sums, run=forward)
         predicted = (int(frames[batch.segments].sum()) for batch, _ in batches)
         one_pass = scaled_up(predicted, int(frames.sum()), budget * 0.3)
         # with context some passes come twice, and training has one without learning

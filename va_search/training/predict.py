@@ -7,9 +7,10 @@ recordings that are predicted together: each must be whole."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,9 @@ from va_search.trial_settings import TrialSettings
 VALUES = 8_000_000
 """Input values in a prediction batch, at most: 32 MB."""
 MOST_ROWS = 256
+
+KEPT = 16_000_000
+"""Values of a fusion's output that are kept between the two passes of a prediction, at most: 64 MB."""
 
 
 def build_model(
@@ -120,16 +124,44 @@ def on_scale(
 
 
 def in_batches(
-    model: nn.Module, settings: TrialSettings, gather: Gather, steps: Steps, *, values: int = VALUES
+    model: Any, settings: TrialSettings, gather: Gather, steps: Steps, *, values: int = VALUES
 ) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
     """Batches of all segments with their predictions (rows, step, target) in [-1, 1], padding included;
     of about `values` input values at most."""
     segments, _ = segments_of(settings, steps)
     sums = SegmentSums(model, settings, steps, segments, gather.device)
-    if sums.two_passes:
-        for _ in through(model, settings, gather, steps, sums, values=values):
-            pass
-    yield from through(model, settings, gather, steps, sums, values=values)
+    if not sums.two_passes:
+        for batch, (prediction, _) in through(
+            model, settings, gather, steps, sums, run=forward, values=values
+        ):
+            yield batch, _to_numpy(prediction)
+    elif len(steps) * sums.size <= KEPT:
+        # the first pass leaves what the heads take: the second is theirs alone
+        outputs = list(through(model, settings, gather, steps, sums, run=encode, values=values))
+        for batch, (y, mask) in outputs:
+            with torch.no_grad(), mixed_precision(settings, gather.device):
+                prediction = model.predicted(y, mask, sums.other_segments(batch))
+            yield batch, _to_numpy(prediction)
+    else:
+        collect_sums(model, settings, gather, steps, sums, values=values)
+        for batch, (prediction, _) in through(
+            model, settings, gather, steps, sums, run=forward, values=values
+        ):
+            yield batch, _to_numpy(prediction)
+
+
+def collect_sums(
+    model: nn.Module,
+    settings: TrialSettings,
+    gather: Gather,
+    steps: Steps,
+    sums: SegmentSums,
+    *,
+    values: int = VALUES,
+) -> None:
+    """Take the sums of all segments, in one pass without the heads."""
+    for _ in through(model, settings, gather, steps, sums, run=encode, values=values):
+        pass
 
 
 def through(
@@ -139,10 +171,11 @@ def through(
     steps: Steps,
     sums: SegmentSums,
     *,
+    run: Callable[..., tuple[Tensor, States]],
     values: int = VALUES,
-) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
-    """One pass of all segments through the model, in evaluation mode, which also renews their sums;
-    see `in_batches`."""
+) -> Iterator[tuple[Batch, tuple[Tensor, Tensor]]]:
+    """One pass of all segments through the model, in evaluation mode, which also renews their sums:
+    of each batch the output of `run` (`forward` or `encode`), and its mask."""
     # batches of prediction may be larger than those of training: nothing is kept for a gradient
     segments, chains = segments_of(settings, steps)
     columns = int(gather.shift.shape[1])
@@ -157,9 +190,10 @@ def through(
         with torch.no_grad(), mixed_precision(settings, gather.device):
             inputs = gather.inputs(steps, segments[batch.segments])
             states = next_states(states, batch)
-            prediction, states = forward(model, inputs, states, sums, batch)
+            output, states = run(model, inputs, states, sums, batch)
+        mask = inputs.mask
         del inputs  # before the next is gathered
-        yield batch, prediction.float().cpu().numpy()
+        yield batch, (output, mask)
 
 
 def forward(
@@ -174,6 +208,24 @@ def forward(
     prediction, states = model(inputs.x, inputs.mask, states, sums.other_segments(batch))
     sums.renew(batch, states)
     return prediction, states
+
+
+def encode(
+    model: Any,
+    inputs: BatchInputs,
+    states: States | None,
+    sums: SegmentSums,
+    batch: Batch,
+) -> tuple[Tensor, States]:
+    """As `forward`, without the heads: the fusion's output."""
+    y, states = model.encoded(inputs.x, inputs.mask, states, sums.other_segments(batch))
+    sums.renew(batch, states)
+    return y, states
+
+
+def _to_numpy(prediction: Tensor) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = prediction.float().cpu().numpy()
+    return values
 
 
 def next_states(states: States | None, batch: Batch) -> States | None:
