@@ -340,7 +340,8 @@ def print_table(table: dict[str, list[Statement]]) -> None:
         "oracle's | less best single |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     for name, rows in table.items():
-        for measure in (SCORE, *(key for key in rows[0].expected if key != SCORE)):
+        targets = [measure for measure in rows[0].expected if measure != SCORE]
+        for measure in (SCORE, *(targets if len(targets) > 1 else ())):  # of one it is its score
             print(f"| {name} | {measure} | {line(rows, measure)} |")
 
 

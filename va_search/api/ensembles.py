@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from va_search.data.store import Store
     from va_search.ensemble.compare import RecipeScores
+    from va_search.ensemble.estimate import Estimate
     from va_search.ensemble.explain import Explanation
     from va_search.ensemble.material import Materials
     from va_search.ensemble.saved import Ensemble, MeasuredOn
@@ -95,6 +96,12 @@ class OpenEnsemble:
                 rows.append(row)
         table = pd.DataFrame(rows).set_index(["measured", ""])
         return table.astype(float)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Scores expected on other people, with the 95 % intervals their CCCs lie in (`.text` says
+        both); None where that is not known."""
+        return self.document.estimate
 
     @property
     def members(self) -> pd.DataFrame:

@@ -101,6 +101,8 @@ def show(output: Output, ensemble: Ensemble, written: Submission) -> None:
         output.show(
             f"{counted(written.unasked, 'frame')} of the store {are} not in the sample and {were} left out"
         )
+    if ensemble.estimate is not None:
+        output.show(ensemble.estimate.text)
     if not ensemble.measured_on.recordings:
         output.show(f"no validation score: {ensemble.measured_on.reason}")
         return

@@ -151,20 +151,21 @@ def _chosen(
 def _too_high(home: Home, outcomes: Mapping[str, CarriedOut]) -> dict[str, float]:
     """By how much out-of-fold scores {each target, score} are too high because members chose their
     best epochs on the people scored; empty where none did."""
-    too_high: dict[str, float] = {}
+    too_high = dict.fromkeys(outcomes, 0.0)
+    chose_epochs = False
     for target, outcome in outcomes.items():
         weights, candidates = outcome.fit.weights, outcome.fits.material.candidates
-        total = 0.0
         for index in np.flatnonzero(weights).tolist():
-            total += weights[index] * _best_epoch_gain(home, candidates[index], target)
-        too_high[target] = max(0.0, total)
-    return compare.named(too_high) if any(too_high.values()) else {}
+            candidate = candidates[index]
+            if candidate.is_outside or candidate.keep != "best":
+                continue
+            chose_epochs = True
+            too_high[target] += weights[index] * _best_epoch_gain(home, candidate, target)
+    return compare.named(too_high) if chose_epochs else {}
 
 
 def _best_epoch_gain(home: Home, candidate: Trial, target: str) -> float:
     """The gain of a candidate's best epoch; of a configuration over folds the mean of its trials'."""
-    if candidate.keep != "best":
-        return 0.0
     trials = [candidate]
     if candidate.trials:
         bank = Bank(home.bank)

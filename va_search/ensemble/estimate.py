@@ -68,7 +68,8 @@ class Estimate:
     """Scores {each target, score} expected on so many other people, with the 95 % intervals that
     their CCCs lie in; `tested`: as in `OtherPeople`. `ensemble`: whose estimate it is. `too_high`: by how
     much out-of-fold scores are too high because trials chose their best epochs on the people
-    scored; that is taken off already. Empty where none did."""
+    scored; that is taken off already. 0 where their histories are not known, empty where none
+    did."""
 
     ensemble: str
     people: int
@@ -102,7 +103,7 @@ class Estimate:
             "cases; it counts that these people differ from those scored here, as those do among "
             "each other."
         )
-        if self.too_high:
+        if self.too_high.get(SCORE):
             epochs = "because trials chose their best epochs on the people scored"
             text += f" Out-of-fold scores less {self.too_high[SCORE]:.3f}, {epochs}."
         return text

@@ -55,8 +55,8 @@ MOST_MEMBERS = 60
 MOST_NAMES = 8
 """Other ensembles that are named."""
 BEST_EPOCHS = (
-    "Out-of-fold and in-sample scores are slightly too high, because trials chose their best epoch "
-    "on the same recordings (setting `keep: best`)."
+    "Out-of-fold and in-sample scores are slightly too high, because each trial chose its best "
+    "epoch on the same recordings, unless its setting `keep` is another than best."
 )
 
 
