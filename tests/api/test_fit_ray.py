@@ -41,7 +41,7 @@ def fit(folder: Path) -> dict[str, Any]:
     words = ["fit", "space.yaml", "--data", "store", "--name", "mine", "--out", "submission"]
     command = [sys.executable, "-m", "va_search.cli.main", *words, "--home", "home", "--json"]
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=300
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
