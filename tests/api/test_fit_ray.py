@@ -87,7 +87,7 @@ def store_with_folds(folder: Path) -> Store:
             sources.append(Source("p9", "p9", "p9", "test", None, 10.0, ()))
         else:
             sources.append(Source(f"p{person}", f"p{person}", "clip", split, fold, 10.0, ()))
-    sets = {"face": ("visual", ("a", "b", "c"))}
+    sets: dict[str, tuple[str, tuple[str, ...]]] = {"face": ("visual", ("a", "b", "c"))}
     draft = Draft(folder, Description("folded", affect(-1.0, 1.0), sets), sources)
     for index in draft.missing():
         rng = np.random.default_rng(index)
