@@ -41,7 +41,7 @@ def fit(folder: Path) -> dict[str, Any]:
     words = ["fit", "space.yaml", "--data", "store", "--name", "mine", "--out", "submission"]
     command = [sys.executable, "-m", "va_search.cli.main", *words, "--home", "home", "--json"]
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=300
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
@@ -87,7 +87,7 @@ def store_with_folds(folder: Path) -> Store:
             sources.append(Source("p9", "p9", "p9", "test", None, 10.0, ()))
         else:
             sources.append(Source(f"p{person}", f"p{person}", "clip", split, fold, 10.0, ()))
-    sets = {"face": ("visual", ("a", "b", "c"))}
+    sets: dict[str, tuple[str, tuple[str, ...]]] = {"face": ("visual", ("a", "b", "c"))}
     draft = Draft(folder, Description("folded", affect(-1.0, 1.0), sets), sources)
     for index in draft.missing():
         rng = np.random.default_rng(index)

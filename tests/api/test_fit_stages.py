@@ -85,7 +85,7 @@ def test_the_best_go_on_over_all_folds_and_losers_end_after_one(
     assert len(first[2]) == RACED
     # four people say nothing; the second round has all eight
     assert second[2] == first[2]
-    assert "the best 8 configurations on 1 more fold" in texts[0]
+    assert "8 configurations on 1 more fold" in texts[0]
     chosen = fit.choose(print)
     assert chosen.document.studies == ["mine-folds"]
     assert chosen.document.recipe == OVER_FOLDS
@@ -120,9 +120,10 @@ def test_the_same_again_asks_for_the_same(world: FoldsWorld, trained: Trained) -
 
 def test_search_and_race_share_the_hours(world: FoldsWorld, trained: Trained) -> None:
     fit = planned(world, hours=1.0)
-    assert "at most 36 min" in fit.search_text
+    assert "at most 36 min of the budget's 60 min" in fit.search_text
     fit.search()
-    raced(fit)
+    texts = raced(fit)
+    assert "at most 60 min, which the search left" in texts[0]
     search, first, _ = trained.budgets
     assert search["hours"] == pytest.approx(0.6)
     # the search took no time at all: what is left is the race's

@@ -75,7 +75,9 @@ class Fitting:
         if self.space.budget_trials is not None:
             limits.append(f"up to {counted(self.space.budget_trials, 'trial')}")
         if budget.hours is not None:
-            limits.append(f"at most {duration(self._search_hours(budget.hours) * 3600)}")
+            seconds = self._search_hours(budget.hours) * 3600
+            whole = duration(budget.hours * 3600)
+            limits.append(f"at most {duration(seconds)} of the budget's {whole}")
         bounds = f", {' or '.join(limits)}" if limits else ""
         return f"1 of 4, search: study {self.search_name}{bounds}"
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from va_search.api.home import OpenHome
+from va_search.api.progress import duration
 from va_search.api.searching import run_search
 from va_search.errors import counted
 from va_search.trial_settings import TrialSettings, configuration_id, trial_id_on
@@ -82,8 +83,9 @@ class Race:
         for number, folds in enumerate(rounds, start=1):
             trained += folds
             text = (
-                f"2 of 4, race, round {number} of {len(rounds)}: study {self.name}, the best "
+                f"2 of 4, race, round {number} of {len(rounds)}: study {self.name}, "
                 f"{counted(len(running), 'configuration')} on {counted(len(folds), 'more fold')}"
+                f"{self._limit}"
             )
             yield Round(text, partial(self._train_on, running, tuple(trained)))
             running = self._survivors(running, trained)
@@ -122,6 +124,14 @@ class Race:
         return run_search(
             document, self.store, study=self.name, home=self.home, options=self.options, **more
         )
+
+    @property
+    def _limit(self) -> str:
+        """Words on the hours that the race has in all."""
+        hours = self.space.budget.hours
+        if hours is None:
+            return ""
+        return f", at most {duration(self._race_hours(hours) * 3600)}, which the search left"
 
     def _race_hours(self, hours: float) -> float:
         """Hours that the search left, its own share and more where it ended early."""
