@@ -263,6 +263,11 @@ def read_timeline(video: Path) -> Timeline:
             bases = [stream.time_base for stream in container.streams.audio]
             return Timeline(np.zeros(0), math.nan, _without_priming(tracks, begins, bases))
         picture, other_videos = chosen
+        if picture.codec_context is None:
+            raise InputError(
+                f"{video}: its pictures are in a format that FFmpeg does not know; copy or convert "
+                "it again"
+            )
         stream = picture.index
         nominal = float(picture.guessed_rate or math.nan)
         # Without B-frames the order in the file is that of display.
