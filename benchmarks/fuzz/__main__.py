@@ -87,6 +87,8 @@ def run(names: list[str], inputs: int, seed: int, seconds: float | None = None) 
                 )
                 noted = now
             outcomes.append(reader(name, number))
+            if outcomes[-1].end in BAD:
+                print(f"{outcomes[-1].end}: {name}:{number}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
     reader.close()

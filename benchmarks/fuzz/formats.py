@@ -55,7 +55,8 @@ def _matrix() -> np.ndarray:
 def write_npz(folder: Path) -> None:
     """Two arrays of one dimension."""
     folder.mkdir()
-    np.savez_compressed(folder / "file.npz", **_columns())
+    columns: dict[str, Any] = dict(_columns())
+    np.savez_compressed(folder / "file.npz", **columns)
 
 
 def write_mat(folder: Path) -> None:

@@ -196,6 +196,14 @@ def test_damaged_headers_of_arrays_are_refused(tmp_path: Path) -> None:
             read_header(file)
 
 
+def test_a_column_that_stands_twice_is_told_of_parquet_with_texts_too(tmp_path: Path) -> None:
+    columns = [pa.array([1.0]), pa.array(["x"]), pa.array([2.0])]
+    table = pa.Table.from_arrays(columns, names=["a", "b", "a"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="column 'a' stands twice"):
+        read_header(tmp_path / "a.parquet")
+
+
 def test_a_first_line_without_end_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.csv.gz"
     file.write_bytes(gzip.compress(b"0" * (17 << 20)))

@@ -3,6 +3,7 @@ clicks prove it."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,3 +236,9 @@ def test_what_is_no_whole_video_is_told(tmp_path: Path) -> None:
         read_timeline(empty)
     with pytest.raises(InputError, match=r"none.mp4: no such video"):
         read_timeline(tmp_path / "none.mp4")
+
+
+def test_a_pipe_in_place_of_a_video_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "v1.mp4")
+    with pytest.raises(InputError, match="not a video: it is a pipe, socket or device"):
+        read_timeline(tmp_path / "v1.mp4")

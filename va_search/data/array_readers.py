@@ -211,7 +211,7 @@ class ParquetReader(ColumnReader):
         """The open file."""
         schema = pyarrow.parquet.read_schema(file)
         # Texts stay in their dictionary: unpacked, each row would have its own.
-        texts = [name for name in schema.names if _is_text(schema.field(name).type)]
+        texts = [field.name for field in schema if _is_text(field.type)]
         with pyarrow.parquet.ParquetFile(file, read_dictionary=texts) as source:
             yield _ParquetColumns(source, schema)
 

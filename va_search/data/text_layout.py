@@ -134,7 +134,9 @@ class _Budgeted(io.RawIOBase):
     def __init__(self, file: Path, unpacked: gzip.GzipFile) -> None:
         self.file = file
         self.unpacked = unpacked
-        self.budget = unpacked_budget(file)
+        # Text is read several times, and each time slowly: half of what arrays may take.
+        self.most = unpacked_budget(file) // 2
+        self.count = 0
 
     def readable(self) -> bool:
         """True."""
@@ -143,9 +145,9 @@ class _Budgeted(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read into the buffer; the number of bytes."""
         count = self.unpacked.readinto(buffer)
-        self.budget -= count
-        if self.budget < 0:
-            raise over_budget(self.file, unpacked_budget(self.file), "its text takes more than")
+        self.count += count
+        if self.count > self.most:
+            raise over_budget(self.file, self.most, "its text takes more than")
         return count
 
 

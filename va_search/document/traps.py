@@ -76,6 +76,11 @@ def read_lines(path: Path) -> tuple[Any, dict[Place, int], list[Problem]]:
         raise InputError(_syntax(path, text, error)) from error
     if node is None:
         return None, {}, []
+    # Known from each node once, before a walk that goes through an alias as often as it stands.
+    if _count_values(node, {}) > LARGEST:
+        raise InputError(
+            f"{path}:{_line(node)}: {UNREADABLE}: its aliases stand for more than {LARGEST:,} values"
+        )
     walk = _Walk(path)
     walk.visit(node, ())
     if walk.problems:
@@ -92,6 +97,21 @@ def read_lines(path: Path) -> tuple[Any, dict[Place, int], list[Problem]]:
     except (ValueError, OverflowError, TypeError, AttributeError, IndexError) as error:
         unread = unread or [f"{path}: not YAML: a value can't be read ({error})"]
         raise InputError(*unread) from error
+
+
+def _count_values(node: yaml.Node, counts: dict[int, int]) -> int:
+    """Values at and below a node, each alias counted as what it stands for; `counts` are those
+    known by now."""
+    if id(node) in counts:
+        return counts[id(node)]
+    counts[id(node)] = 0  # a node inside itself; the walk tells its line
+    count = 1
+    if isinstance(node, yaml.SequenceNode):
+        count += sum(_count_values(item, counts) for item in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        count += sum(_count_values(value, counts) for _, value in node.value)
+    counts[id(node)] = count
+    return count
 
 
 def _text_of(path: Path) -> str:
@@ -136,15 +156,11 @@ class _Walk:
         self.problems: list[Problem] = []
         self.traps: list[Problem] = []
         self._around: set[int] = set()
-        self._visited = 0
 
     def visit(self, node: yaml.Node, place: Place) -> None:
         """Note the lines at and below `place`; InputError for what stands for too much to be
         read."""
-        self._visited += 1
         unreadable = f"{self.path}:{_line(node)}: {UNREADABLE}"
-        if self._visited > LARGEST:
-            raise InputError(f"{unreadable}: its aliases stand for more than {LARGEST:,} values")
         if id(node) in self._around:
             raise InputError(f"{unreadable}: a value that contains itself")
         if len(place) > DEEPEST:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from va_search.data.resampling import longer, usual_step
 from va_search.errors import InputError
 from va_search.extract.tracks import AudioTrack, choose_picture, is_cover, is_default
+from va_search.files import check_regular
 
 BEYOND = 1.0
 """Seconds by which annotation rows and frames may differ (label files often have one row more)."""
@@ -215,6 +216,8 @@ def other_rate(count: int, seconds: float, rate: float) -> float | None:
 def opened(video: Path) -> Iterator[Any]:
     """The container of a video; InputError, naming the file, for what can't be opened, read or
     decoded inside."""
+    if video.exists():
+        check_regular(video, f"a {kind_of(video)}")
     try:
         with av.open(str(video), options=ALONE) as container:
             if not container.streams.video and not container.streams.audio:
@@ -260,6 +263,11 @@ def read_timeline(video: Path) -> Timeline:
             bases = [stream.time_base for stream in container.streams.audio]
             return Timeline(np.zeros(0), math.nan, _without_priming(tracks, begins, bases))
         picture, other_videos = chosen
+        if picture.codec_context is None:
+            raise InputError(
+                f"{video}: its pictures are in a format that FFmpeg does not know; copy or convert "
+                "it again"
+            )
         stream = picture.index
         nominal = float(picture.guessed_rate or math.nan)
         # Without B-frames the order in the file is that of display.
