@@ -115,7 +115,7 @@ def test_late_fusion_is_marked(world: World, tmp_path: Path) -> None:
     saved["dimensions"]["valence"]["members"][0]["fusion"] = "late"
     other = make_world(tmp_path)
     other.add("ablation", other.settings("fau"))
-    write_json(other.home.ensemble("late"), {**saved, "studies": ["ablation"]})
+    write_json(other.home.ensemble("late"), {**saved, "name": "late", "studies": ["ablation"]})
     table = members_table(
         gather(other.home, ["ablation"]), choose_ensemble(other.home, ["ablation"]), "valence"
     )

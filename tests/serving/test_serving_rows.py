@@ -135,6 +135,20 @@ def test_the_folder_needs_nothing_else_and_has_no_pickle(served: Served, tmp_pat
     assert files == {"ensemble.json", "serving.json", *expected}
 
 
+@pytest.mark.parametrize(
+    "file", ["ensemble.json", "serving.json", "bank/first/b/arousal.safetensors"]
+)
+def test_a_damaged_folder_is_told(served: Served, tmp_path: Path, file: str) -> None:
+    serving.write_served(tmp_path, served.ensemble, served.bank, None)
+    path = tmp_path / file
+    path.write_bytes(path.read_bytes().replace(b"3", b"4", 1))
+    with pytest.raises(InputError, match=f"{path}: .*register the ensemble again"):
+        serving.Served.open(tmp_path)
+    path.unlink()
+    with pytest.raises(InputError, match=str(path)):
+        serving.Served.open(tmp_path)
+
+
 def small(**changed: Any) -> pd.DataFrame:
     table: dict[str, Any] = {
         "recording": ["a", "a", "b"],

@@ -26,6 +26,7 @@ from va_search.ensemble.saved import Ensemble, read_ensemble
 from va_search.errors import InputError
 from va_search.files import read_json, write_json
 from va_search.home import Home
+from va_search.predictions import bank as module
 from va_search.predictions.bank import Bank, DamagedRecord
 from va_search.submission import submit
 from va_search.submission.folder import MARK
@@ -185,15 +186,15 @@ REWRITTEN: dict[str, Damage] = {
 
 @pytest.mark.parametrize("damage", [*DAMAGES, *REWRITTEN])
 @pytest.mark.parametrize("file", ["validation.arrow", "test.arrow", "trial.json"])
-@pytest.mark.parametrize("trial", ["a0", "outside-m"])
 def test_a_damaged_file_of_a_member_is_told(
-    whole: Whole, trial: str, file: str, damage: str, caplog: pytest.LogCaptureFixture
+    whole: Whole, file: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     if damage in REWRITTEN and file == "trial.json":
         return
     if damage == "unreadable" and os.geteuid() == 0:
         pytest.skip("root reads everything")
     bank = whole.world.bank
+    trial = "outside-m" if damage == "another's" else "a0"
     path = bank.folder("first", trial) / file
     (DAMAGES | REWRITTEN)[damage](path, bank.folder("first", "a2") / file)
     with pytest.raises(InputError) as error:
@@ -350,6 +351,24 @@ def test_records_from_before_are_sealed_when_their_predictions_are_read(
     assert scores_of(home, "new") == whole.scores
     assert {path: path.read_bytes() for path in sealed} == sealed
     assert caplog.text.count("are sealed now") == 1
+
+
+def test_records_in_a_folder_of_another_user_are_checked_by_their_content(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Path, document: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    bank = whole.world.bank
+    for path in bank.root.glob("*/*/trial.json"):
+        forget_seal(path)
+    monkeypatch.setattr(module, "write_json", refuse)
+    assert submitted(whole, whole.folder / "out") == whole.submitted
+    assert bank.seal("first", "a0") is None
+    assert caplog.text.count("without seals, which can't be sealed here") == 1
+    REWRITTEN["inf"](bank.folder("first", "a0") / "test.arrow", Path())
+    with pytest.raises(DamagedRecord, match="valence is NaN or infinite"):
+        submitted(whole, whole.folder / "out")
 
 
 def test_trials_that_are_exchanged_or_lead_out_are_told(whole: Whole, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from va_search import trial_settings
 from va_search.data.store import Store
 from va_search.models.menu import SCHEDULES
 from va_search.training import fit as fit_module
-from va_search.training.checkpoint import KEY, NAME
+from va_search.training.checkpoint import DIGEST, KEY, NAME
 from va_search.training.fit import Fit
 from va_search.trial_settings import TrialSettings
 
@@ -142,6 +142,20 @@ def test_one_file_without_leftovers_and_the_weights_of_an_epoch_once(
     assert {name.split(".")[1] for name in names if name.startswith("epoch.")} == {"1"}
 
 
+def from_before(path: Path) -> dict[str, str]:
+    """The metadata of a checkpoint without its digest, as an earlier version wrote it."""
+    with safe_open(str(path), framework="pt") as file:
+        about: dict[str, str] = file.metadata()
+    del about[DIGEST]
+    return about
+
+
+def one_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+
+
 def half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -155,16 +169,14 @@ def foreign(path: Path) -> None:
 
 
 def without_a_moment(path: Path) -> None:
-    with safe_open(str(path), framework="pt") as file:
-        about = file.metadata()
+    about = from_before(path)
     tensors = load_file(path)
     del tensors[next(name for name in tensors if name.endswith("exp_avg"))]
     save_file(tensors, str(path), about)
 
 
 def of_another_size(path: Path) -> None:
-    with safe_open(str(path), framework="pt") as file:
-        about = file.metadata()
+    about = from_before(path)
     tensors = load_file(path)
     name = next(name for name in tensors if name.startswith("model."))
     save_file(
@@ -181,7 +193,7 @@ def without_history(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [half, text, foreign, without_a_moment, of_another_size, without_history]
+    "damage", [one_bit, half, text, foreign, without_a_moment, of_another_size, without_history]
 )
 def test_a_damaged_checkpoint_is_passed_over_with_a_remark(
     tiny: Store, tmp_path: Path, damage: Any

@@ -104,8 +104,11 @@ class Bank:
         leads out of the bank."""
         of_study = self.root / checked_name(study, "study name")
         folder = of_study / checked_name(trial, "trial")
-        for path in (of_study, folder):
-            refuse_link(path, self.root)
+        try:
+            for path in (of_study, folder):
+                refuse_link(path, self.root)
+        except InputError as error:
+            raise DamagedRecord(*error.problems) from error
         return folder
 
     @property
