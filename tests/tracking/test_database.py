@@ -45,7 +45,10 @@ def wait_for(what: Callable[[], Any], seconds: float = 60.0) -> None:
 
 def delivery_to(home: Path, parent: Any) -> Delivery:
     return Delivery(
-        f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent
+        f"sqlite:///{home / 'mlflow.db'}",
+        study="night",
+        artifacts=home / "artifacts",
+        parent=parent,
     )
 
 
