@@ -237,11 +237,11 @@ def _started(pid: int) -> str | None:
 def _is_at(path: Path, file: TextIO) -> bool:
     """Return True where an open file is the one at `path`."""
     try:
-        there = path.stat()
+        at_path = path.stat()
     except FileNotFoundError:
         return False
-    own = os.fstat(file.fileno())
-    return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+    opened = os.fstat(file.fileno())
+    return (at_path.st_dev, at_path.st_ino) == (opened.st_dev, opened.st_ino)
 
 
 def _not_writable(path: Path, error: OSError) -> str:

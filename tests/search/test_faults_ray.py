@@ -60,23 +60,22 @@ def test_a_worker_that_is_stopped_for_long_goes_on_and_nothing_is_lost(
     tmp_path: Path,
     started: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    home, file = tmp_path / "home", space(rates="[0.001]", epochs=60)
+    home, file = tmp_path / "home", space(rates="[0.001]", epochs=200)
     process = started(file, store, home, "s", *OFTEN)
     wait_for(lambda: list(home.glob("studies/s/running/*/checkpoint.safetensors")))
     workers = children(process.pid, "ray::ResourceTrainable")
     assert workers
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
-    complete = trials(home)
     time.sleep(STOPPED_SECONDS)
-    assert process.poll() is None and trials(home) == complete
+    assert process.poll() is None and len(trials(home)) < 2, "none was stopped: nothing is proven"
     for worker in workers:
         os.kill(worker, signal.SIGCONT)
     out, text = process.communicate(timeout=250)
     summary = json.loads(out)
     assert (summary["complete"], summary["failed"]) == (2, 0), text
     records = trials(home)
-    assert all(record["epochs"] == 60 for record in records.values())
+    assert all(record["epochs"] == 200 for record in records.values())
     assert all("resumed_at" not in record for record in records.values()), "one was begun anew"
     assert_tracked_once(home, records)
 

@@ -232,9 +232,9 @@ def _of_a_cluster(address: str) -> str:
     from ray._private import services
 
     private = private_addresses()
-    named = os.environ.get("RAY_ADDRESS") if address == "auto" else address
-    if named:
-        if named in private:
+    chosen = os.environ.get("RAY_ADDRESS") if address == "auto" else address
+    if chosen:
+        if chosen in private:
             raise InputError(IS_PRIVATE)
         return address
     running = set(services.find_gcs_addresses())

@@ -53,9 +53,9 @@ def own_token(folder: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:
         file.write(secrets.token_hex(TOKEN_BYTES))
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
     try:
-        with environment(own, without=AUTH):
+        with environment(variables, without=AUTH):
             yield
     finally:
         if "ray" in sys.modules:
@@ -108,8 +108,8 @@ def private_addresses() -> set[str]:
             command = (process / "cmdline").read_text(encoding="utf-8", errors="replace")
             arguments = command.split("\0")
             if any(f"/{PREFIX}" in argument for argument in arguments):
-                named = (argument.partition("--gcs-address=")[2] for argument in arguments)
-                addresses |= {address for address in named if address}
+                values = (argument.partition("--gcs-address=")[2] for argument in arguments)
+                addresses |= {address for address in values if address}
     return addresses
 
 
@@ -171,11 +171,11 @@ class Listener:
 def refuse_listeners_elsewhere(folder: Path, before: Iterable[Listener]) -> None:
     """JobError where a process of the Ray of this folder, or this one since `before`, can be
     reached from other machines. Nothing is known where the system has no /proc."""
-    known = set(before)
+    earlier = set(before)
     exposed = [
         str(listener)
         for listener in listeners(processes_in(folder)) + own_listeners()
-        if not listener.is_private and listener not in known
+        if not listener.is_private and listener not in earlier
     ]
     if exposed:
         raise JobError(
