@@ -203,7 +203,7 @@ def test_a_kill_while_adding_leaves_the_old_store_or_the_new(
     import va_search.data.importing as importing
 
     run(tmp_path, places)
-    for step in ("_link", "write_frames", "write_json"):
+    for step in ("_link", "write_frames", "write_manifest"):
         with monkeypatch.context() as patch:
             patch.setattr(importing, step, _killed)
             with pytest.raises(KeyboardInterrupt):
