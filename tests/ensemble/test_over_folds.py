@@ -289,3 +289,25 @@ def test_the_shipped_recipe_is_the_default_over_folds(world: FoldsWorld) -> None
     shipped, default = load_recipe("over_folds"), load_recipe("bagged_greedy")
     assert shipped.plans(AFFECT) == default.plans(AFFECT) and shipped.members.folds == "all"
     assert build(world.home, ["first"], shipped, "e").measured_on.fold == "all"
+
+
+def test_what_is_expected_counts_all_people_and_the_best_epochs_of_every_fold(
+    world: FoldsWorld,
+) -> None:
+    # Of each configuration the trial of one fold gained .08 by its best epoch, the others nothing.
+    for path in (world.home.bank / "first").glob("*/trial.json"):
+        document = json.loads(path.read_text())
+        gain = 0.08 if document["settings"]["fold"] == 1 else 0.0
+        document["history"] = []
+        for epoch, ccc_of_epoch in enumerate((0.4, 0.4 + gain, 0.4)):
+            cccs = {"ccc_valence": ccc_of_epoch, "ccc_arousal": ccc_of_epoch}
+            document["history"].append({"epoch": epoch + 1, "loss": 0.5, **cccs})
+        path.write_text(json.dumps(document))
+    built = build(world.home, ["first"], GREEDY, "e")
+    estimate, scores = built.estimate, built.scores["out_of_fold"]
+    assert estimate is not None and scores is not None and built.measured_on.groups == 8
+    assert (estimate.people, estimate.tested) == (2, True)
+    assert estimate.too_high == pytest.approx(dict.fromkeys((*AFFECT, "score"), 0.02))
+    for measure, interval in estimate.intervals.items():
+        assert estimate.scores[measure] == pytest.approx(scores[measure] - 0.02)
+        assert interval is not None and interval[0] < estimate.scores[measure] < interval[1]
