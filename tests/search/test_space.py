@@ -40,6 +40,7 @@ CASE = {
 }
 FITTING = {
     "demo": SETS,
+    "again": {"player": "telemetry", "others": "telemetry"},
     "any": {"only": "visual"},
     "case": CASE,
     "case_recurrent": CASE,
@@ -47,8 +48,9 @@ FITTING = {
 }
 EXPECTED = {
     "demo": (None, 16),
+    "again": (None, 32),
     "any": (None, 40),
-    "case": (None, 24),
+    "case": (None, 32),
     "case_recurrent": (None, 40),
     "paper": (1344, 120),
     "paper_ablation": (9, 27),
@@ -251,9 +253,11 @@ def test_all_with_a_larger_maximum_fits_small_stores(read: Any) -> None:
     assert read(features="features: {subset: all, min: 1, max: 40}").size() == 2**5 - 1
 
 
-def test_half_of_the_feature_sets_is_rounded_up(read: Any) -> None:
-    space = read(features="features: {subset: all, min: half}")
+def test_a_share_of_the_feature_sets_is_rounded_up(read: Any) -> None:
+    space = read(features="features: {subset: all, min: 0.5}")
     assert {len(each["features"]) for each in space.configurations()} == {3, 4, 5}
+    [problem] = problems(read, features="features: {subset: all, min: 1.5}")
+    assert "expected a whole number, or a share below 1; found 1.5" in problem
 
 
 def test_steps_per_second_become_the_nearest_frames_of_the_store(read: Any, store: Store) -> None:
@@ -652,11 +656,13 @@ def test_shipped_spaces_fit_and_propose(tmp_path: Path, path: Path) -> None:
     expected = {
         **fixed,
         "case_recurrent": {"lstm", "gru"},
-        "any": {"lstm", "gru", "tcn", "mlp"},
+        "again": {"lstm", "bilstm"},
+        "any": {"mlp", "lstm", "bilstm"},
+        "case": {"mlp", "lstm", "bilstm"},
     }
     assert encoders == expected.get(path.stem, every)
     assert {trial.fusion for trial in found} == (
-        {"early"} if path.stem in {"any", *fixed} else {"early", "late"}
+        {"early"} if path.stem in {"again", "any", "case", *fixed} else {"early", "late"}
     )
     assert all(space.contains(trial) for trial in found)
 
