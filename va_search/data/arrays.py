@@ -45,12 +45,13 @@ def check_budget(file: Path, size: int, contents: str = "its values take") -> No
         raise over_budget(file, size, contents)
 
 
-def over_budget(file: Path, size: int, contents: str) -> InputError:
-    """The error for a file that unpacks to more than one of its size may hold."""
+def over_budget(file: Path, size: int, contents: str, *, share: int = 1) -> InputError:
+    """The error for a file that unpacks to more than one of its size may hold; text to more than a
+    `share` of that."""
     return InputError(
         f"{file}: {contents} {size / 2**30:.1f} GiB, of a file of {file.stat().st_size:,} bytes: "
-        f"damaged, or made to fill the memory; allowed: {UNPACKED_BYTES >> 20} MiB, or "
-        f"{UNPACKED_TIMES} times the file. If it is neither, cut it, or write it uncompressed"
+        f"damaged, or made to fill the memory; allowed: {UNPACKED_BYTES // share >> 20} MiB, or "
+        f"{UNPACKED_TIMES // share} times the file. If it is neither, cut it, or write it uncompressed"
     )
 
 

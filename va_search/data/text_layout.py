@@ -34,6 +34,8 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", SPACES
 ENCODING = "utf-8-sig"
 LONGEST_HEADER = 16 << 20
 """Letters of the first line: a file of other bytes may have no line end at all."""
+TEXT_SHARE = 2
+"""Compressed text is read several times, and slowly: it may unpack to half of what arrays may."""
 LETTERS_LOOKED_AT = 1 << 16
 CELLS_LOOKED_AT = 10_000
 """So much of a file tells its separator and decimals: in 70,000 columns a few rows are enough."""
@@ -134,8 +136,7 @@ class _Budgeted(io.RawIOBase):
     def __init__(self, file: Path, unpacked: gzip.GzipFile) -> None:
         self.file = file
         self.unpacked = unpacked
-        # Text is read several times, and each time slowly: half of what arrays may take.
-        self.most = unpacked_budget(file) // 2
+        self.most = unpacked_budget(file) // TEXT_SHARE
         self.count = 0
 
     def readable(self) -> bool:
@@ -147,7 +148,8 @@ class _Budgeted(io.RawIOBase):
         count = self.unpacked.readinto(buffer)
         self.count += count
         if self.count > self.most:
-            raise over_budget(self.file, self.most, "its text takes more than")
+            contents = "its text takes more than"
+            raise over_budget(self.file, self.most, contents, share=TEXT_SHARE)
         return count
 
 
