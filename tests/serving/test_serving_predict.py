@@ -257,7 +257,9 @@ def test_a_member_that_predicts_nan_is_named(own: Served, tmp_path: Path) -> Non
 
 def test_weights_that_are_not_the_banks_are_told(own: Served, tmp_path: Path) -> None:
     own.weights("a").write_bytes(own.weights("b").read_bytes())
-    with pytest.raises(InputError, match=r"a/valence\.safetensors: damaged \(\d+ bytes, expected \d+"):
+    with pytest.raises(
+        InputError, match=r"a/valence\.safetensors: damaged \(\d+ bytes, expected \d+"
+    ):
         write(own, tmp_path / "out")
     own = _from_before(own)
     found = write(own, tmp_path / "out").from_bank
