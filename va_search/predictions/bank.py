@@ -213,13 +213,16 @@ class Bank:
         Not `link` for a home at a URL: a file there has the time it was put, and one file has one
         time for both names."""
         adopted, trained = self.folder(study, trial), self.folder(source, trial)
+        contents = _contents(trained)
+        for name in contents:
+            if (trained / name).exists() and not os.access(trained / name, os.R_OK):
+                raise InputError(_no_permission(trained / name))
         try:
             self.check(source, trial)
         except DamagedRecord as error:
             _warn_once(error)
             return False
         adopted.mkdir(parents=True, exist_ok=True)
-        contents = _contents(trained)
         for name in contents:
             _take(trained / name, adopted / name, link=link)
         # Changed as a file, not as a Trial: what only another version knows stays in it.
@@ -389,6 +392,8 @@ class Bank:
     def _damaged(self, study: str, trial: str, file: str, reason: str) -> DamagedRecord:
         path = self.folder(study, trial) / file
         kind = "damaged record" if file == RECORD else "damaged"
+        if path.exists() and not os.access(path, os.R_OK):
+            return DamagedRecord(_no_permission(path))
         state = reason if reason == "missing" else f"{kind} ({reason})"
         return DamagedRecord(f"{path}: {state}; {self._advice(study, trial)}")
 
@@ -513,7 +518,11 @@ def _take(file: Path, to: Path, *, link: bool) -> None:
     try:
         shutil.copyfile(file, to)
     except PermissionError as error:
-        raise InputError(
-            f"{file}: no permission to read it; it belongs to user {file.owner()}, who can allow it with "
-            f"`chmod -R g+rX {file.parent}`"
-        ) from error
+        raise InputError(_no_permission(file)) from error
+
+
+def _no_permission(file: Path) -> str:
+    return (
+        f"{file}: no permission to read it; it belongs to user {file.owner()}, who can allow it with "
+        f"`chmod -R g+rX {file.parent}`"
+    )
