@@ -212,20 +212,23 @@ class Bank:
 
         Not `link` for a home at a URL: a file there has the time it was put, and one file has one
         time for both names."""
-        here, there = self.folder(study, trial), self.folder(source, trial)
+        adopted, trained = self.folder(study, trial), self.folder(source, trial)
+        contents = _contents(trained)
+        for name in contents:
+            if (trained / name).exists() and not os.access(trained / name, os.R_OK):
+                raise InputError(_no_permission(trained / name))
         try:
             self.check(source, trial)
         except DamagedRecord as error:
             _warn_once(error)
             return False
-        here.mkdir(parents=True, exist_ok=True)
-        contents = _contents(there)
+        adopted.mkdir(parents=True, exist_ok=True)
         for name in contents:
-            _take(there / name, here / name, link=link)
+            _take(trained / name, adopted / name, link=link)
         # Changed as a file, not as a Trial: what only another version knows stays in it.
         _, document, files = self._record(source, trial)
-        files = files or seal_files(here, contents)
-        _write_record(here, {**document, "study": study, "trained_in": source}, files)
+        files = files or seal_files(adopted, contents)
+        _write_record(adopted, {**document, "study": study, "trained_in": source}, files)
         return True
 
     def read(self, study: str, trial: str, split: str, *, frames_hash: str) -> NDArray[np.float32]:
@@ -261,9 +264,10 @@ class Bank:
         there; DamagedRecord when it is not as it was written."""
         name = checked_name(f"{target}.safetensors", "file of weights")
         path = self.folder(study, trial) / name
-        if self.has_records and (
-            path.is_file() or name in (self._sealed(study, trial).files or ())
-        ):
+        if not self.has_records:
+            return path
+        files = self._sealed(study, trial).files or {}
+        if name in files or path.is_file():
             self._verify(study, trial, name)
         return path
 
@@ -329,9 +333,9 @@ class Bank:
     def _sealed(self, study: str, trial: str) -> SealedTrial:
         """Return what a trial's files are checked by, as it was read before if it was."""
         path = self.folder(study, trial) / RECORD
-        known = SEALED.get(path)
-        if known is not None and known[0] == _signature(path):
-            return known[1]
+        remembered = SEALED.get(path)
+        if remembered is not None and remembered[0] == _signature(path):
+            return remembered[1]
         return self._opened(study, trial)[1]
 
     def _opened(self, study: str, trial: str) -> tuple[Trial, SealedTrial]:
@@ -354,7 +358,7 @@ class Bank:
         """Seal a record from before, once its predictions are checked; as it is where the folder
         can't be written to."""
         folder = self.folder(study, trial)
-        before = _signature(folder / RECORD)
+        signature = _signature(folder / RECORD)
         for split in facts.predictions:
             if (folder / f"{split}.arrow").is_file():
                 self._checked_table(study, trial, split, facts)
@@ -363,7 +367,8 @@ class Bank:
             return facts
         try:
             files = seal_files(folder, _contents(folder))
-            if _signature(folder / RECORD) == before:
+            # Somebody may have written it anew, or sealed it, meanwhile.
+            if _signature(folder / RECORD) == signature:
                 _write_record(folder, document, files)
         except (InputError, JobError, OSError):
             _note_unsealed(self.root)
@@ -387,8 +392,10 @@ class Bank:
     def _damaged(self, study: str, trial: str, file: str, reason: str) -> DamagedRecord:
         path = self.folder(study, trial) / file
         kind = "damaged record" if file == RECORD else "damaged"
-        what = reason if reason == "missing" else f"{kind} ({reason})"
-        return DamagedRecord(f"{path}: {what}; {self._advice(study, trial)}")
+        if path.exists() and not os.access(path, os.R_OK):
+            return DamagedRecord(_no_permission(path))
+        state = reason if reason == "missing" else f"{kind} ({reason})"
+        return DamagedRecord(f"{path}: {state}; {self._advice(study, trial)}")
 
     def _advice(self, study: str, trial: str) -> str:
         folder = self.folder(study, trial)
@@ -511,7 +518,11 @@ def _take(file: Path, to: Path, *, link: bool) -> None:
     try:
         shutil.copyfile(file, to)
     except PermissionError as error:
-        raise InputError(
-            f"{file}: no permission to read it; it belongs to user {file.owner()}, who can allow it with "
-            f"`chmod -R g+rX {file.parent}`"
-        ) from error
+        raise InputError(_no_permission(file)) from error
+
+
+def _no_permission(file: Path) -> str:
+    return (
+        f"{file}: no permission to read it; it belongs to user {file.owner()}, who can allow it with "
+        f"`chmod -R g+rX {file.parent}`"
+    )
