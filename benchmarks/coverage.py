@@ -7,7 +7,8 @@ On simulated worlds, for several kinds of interval.
 A world: people whose recordings, annotations and prediction errors are alike within a person;
 members that share part of their errors. From a sample of people an ensemble is built, scored
 out-of-fold and given an interval; the truth is the CCC of that very ensemble (all people used) on
-the whole population, known here to three digits from 4,000 people."""
+the whole population, known here to three digits from 4,000 people. (On another handful of people it
+varies more: estimates.py.)"""
 
 from __future__ import annotations
 
