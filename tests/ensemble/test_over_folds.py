@@ -263,7 +263,9 @@ def test_its_submission_is_the_mean_of_the_folds(world: FoldsWorld, tmp_path: Pa
         world.configurations.trial("first", built.dimensions["valence"].members[0].trial),
         {"validation": Predictions(values * 0.5, built.frames_hash)},
     )
-    with pytest.raises(InputError, match="was replaced since it was built; build it again"):
+    with pytest.raises(
+        InputError, match="was replaced since ensemble 'e' was built; build it again"
+    ):
         submit(built, world.store, world.bank, format="recordings", out=tmp_path / "out")
     from_before = built.model_copy(update={"member_seals": None})
     with pytest.raises(InputError, match="a member or the annotations changed since"):

@@ -409,7 +409,7 @@ def test_a_member_that_was_replaced_is_told_by_all_that_use_it(whole: Whole) -> 
     ]
     for use in uses:
         with pytest.raises(
-            InputError, match="'e': a0 of study first was replaced since it was built"
+            InputError, match="a0 of study first was replaced since ensemble 'e' was built"
         ):
             use()
 

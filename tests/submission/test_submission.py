@@ -281,9 +281,7 @@ def test_a_bank_that_changed_since_is_refused(
 ) -> None:
     trial = built.dimensions["valence"].members[0].trial
     world.add("first", trial, seed=99, noise=2.0)
-    replaced = (
-        f"ensemble 'e': {trial} of study first was replaced since it was built; build it again"
-    )
+    replaced = f"{trial} of study first was replaced since ensemble 'e' was built; build it again"
     with pytest.raises(InputError, match=replaced):
         write(world, built, tmp_path / "out")
     from_before = built.model_copy(update={"member_seals": None})

@@ -386,7 +386,7 @@ def check_members(ensemble: Ensemble, bank: Bank, *, predictions: bool = False) 
             continue
         if seal is not None and seal != expected:
             problems.append(
-                f"ensemble {ensemble.name!r}: {trial} of study {study} was replaced since it was "
+                f"{trial} of study {study} was replaced since ensemble {ensemble.name!r} was "
                 f"built; {BUILD_AGAIN}"
             )
     if problems:
