@@ -30,6 +30,7 @@ from va_search.predictions import bank as module
 from va_search.predictions.bank import Bank, DamagedRecord
 from va_search.submission import submit
 from va_search.submission.folder import MARK
+from va_search.submission.scoring import read_submission
 
 MEAN = read_recipe("mean", {"method": "mean"})
 Damage = Callable[[Path, Path], None]
@@ -320,6 +321,9 @@ def test_a_submission_that_was_touched_is_never_replaced(
     with pytest.raises(InputError, match=str(out)):
         submitted(whole, out)
     assert state_of(out) == before
+    if file != MARK:
+        with pytest.raises(InputError, match=r"x1\.csv"):
+            read_submission(out, whole.world.store)
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, int, int]]:
@@ -370,7 +374,7 @@ def test_records_in_a_folder_of_another_user_are_checked_by_their_content(
     assert bank.seal("first", "a0") is None
     assert caplog.text.count("without seals, which can't be sealed here") == 1
     REWRITTEN["inf"](bank.folder("first", "a0") / "test.arrow", Path())
-    with pytest.raises(DamagedRecord, match="valence is NaN or infinite"):
+    with pytest.raises(InputError, match="valence is NaN or infinite"):
         submitted(whole, whole.folder / "out")
 
 

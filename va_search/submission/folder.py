@@ -78,19 +78,7 @@ def may_write(
             f"{out}: not empty and no earlier submission (found {_few(names)}); {hint}"
         )
     # A folder of ours that somebody worked in since is theirs.
-    mark = read_json(out / MARK)
-    if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict):
-        raise InputError(f"{out / MARK}: not what va-search writes; {hint}")
-    read_seal(out / MARK, mark, hint)
-    files = mark["files"]
-    moved = (names - {MARK}) ^ set(files)
-    if moved:
-        raise InputError(
-            f"{out}: an earlier submission with files added or removed ({_few(moved)}); {hint}"
-        )
-    changed = [name for name, digest in files.items() if file_hash(out / name) != digest]
-    if changed:
-        raise InputError(f"{out}: an earlier submission, but {_few(changed)} changed since; {hint}")
+    mark = check_as_written(out, hint)
     written = (_kind_of(mark), str(mark.get("ensemble")))
     if not replace and written != (kind, ensemble):
         raise InputError(
@@ -98,6 +86,25 @@ def may_write(
             f"{ensemble!r}; {hint}{option}"
         )
     return True
+
+
+def check_as_written(out: Path, hint: str) -> dict[str, Any]:
+    """Return the mark of the submission in a folder that has one; InputError, with `hint`, where a
+    file was added, removed or changed since it was written."""
+    mark = read_json(out / MARK)
+    if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict):
+        raise InputError(f"{out / MARK}: not what va-search writes; {hint}")
+    read_seal(out / MARK, mark, hint)
+    files = mark["files"]
+    moved = (_names_in(out) - {MARK}) ^ set(files)
+    if moved:
+        raise InputError(
+            f"{out}: an earlier submission with files added or removed ({_few(moved)}); {hint}"
+        )
+    changed = [name for name, digest in files.items() if file_hash(out / name) != digest]
+    if changed:
+        raise InputError(f"{out}: an earlier submission, but {_few(changed)} changed since; {hint}")
+    return mark
 
 
 def _names_in(folder: Path) -> set[str]:
