@@ -79,18 +79,16 @@ def flow(store: Store, copy: Store, fold: int, options: argparse.Namespace) -> R
         chosen = va.open_ensemble("fit-chosen", home=home)
         ensembles |= {"fit, before": chosen, "fit": fitted}
     assert chosen is not None
-    document = chosen.document
-    assert document.intervals is not None
-    interval = (document.intervals.get("ensemble") or {}).get("score")
-    low, high = interval or (float("nan"), float("nan"))
-    out_of_fold = document.scores["out_of_fold"] or {"score": float("nan")}
+    estimate = chosen.document.estimate
+    assert estimate is not None
+    low, high = estimate.intervals["score"] or (float("nan"), float("nan"))
     recordings = copy.split("test")
     truth = labels_of(store, copy)
     scores: dict[str, list[float]] = {}
     for name, built in ensembles.items():
         bank = Bank(built.home.files.bank)
         scores[name] = cccs(predict(built.document, bank, "test", recordings), truth, copy)
-    return Row(fold, out_of_fold["score"], low, high, scores)
+    return Row(fold, estimate.scores["score"], low, high, scores)
 
 
 def searched(
