@@ -1,5 +1,6 @@
 """Gain of each technique on people who took no part in its training: `python
-benchmarks/techniques.py case=stores/case forrest=stores/forrest --out techniques`.
+benchmarks/techniques.py case=stores/case forrest=stores/forrest --out techniques`; with `--base any`
+the gain of changes to what search_spaces/any.yaml is made of.
 
 Each technique is a handful of settings on top of one plain trial: a causal LSTM of 64 units on all
 feature sets, normalised by subject, at about five steps a second, the whole recording as one
@@ -31,8 +32,10 @@ from va_search.data.store import Store
 from va_search.training.fit import fit_of
 from va_search.trial_settings import TrialSettings, trial_id_on
 
-STEPS_A_SECOND = 5
+RATE = "steps_per_second"
+"""The key of a base or technique that becomes the frames of a step."""
 PLAIN: dict[str, Any] = {
+    RATE: 5,
     "normalise": "subject",
     "normalise_by": "median_mad",
     "clip": 5,
@@ -90,6 +93,52 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "keep: ema": {"keep": "ema"},
     "epochs: 20": {"epochs": 20},
 }
+LIKE_ANY: dict[str, Any] = {
+    **PLAIN,
+    RATE: 2,
+    "context": "recording",
+    "normalise": BOTH_VIEWS,
+    "encoder_dropout": 0.3,
+    "keep": "mean_last_5",
+}
+CHANGES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "one step a second": {RATE: 1},
+    "five steps a second": {RATE: 5},
+    "normalise: subject": {"normalise": "subject"},
+    "normalise: train": {"normalise": "train"},
+    "normalise: train, subject": {"normalise": ["train", "subject"]},
+    "normalise: train, subject, recording": {"normalise": ["train", *BOTH_VIEWS]},
+    "encoder: mlp": {"encoder": "mlp"},
+    "encoder: mlp, learning_rate: 0.004": {"encoder": "mlp", "learning_rate": 4e-3},
+    "encoder: gru": {"encoder": "gru"},
+    "encoder: bilstm": {"encoder": "bilstm"},
+    "encoder: bigru": {"encoder": "bigru"},
+    "encoder: tcn": {"encoder": "tcn"},
+    "encoder: ssm": {"encoder": "ssm"},
+    "family: ridge": {"family": "ridge"},
+    "family: boosting": {"family": "boosting"},
+    "fusion: late": {"fusion": "late"},
+    "context: running": {"context": "running"},
+    "context: none": {"context": "none"},
+    "encoder_dropout: 0.1": {"encoder_dropout": 0.1},
+    "encoder_dropout: 0.5": {"encoder_dropout": 0.5},
+    "learning_rate: 0.001": {"learning_rate": 1e-3},
+    "learning_rate: 0.004": {"learning_rate": 4e-3},
+    "epochs: 20": {"epochs": 20},
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """The plain trial, by its settings, and what is changed of it, by name."""
+
+    plain: dict[str, Any]
+    changes: dict[str, dict[str, Any]]
+    ending: str
+
+
+STUDIES = {"plain": Study(PLAIN, TECHNIQUES, ""), "any": Study(LIKE_ANY, CHANGES, "-any")}
 
 
 @dataclass(frozen=True)
@@ -110,6 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("stores", nargs="+", metavar="NAME=STORE", help="data sets with folds")
     parser.add_argument("--out", type=Path, required=True, help="folder of finished trainings")
+    parser.add_argument("--base", choices=STUDIES, default="plain", help="what is changed")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", metavar="TECHNIQUE", help="these beside `plain`")
     parser.add_argument("--print", action="store_true", help="the table of what is finished")
@@ -120,32 +170,35 @@ def main() -> None:
     for pair in options.stores:
         name, _, path = pair.partition("=")
         stores[name] = Store.open(path)
-    techniques = chosen(options.only)
+    study = STUDIES[options.base]
+    techniques = chosen(study, options.only)
+    files = {name: options.out / f"{name}{study.ending}.jsonl" for name in stores}
     if not options.print:
         for name, store in stores.items():
-            train(name, store, techniques, options.seeds, options.out / f"{name}.jsonl")
-    tables = {name: finished(options.out / f"{name}.jsonl") for name in stores}
-    print_table(techniques, tables)
+            train(name, store, study, techniques, seeds=options.seeds, path=files[name])
+    print_table(techniques, {name: finished(file) for name, file in files.items()})
 
 
-def chosen(only: list[str] | None) -> list[str]:
+def chosen(study: Study, only: list[str] | None) -> list[str]:
     """Names of the techniques to train, `plain` first."""
     if only is None:
-        return list(TECHNIQUES)
-    unknown = set(only) - set(TECHNIQUES)
+        return list(study.changes)
+    unknown = set(only) - set(study.changes)
     if unknown:
-        sys.exit(f"unknown techniques {sorted(unknown)} (known: {', '.join(TECHNIQUES)})")
-    return ["plain", *(name for name in TECHNIQUES if name in only and name != "plain")]
+        sys.exit(f"unknown techniques {sorted(unknown)} (known: {', '.join(study.changes)})")
+    return ["plain", *(name for name in study.changes if name in only and name != "plain")]
 
 
-def train(data: str, store: Store, techniques: list[str], seeds: int, path: Path) -> None:
+def train(
+    data: str, store: Store, study: Study, techniques: list[str], *, seeds: int, path: Path
+) -> None:
     """Train whatever of the techniques is not in the file at `path` yet, and add it there."""
     done = {(training.technique, training.trial) for training in finished(path)}
     # seeds outermost: every technique has a first number early
     for seed in range(seeds):
         for technique in techniques:
             for fold in store.fold_numbers:
-                settings = settings_of(store, technique, fold, seed)
+                settings = settings_of(store, study, technique, fold, seed)
                 trial = trial_id_on(settings, store)
                 # without effect on this store: it is another technique's trial
                 if (technique, trial) in done or is_plain(store, technique):
@@ -157,17 +210,17 @@ def train(data: str, store: Store, techniques: list[str], seeds: int, path: Path
                 print(f"{line}: {training.score:.3f} in {training.seconds:.0f} s", flush=True)
 
 
-def settings_of(store: Store, technique: str, fold: int, seed: int) -> TrialSettings:
+def settings_of(store: Store, study: Study, technique: str, fold: int, seed: int) -> TrialSettings:
     """Return the plain trial of this store with the technique's settings."""
+    changed = {**study.plain, **study.changes[technique]}
     rate = max(recording.frames_per_second for recording in store.recordings)
-    frame_step = max(1, round(rate / STEPS_A_SECOND))
+    frame_step = max(1, round(rate / changed.pop(RATE)))
     longest = max(recording.frames for recording in store.recordings)
     settings: dict[str, Any] = {
-        **PLAIN,
+        **changed,
         "features": sorted(store.feature_sets),
         "frame_step": frame_step,
         "segment_length": -(-longest // frame_step),
-        **TECHNIQUES[technique],
     }
     return TrialSettings(**settings, fold=fold, seed=seed)
 
