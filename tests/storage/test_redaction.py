@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
+from va_search.cli.main import app
 from va_search.errors import InputError
 from va_search.search.failures import outage_of
 from va_search.storage.places import checked_url
@@ -65,3 +67,9 @@ def test_failures_of_storage_and_of_the_machine_are_told_without_secrets() -> No
     assert outage is not None
     for text in (_reason(error), outage.reason, outage.traceback):
         assert "abc123" not in text and "wJalr" not in text and "***" in text
+
+
+def test_a_command_that_fails_shows_no_secrets() -> None:
+    result = CliRunner().invoke(app, ["data", "check", "stores/x?token=abcdefgh1234", "--json"])
+    assert result.exit_code == 2 and "token=***" in result.output
+    assert "abcdefgh1234" not in result.output

@@ -95,6 +95,9 @@ class Output:
 
     def failed(self, message: str, exit_code: int) -> typer.Exit:
         """Say what went wrong, with --json as a document too; the exception to raise."""
+        from va_search.storage.redaction import without_secrets
+
+        message = without_secrets(message)
         # An interrupted command, or one whose time is up, saved its state: that is no error.
         self.note(message if exit_code in (3, 130) else f"error: {message}")
         self.done({"error": message, "exit_code": exit_code})
