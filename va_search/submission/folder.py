@@ -10,7 +10,7 @@ without being asked to."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,7 @@ SUBMISSION = "submission"
 """Kind of a folder with test predictions from the bank, in a challenge's format."""
 PREDICTIONS = "predictions"
 """Kind of a folder with predictions of any split, from the members' weights."""
+SUBMIT_AGAIN = "write the submission again"
 MOST = 100
 """Names that `free_folder` tries."""
 
@@ -88,7 +89,7 @@ def may_write(
         raise InputError(
             f"{out}: an earlier submission with files added or removed ({_few(moved)}); {hint}"
         )
-    changed = [name for name, digest in files.items() if file_hash(out / name) != digest]
+    changed = _changed(out, files)
     if changed:
         raise InputError(f"{out}: an earlier submission, but {_few(changed)} changed since; {hint}")
     written = (_kind_of(mark), str(mark.get("ensemble")))
@@ -98,6 +99,33 @@ def may_write(
             f"{ensemble!r}; {hint}{option}"
         )
     return True
+
+
+def check_unchanged(folder: Path) -> None:
+    """InputError where a file of a submission of ours is not as it was written; nothing is known of
+    files from elsewhere."""
+    if not (folder / MARK).is_file():
+        return
+    mark = read_json(folder / MARK)
+    if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict):
+        raise InputError(f"{folder / MARK}: not what va-search writes; {SUBMIT_AGAIN}")
+    read_seal(folder / MARK, mark, SUBMIT_AGAIN)
+    changed = _changed(folder, mark["files"])
+    if changed:
+        raise InputError(f"{folder}: {_few(changed)} changed since it was written; {SUBMIT_AGAIN}")
+
+
+def _changed(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """The names of the files that are not as they were written."""
+    changed = []
+    for name, digest in files.items():
+        try:
+            is_same = file_hash(folder / name) == digest
+        except OSError:  # gone, not readable, or a link to itself
+            is_same = False
+        if not is_same:
+            changed.append(name)
+    return changed
 
 
 def _names_in(folder: Path) -> set[str]:
