@@ -112,6 +112,14 @@ def read_seal(path: Path | str, document: Mapping[str, Any], advice: str) -> Fil
     return files
 
 
+def is_as_sealed(document: Mapping[str, Any]) -> bool:
+    """Return True for a document with a seal over it as it is."""
+    try:
+        return bool(document[SEAL]["document"] == _own_digest(document))
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return False
+
+
 def _own_digest(document: Mapping[str, Any]) -> str:
     """Digest of a document as it is read back from its file, without the digest in its seal."""
     content = {**document, SEAL: {"files": document[SEAL]["files"]}}

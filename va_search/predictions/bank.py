@@ -33,9 +33,11 @@ from numpy.typing import NDArray
 from va_search.errors import InputError, JobError, unknown_name
 from va_search.files import checked_name, digest, read_json, whole_file, write_json
 from va_search.seals import (
+    SEAL,
     SETTLED,
     FileSeals,
     damages,
+    is_as_sealed,
     is_verified,
     open_arrow,
     read_seal,
@@ -315,11 +317,11 @@ class Bank:
         """A complete trial, its record as it stands in the file, and the seals in that;
         DamagedRecord when it is not as it was written, or is another trial's."""
         path, advice = self.folder(study, trial) / RECORD, self._advice(study, trial)
-        if _is_link(path) and not path.resolve().is_relative_to(self.root.resolve()):
+        if leads_out(path, self.root):
             raise self._damaged(study, trial, RECORD, f"a link that leads out of {self.root}")
         document = _document(path, advice)
         try:
-            files = read_seal(path, document, advice)
+            files = read_seal(path, self._as_sealed(document, trial), advice)
             complete = Trial.from_json(document)
         except InputError as error:
             raise DamagedRecord(*error.problems) from error
@@ -329,6 +331,23 @@ class Bank:
             reason = f"it is the record of trial {complete.id} of study {complete.study!r}"
             raise self._damaged(study, trial, RECORD, reason)
         return complete, document, files
+
+    def _as_sealed(self, document: dict[str, Any], trial: str) -> dict[str, Any]:
+        """The document that the seal in a record is over.
+
+        An earlier version, which knows no seals, takes a sealed trial over from another study with
+        its seal as it is, though it writes the study anew; its files are the same."""
+        source = document.get("trained_in")
+        if SEAL not in document or not isinstance(source, str) or is_as_sealed(document):
+            return document
+        trained = {**document, "study": source}
+        del trained["trained_in"]
+        # The source may have taken it over itself.
+        origins = [{"trained_in": study} for study in self.holders(trial)]
+        for origin in ({}, *origins):
+            if is_as_sealed({**trained, **origin}):
+                return {**trained, **origin}
+        return document
 
     def _sealed(self, study: str, trial: str) -> SealedTrial:
         """Return what a trial's files are checked by, as it was read before if it was."""
@@ -448,9 +467,17 @@ def _signature(path: Path) -> Signature | None:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+def leads_out(path: Path, root: Path) -> bool:
+    """True for a link that leads out of the folder `root`; one that leads to itself does not, and
+    can't be read."""
+    # Not Path.resolve, which raises RuntimeError for a link to itself.
+    target = Path(os.path.realpath(path))
+    return _is_link(path) and not target.is_relative_to(os.path.realpath(root))
+
+
 def refuse_link(path: Path, root: Path) -> None:
     """InputError for a link that leads out of the folder `root`, which may be a link itself."""
-    if _is_link(path) and not path.resolve().is_relative_to(root.resolve()):
+    if leads_out(path, root):
         raise InputError(
             f"{path}: a link that leads out of {root}, which is not followed; put what it leads to "
             "in its place"

@@ -10,7 +10,7 @@ without being asked to."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,7 @@ SUBMISSION = "submission"
 """Kind of a folder with test predictions from the bank, in a challenge's format."""
 PREDICTIONS = "predictions"
 """Kind of a folder with predictions of any split, from the members' weights."""
+SUBMIT_AGAIN = "write the submission again"
 MOST = 100
 """Names that `free_folder` tries."""
 
@@ -78,7 +79,19 @@ def may_write(
             f"{out}: not empty and no earlier submission (found {_few(names)}); {hint}"
         )
     # A folder of ours that somebody worked in since is theirs.
-    mark = check_as_written(out, hint)
+    mark = read_json(out / MARK)
+    if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict):
+        raise InputError(f"{out / MARK}: not what va-search writes; {hint}")
+    read_seal(out / MARK, mark, hint)
+    files = mark["files"]
+    moved = (names - {MARK}) ^ set(files)
+    if moved:
+        raise InputError(
+            f"{out}: an earlier submission with files added or removed ({_few(moved)}); {hint}"
+        )
+    changed = _changed(out, files)
+    if changed:
+        raise InputError(f"{out}: an earlier submission, but {_few(changed)} changed since; {hint}")
     written = (_kind_of(mark), str(mark.get("ensemble")))
     if not replace and written != (kind, ensemble):
         raise InputError(
@@ -88,23 +101,31 @@ def may_write(
     return True
 
 
-def check_as_written(out: Path, hint: str) -> dict[str, Any]:
-    """Return the mark of the submission in a folder that has one; InputError, with `hint`, where a
-    file was added, removed or changed since it was written."""
-    mark = read_json(out / MARK)
+def check_unchanged(folder: Path) -> None:
+    """InputError where a file of a submission of ours is not as it was written; nothing is known of
+    files from elsewhere."""
+    if not (folder / MARK).is_file():
+        return
+    mark = read_json(folder / MARK)
     if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict):
-        raise InputError(f"{out / MARK}: not what va-search writes; {hint}")
-    read_seal(out / MARK, mark, hint)
-    files = mark["files"]
-    moved = (_names_in(out) - {MARK}) ^ set(files)
-    if moved:
-        raise InputError(
-            f"{out}: an earlier submission with files added or removed ({_few(moved)}); {hint}"
-        )
-    changed = [name for name, digest in files.items() if file_hash(out / name) != digest]
+        raise InputError(f"{folder / MARK}: not what va-search writes; {SUBMIT_AGAIN}")
+    read_seal(folder / MARK, mark, SUBMIT_AGAIN)
+    changed = _changed(folder, mark["files"])
     if changed:
-        raise InputError(f"{out}: an earlier submission, but {_few(changed)} changed since; {hint}")
-    return mark
+        raise InputError(f"{folder}: {_few(changed)} changed since it was written; {SUBMIT_AGAIN}")
+
+
+def _changed(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """The names of the files that are not as they were written."""
+    changed = []
+    for name, digest in files.items():
+        try:
+            is_same = file_hash(folder / name) == digest
+        except OSError:  # gone, not readable, or a link to itself
+            is_same = False
+        if not is_same:
+            changed.append(name)
+    return changed
 
 
 def _names_in(folder: Path) -> set[str]:

@@ -26,7 +26,7 @@ from va_search.data.store import Recording, Store
 from va_search.errors import InputError
 from va_search.files import file_name_of
 from va_search.metrics import ccc
-from va_search.submission.folder import MARK, check_as_written
+from va_search.submission.folder import check_unchanged
 from va_search.targets import AFFECT, Target, clipped
 from va_search.trial import SCORE
 
@@ -77,9 +77,8 @@ def read_labels(folder: Path, store: Store, remarks: list[str] | None = None) ->
 
 def read_submission(folder: Path, store: Store) -> Values:
     """(frames, targets) of a written submission of format recordings, in the store's order; InputError
-    unless it is whole, and as it was written where it was written by va-search."""
-    if (folder / MARK).is_file():
-        check_as_written(folder, "write it again")
+    unless it is whole and, where va-search wrote it, as it was written."""
+    check_unchanged(folder)
     parts, problems = [], []
     for recording in store.split("test"):
         file = folder / f"{file_name_of(recording.name)}.csv"
