@@ -144,6 +144,34 @@ def test_a_space_over_all_folds_needs_no_race(world: FoldsWorld, trained: Traine
     fit = plan_fit({**SPACE, "folds": "all"}, world.store, name="mine", home=world.home.root)
     assert fit.more_folds == ()
     assert list(fit.rounds()) == []
+    assert fit.no_race_text == "2 of 4, race: none, no folds are left to train on"
+
+
+def test_out_of_time_before_one_configuration_had_all_folds_what_is_finished_is_used(
+    world: FoldsWorld, trained: Trained
+) -> None:
+    fit = plan_fit({**SPACE, "folds": "all"}, world.store, name="mine", home=world.home.root)
+    world.train("mine-search", 0, ("official",))
+    assert fit.choice == ("mine-search", "bagged_greedy")
+    world.train("mine-search", 0)
+    assert fit.choice == ("mine-search", OVER_FOLDS)
+
+
+def test_one_configuration_does_not_race_and_that_is_said(
+    world: FoldsWorld, trained: Trained
+) -> None:
+    fit = planned(world)
+    world.train("mine-search", 0, ("official",))
+    assert list(fit.rounds()) == []
+    assert fit.no_race_text is not None and "not two configurations" in fit.no_race_text
+
+
+def test_a_space_that_validates_nothing_is_refused_before_anything_is_trained(
+    world: FoldsWorld,
+) -> None:
+    space = {**SPACE, "folds": ["train_val_mix"]}
+    with pytest.raises(InputError, match="train_val_mix, validate nothing"):
+        plan_fit(space, world.store, name="mine", home=world.home.root)
 
 
 def test_the_name_of_another_ensemble_is_refused(world: FoldsWorld, trained: Trained) -> None:

@@ -258,6 +258,8 @@ def test_a_share_of_the_feature_sets_is_rounded_up(read: Any) -> None:
     assert {len(each["features"]) for each in space.configurations()} == {3, 4, 5}
     [problem] = problems(read, features="features: {subset: all, min: 1.5}")
     assert "expected a whole number, or a share below 1; found 1.5" in problem
+    [problem] = problems(read, features="features: {subset: all, min: .inf}")
+    assert "found inf" in problem
 
 
 def test_steps_per_second_become_the_nearest_frames_of_the_store(read: Any, store: Store) -> None:
@@ -268,7 +270,7 @@ def test_steps_per_second_become_the_nearest_frames_of_the_store(read: Any, stor
     assert space.document["settings"]["frame_step"].keys() == {"steps_per_second"}
 
 
-@pytest.mark.parametrize("rates", ["0", "[]", "[1, fast]", "true", "[1, -2]"])
+@pytest.mark.parametrize("rates", ["0", "[]", "[1, fast]", "true", "[1, -2]", ".inf", "1e-310"])
 def test_steps_per_second_are_numbers_above_zero(read: Any, rates: str) -> None:
     [problem] = problems(read, f"frame_step: {{steps_per_second: {rates}}}")
     assert "steps_per_second: [1, 2]" in problem

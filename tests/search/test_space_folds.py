@@ -135,3 +135,14 @@ def test_a_budget_ends_at_whole_configurations(tmp_path: Path, trials: int, plan
     )
     (tmp_path / "space.yaml").write_text(text)
     assert planned_trials(load_space(tmp_path / "space.yaml", store)) == planned
+
+
+def test_seeds_that_compute_the_same_are_planned_once(load: Callable[..., Space]) -> None:
+    families = ", family: {choice: [network, ridge]}"
+    # two seeds and three folds: six trials of the network, three of ridge
+    space = load("all", families)
+    assert (space.size(), planned_trials(space)) == (2, 9)
+    meanings: set[str] = set()
+    for configuration in space.configurations():
+        meanings |= {space.meaning(settings) for settings in space.trials(configuration)}
+    assert len(meanings) == 9

@@ -113,8 +113,9 @@ def test_settings_that_a_family_of_trees_has_no_use_for_make_no_other_trial() ->
     assert not settings("ridge", weight_by_agreement=True).weight_by_agreement
 
 
-def test_the_time_of_growing_is_estimated_from_a_few_trees(tiny: Store) -> None:
-    fit = fit_of(settings("boosting"), tiny)
+@pytest.mark.parametrize("iterations", [3, 12])
+def test_the_time_of_growing_is_estimated_from_a_few_trees(tiny: Store, iterations: int) -> None:
+    fit = fit_of(settings("boosting", **{"family.iterations": iterations}), tiny)
     assert fit.seconds_per_epoch(budget=0.0) > 0
     assert fit.history == []
 

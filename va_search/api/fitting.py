@@ -25,10 +25,18 @@ from va_search.api.data import open_store
 from va_search.api.ensembles import DEFAULT_RECIPE, OpenEnsemble, build_ensemble
 from va_search.api.home import OpenHome, open_home
 from va_search.api.progress import Note, duration, to_standard_error
-from va_search.api.race import SEARCH, FoldKey, Race, Round, folds_of_race
+from va_search.api.race import (
+    SEARCH,
+    FoldKey,
+    Race,
+    Round,
+    complete_on_all_folds,
+    folds_of_race,
+)
 from va_search.api.refitting import refuse_taken_name, save_refitted, train_again
 from va_search.api.searching import load_space, run_search
 from va_search.errors import InputError, counted
+from va_search.trial import FoldKind
 
 if TYPE_CHECKING:
     from va_search.api.searching import AnyHome, AnySpace, AnyStore
@@ -134,18 +142,25 @@ class Fitting:
         """Yield each round of the race, to be trained before the next is asked for."""
         yield from self.race.rounds()
 
+    @property
+    def no_race_text(self) -> str | None:
+        """A sentence on why there is no race, once the search is over; None where there is one."""
+        reason = self.race.reason_for_none
+        return None if reason is None else f"2 of 4, race: none, {reason}"
+
     # --- 3 choose, 4 train again ------------------------------------------------------------------
 
     @property
     def choice(self) -> tuple[str, str]:
         """The study that members are chosen from, and the recipe."""
         every = [self.store.canonical_fold(number) for number in self.store.fold_numbers]
-        if len(every) > 1 and set(every) <= set(self.space.folds):
+        on_all_folds = len(every) > 1 and set(every) <= set(self.space.folds)
+        if on_all_folds and complete_on_all_folds(self.home, self.search_name, self.store):
             return self.search_name, OVER_FOLDS
-        # out of time before two configurations had all folds: the one fold decides
-        if not self.race.is_decided:
-            return self.search_name, DEFAULT_RECIPE
-        return self.race_name, OVER_FOLDS
+        if self.race.is_decided:
+            return self.race_name, OVER_FOLDS
+        # out of time before configurations had all folds: the one fold decides
+        return self.search_name, DEFAULT_RECIPE
 
     def choose(self, note: Note) -> OpenEnsemble:
         """Build the ensemble whose members are trained again; trials that came since go into it."""
@@ -183,7 +198,7 @@ def plan_fit(
     """Decide how to fit; `hours` and `trials` take the place of those in the space's budget.
 
     InputError for a store without test recordings, since members that trained on everything predict
-    these alone."""
+    these alone, and for a space that validates nothing, since members could not be chosen."""
     opened = open_store(store)
     if not opened.split("test"):
         raise InputError(
@@ -192,6 +207,11 @@ def plan_fit(
         )
     loaded = load_space(space, opened)
     loaded = _with_budget(loaded, opened, hours=hours, trials=trials)
+    if not any(FoldKind(fold).has_validation for fold in loaded.folds):
+        raise InputError(
+            f"the space's folds, {', '.join(map(str, loaded.folds))}, validate nothing: no "
+            "configuration could be chosen; name others, or leave `folds` out"
+        )
     return Fitting(
         name, open_home(home), loaded, opened, options, more_folds=folds_of_race(loaded, opened)
     )
@@ -249,6 +269,8 @@ def fit(
     with fitting.home.using("predictions", writes=True):
         note(fitting.search_text)
         fitting.search(note=note, **more)
+        if fitting.no_race_text is not None:
+            note(fitting.no_race_text)
         for fold_round in fitting.rounds():
             note(fold_round.text)
             fold_round.train(note=but_changes(note), **more)

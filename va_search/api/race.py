@@ -65,12 +65,16 @@ class Race:
     @property
     def is_decided(self) -> bool:
         """True once two configurations are complete on all folds."""
-        from va_search.ensemble.over_folds import put_together
+        return bool(self.folds) and complete_on_all_folds(self.home, self.name, self.store) >= 2
 
-        files = self.home.files
-        if not self.folds or not files.study(self.name).is_dir():
-            return False
-        return len(put_together(files, [self.name], self.store).entries) >= 2
+    @property
+    def reason_for_none(self) -> str | None:
+        """The reason for which nobody races, once the search is over; None where there is a race."""
+        if not self.folds:
+            return "no folds are left to train on"
+        if len(self._best_of_search()) < 2:
+            return "the search has not two configurations to compare"
+        return None
 
     def rounds(self) -> Iterator[Round]:
         """Yield each round of the race, to be trained before the next is asked for."""
@@ -187,6 +191,17 @@ class Race:
             for recording in recordings:
                 people += [recording.subject] * recording.frames
         return shares(np.concatenate(predictions), np.concatenate(annotations), people)
+
+
+def complete_on_all_folds(home: OpenHome, study: str, store: Store) -> int:
+    """Number of a study's configurations that are complete on all of the store's folds."""
+    from va_search.ensemble.over_folds import put_together
+    from va_search.predictions.bank import Bank
+
+    in_a_fold = all(recording.fold is not None for recording in store.labelled)
+    if not in_a_fold or not Bank(home.files.bank).trials(study):
+        return 0
+    return len(put_together(home.files, [study], store).entries)
 
 
 def differing(ranked: Sequence[TrialSettings], most: int) -> list[TrialSettings]:

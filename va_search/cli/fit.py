@@ -71,6 +71,8 @@ def fit(
         with opened.using("predictions", writes=True):
             output.show(fitting.search_text)
             run(output, opened, fitting.search)
+            if fitting.no_race_text is not None:
+                output.show(fitting.no_race_text)
             for fold_round in fitting.rounds():
                 output.show(fold_round.text)
                 run(output, opened, fold_round.train, note=but_changes(output.note))
@@ -81,7 +83,7 @@ def fit(
             chosen = fitting.choose(output.note)
             for table in scores_tables(chosen.document):
                 output.show(table)
-            output.show(chosen.verdict.text)
+            output.show(chosen.verdict.without_advice)
             output.show(f"4 of 4, train again on everything labelled: study {name}")
             run(output, opened, lambda **watching: fitting.train_again(chosen, **watching))
             ensemble = fitting.finish(chosen, match=match)

@@ -26,6 +26,8 @@ COMPARISONS = {
     "behind": "not better than",
     "worse": "worse than",
 }
+USE_BEST = "; use --recipe best"
+"""Advice where the ensemble is not the better choice."""
 UNSEEN = "unseen people"
 """Whom scores of ensembles that an earlier version saved are taken to be of."""
 SAME = 1e-9
@@ -56,6 +58,11 @@ class Verdict:
     @property
     def use_best(self) -> bool:
         return self.outcome in ("behind", "worse")
+
+    @property
+    def without_advice(self) -> str:
+        """The text for commands that have no option --recipe."""
+        return self.text.replace(USE_BEST, "")
 
     def document(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -161,7 +168,7 @@ def _sentence(
         between = f" (95 % {signed(interval[0])} to {signed(interval[1])})"
         within = outcome in ("ahead", "behind")
         chance = "within chance" if within else "more than chance explains"
-    advice = "; use --recipe best" if outcome in ("behind", "worse") else ""
+    advice = USE_BEST if outcome in ("behind", "worse") else ""
     return (
         f"On {on} {who} is {COMPARISONS[outcome]} {best}: score {score:.3f} against "
         f"{single:.3f}, difference {signed(score - single)}{between}, {chance}{advice}."

@@ -117,7 +117,7 @@ class StudyBudget:
 
 def planned_trials(space: Space) -> int | None:
     """Return the number of trials of a whole search; None where only time bounds it."""
-    size = space.size()
-    whole = None if size is None else size * space.trials_each
-    bounds = [bound for bound in (space.budget_trials, whole) if bound is not None]
+    bounds = [
+        bound for bound in (space.budget_trials, space.number_of_trials()) if bound is not None
+    ]
     return min(bounds) if bounds else None

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from va_search.data.store import MIX, OFFICIAL
 from va_search.document.words import reasons
 from va_search.errors import InputError
+from va_search.models.menu import FAMILIES
 from va_search.search.declarations import Setting
 from va_search.search.domains import Parameters, same
 from va_search.search.outcomes import measures
@@ -105,6 +106,12 @@ class Space:
         product of the settings' counts: an upper bound, since conditions and equal configurations
         are not taken off."""
         return self._size
+
+    def number_of_trials(self) -> int | None:
+        """Number of different trials of all configurations: seeds of a model that draws nothing are
+        one. None for infinitely many; an upper bound where `size` is one."""
+        size = self.size()
+        return None if size is None else size * self.trials_each - self._repeated_seeds
 
     @property
     def size_is_exact(self) -> bool:
@@ -296,6 +303,21 @@ class Space:
         if self._combinations is None or self._combinations > COUNTED:
             return self._combinations
         return sum(1 for _ in self.configurations())
+
+    @cached_property
+    def _repeated_seeds(self) -> int:
+        """Number of trials that compute the same as another seed; 0 where `size` is no exact
+        number."""
+        families = [FAMILIES[family] for family in self.declared("family")]
+        if len(self.seeds) == 1 or not any(family.drawless for family in families):
+            return 0
+        if not self.size_is_exact:
+            return 0
+        drawless = 0
+        for configuration in self.configurations():
+            settings = self._settings(configuration, self._kinds[0])
+            drawless += self.sameness.draws_nothing(settings)
+        return drawless * (len(self.seeds) - 1) * len(self.folds)
 
     @cached_property
     def _conditions(self) -> list[str]:

@@ -38,7 +38,7 @@ from va_search.search.domains import Domain, FeatureGroup, Subset
 from va_search.trial import ALL
 
 Size = Annotated[int, Field(ge=0)]
-Fewest = Annotated[float, Field(ge=0)]
+Fewest = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """A number, or below 1 a share."""
 
 

@@ -192,10 +192,10 @@ class Proposals:
 
     def _patience(self) -> int:
         """Return the number of repeats in a row that the sampler is allowed now."""
-        size = self._space.size()
-        if self._space.sampler != "tpe" or size is None or size > OTHERS:
+        size, trials = self._space.size(), self._space.number_of_trials()
+        if self._space.sampler != "tpe" or size is None or trials is None or size > OTHERS:
             return self._repeats
-        left = 1 - len(self._seen) / (size * self._space.trials_each)
+        left = 1 - len(self._seen) / trials
         return max(FEWEST, round(self._repeats * left))
 
     def _enqueue(self, configuration: Configuration, asked: Asked | None) -> None:

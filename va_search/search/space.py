@@ -3,6 +3,7 @@ validated whole. Declarations: see space_header.py, declarations.py and features
 
 from __future__ import annotations
 
+import math
 import random
 from itertools import chain, islice
 from pathlib import Path
@@ -37,6 +38,8 @@ TRIED = 20_000
 FRAME_STEP = "frame_step"
 STEPS_PER_SECOND = "steps_per_second"
 """A frame step may be said by the steps that a second has, so that one space fits many stores."""
+LEAST_RATE = 1e-5
+"""Steps a second at least: about one a day."""
 
 DRAWN = 2_000
 """So many are drawn at random before."""
@@ -173,7 +176,10 @@ def _with_frames(declared: dict[str, Any], store: Store, file: YamlFile) -> dict
 
 
 def _is_rate(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    """True for a number of steps a second that a recording may have."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return LEAST_RATE <= value < math.inf
 
 
 def _check_weights(settings: dict[str, Setting], store: Store, file: YamlFile) -> None:

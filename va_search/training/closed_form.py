@@ -167,11 +167,12 @@ class Boosted(OneLook):
         steps = sum(len(taken[0]) for taken in self._taken)
         segments = self.data.segments[self.data.learnable]
         expected = int((segments[:, 1] - segments[:, 0]).sum()) / self._every
-        all_iterations, model.iterations = model.iterations, TIMED_ITERATIONS
+        all_iterations = model.iterations
+        model.iterations = min(TIMED_ITERATIONS, all_iterations)
         model.booster(seed=0)  # the first of a process imports scikit-learn
         began = perf_counter()
         self.solve()
-        seconds = perf_counter() - began
+        seconds_per_tree = (perf_counter() - began) / model.iterations
         model.iterations = all_iterations
-        growing: float = seconds * all_iterations / TIMED_ITERATIONS * expected / max(1, steps)
+        growing: float = seconds_per_tree * all_iterations * expected / max(1, steps)
         return describing + growing
