@@ -57,10 +57,9 @@ def show_plan(output: Output, plan: Plan, space: Space) -> None:
     output.show(f"space      {size_text(plan, space)}")
     trials = "as many as the time allows" if plan.trials is None else f"{plan.trials:,}"
     output.show(f"trials     {trials}, sampler {space.sampler}; {plan.complete} complete already")
-    if plan.configurations is not None and plan.exact and space.budget.trials is None:
-        if plan.trials is not None and plan.trials < plan.configurations * plan.trials_each:
-            output.show("           seeds of a model that draws nothing (ridge) are one trial")
     budget = space.budget.trials
+    if plan.exact and budget is None and plan.has_equal_seeds:
+        output.show("           seeds of a model that draws nothing (ridge) are one trial")
     if budget is not None and plan.trials is not None and plan.trials > budget:
         whole = f"whole configurations of {plan.trials_each} trials"
         output.show(f"           budget.trials {budget} is rounded up to {whole}")

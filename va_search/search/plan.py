@@ -83,6 +83,13 @@ class Plan:
     remarks: list[str]
     baselines: QuickBaselines | None = None
 
+    @property
+    def has_equal_seeds(self) -> bool:
+        """True where several seeds of a configuration compute the same, and are one trial."""
+        if self.configurations is None or self.trials is None:
+            return False
+        return self.trials < self.configurations * self.trials_each
+
 
 def make_plan(
     home: Home, space: Space, store: Store, options: Options | None = None, *, timed: bool = True
