@@ -138,10 +138,6 @@ ORDERED = ("crlf", "bom", "no_last_newline", "more_newlines", "quoted", "columns
 NAMED = (*ORDERED, "rows")
 """And to one whose rows are named."""
 PARQUET = ("row_groups", "compression")
-UNSEALED = ("stores", "stores-recordings", "banks", "ensembles", "submissions")
-"""Left out of a run that does not name them: today's files have no digests, so a damaged one may
-change a result in silence, or end the process. Empty this once stores and homes are sealed."""
-
 TARGETS = {
     target.name: target
     for target in (

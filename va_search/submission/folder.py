@@ -22,7 +22,14 @@ from va_search import __version__
 from va_search.ensemble.fresh import content_id
 from va_search.ensemble.saved import Ensemble, seal_of_file
 from va_search.errors import InputError, JobError
-from va_search.files import check_regular, file_hash, read_json, remove_folder, whole_file, write_json
+from va_search.files import (
+    check_regular,
+    file_hash,
+    read_json,
+    remove_folder,
+    whole_file,
+    write_json,
+)
 from va_search.predictions.bank import refuse_link
 from va_search.seals import read_seal, sealed
 from va_search.targets import Target
