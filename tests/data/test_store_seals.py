@@ -327,6 +327,24 @@ def test_feature_sets_that_are_added_leave_open_stores_alone(store: Path, tmp_pa
     assert add_feature_sets(store, addition).frames_file == merged.frames_file != "frames.arrow"
 
 
+def test_a_store_to_which_an_earlier_version_added_says_how_it_is_sealed_anew(
+    store: Path, tmp_path: Path
+) -> None:
+    addition = make(tmp_path / "addition", sets=("more",))
+    shutil.copy2(addition / "features" / "more.arrow", store / "features")
+    document, added = read_json(store / "manifest.json"), read_json(addition / "manifest.json")
+    # As versions before seals did it: all that they do not know stays in the manifest.
+    document["feature_sets"] += added["feature_sets"]
+    document["bytes"]["features/more.arrow"] = added["bytes"]["features/more.arrow"]
+    write_json(store / "manifest.json", document)
+    with pytest.raises(Damaged, match=r"added features/more\.arrow, remove the entry 'seal'"):
+        Store.open(store)
+    del document["seal"]
+    write_json(store / "manifest.json", document)
+    assert set(Store.open(store).feature_sets) == {"face", "more", "voice"}
+    assert "seal" in read_json(store / "manifest.json")
+
+
 def test_the_first_verification_tells_and_the_next_costs_nothing(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,6 +224,18 @@ def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
     assert here.stat().st_ino == there.stat().st_ino  # no second copy on the disk
 
 
+def test_where_one_studys_files_are_damaged_anothers_are_adopted(make: Make) -> None:
+    first = make("one")
+    trial = take(first)
+    finish(first, trial, 0.7)
+    bank = first.study.bank
+    assert bank.adopt("other", trial, source="one", link=False)
+    (bank.folder("one", trial) / "validation.arrow").write_bytes(b"damaged")
+    third = make("third")
+    assert trial not in [take(third) for _ in range(3)]
+    assert bank.trial("third", trial).trained_in == "other"
+
+
 def test_a_trial_adopted_at_a_url_is_put_there_once(make: Make, tmp_path: Path) -> None:
     first = make("one")
     trial = take(first)

@@ -128,6 +128,11 @@ def link_to_itself(file: Path, other: Path) -> None:
     file.symlink_to(file.name)
 
 
+def make_pipe(file: Path, other: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
 def remove(file: Path, other: Path) -> None:
     file.unlink()
 
@@ -147,6 +152,7 @@ DAMAGES: dict[str, Damage] = {
     "another's": copy_other,
     "a link that leads out": link_out,
     "a link to itself": link_to_itself,
+    "a pipe": make_pipe,
     "gone": remove,
     "unreadable": make_unreadable,
 }

@@ -107,7 +107,7 @@ class Manifest:
             raise InputError(
                 f"{path.parent}: store layout {layout!r}, expected {LAYOUT}; import the data again"
             )
-        files = read_seal(path, document, ADVICE)
+        files = read_seal(path, document, _advice(document))
         targets = _targets_of(document, path)
         try:
             manifest = cls(
@@ -162,6 +162,22 @@ def unsealed_digest(content: bytes) -> str:
         return digest({key: document[key] for key in document if key != SEAL})
     except (RecursionError, TypeError, ValueError):  # no manifest
         return hashlib.sha256(content).hexdigest()
+
+
+def _advice(document: Mapping[str, Any]) -> str:
+    """What to do about a manifest that is not as it was sealed."""
+    try:
+        names = [feature_file(entry["name"]) for entry in document["feature_sets"]]
+        unsealed = {*names} - {*document[SEAL]["files"]}
+    except (InputError, KeyError, TypeError):
+        return ADVICE
+    if not unsealed:
+        return ADVICE
+    # An earlier version leaves a seal as it is, whatever it adds.
+    return (
+        f"{ADVICE}; if an earlier version of va-search added {', '.join(sorted(unsealed))}, remove "
+        f"the entry {SEAL!r} from it instead: its values are then checked, and it is sealed anew"
+    )
 
 
 def _targets_of(document: Mapping[str, Any], path: Path) -> tuple[Target, ...]:

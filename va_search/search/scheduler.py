@@ -8,7 +8,7 @@ those that are over, `budget` what may still be spent, `stop` the requests to en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from va_search.data.store import Store
@@ -213,27 +213,28 @@ class Scheduler:
 
     def _adopt(self, trial: str) -> bool:
         """Take a complete trial over from another study of the home; False where none has it."""
-        study = self.source_of(trial)
-        if study is None:
-            return False
-        self._shared.bring_entry(study, trial, Need.WEIGHTS)
-        if not self.study.bank.adopt(
-            self.study.name, trial, source=study, link=self._shared.may_link
-        ):
-            return False
-        self._shared.put_entry(self.study.name, trial)
-        self.results.finish_adopted()
-        return True
+        bank, link = self.study.bank, self._shared.may_link
+        for study in self._sources_of(trial):
+            self._shared.bring_entry(study, trial, Need.WEIGHTS)
+            # Where its files are damaged, those of another study may be whole.
+            if bank.adopt(self.study.name, trial, source=study, link=link):
+                self._shared.put_entry(self.study.name, trial)
+                self.results.finish_adopted()
+                return True
+        return False
 
     def source_of(self, trial: str) -> str | None:
         """Return a study of the home whose trial this one would train no further; None where there
-        is none: one stopped early counts only where trials are stopped early, one whose record is
-        damaged never."""
+        is none."""
+        return next(self._sources_of(trial), None)
+
+    def _sources_of(self, trial: str) -> Iterator[str]:
+        """Yield the studies of the home whose trial this one would train no further: one stopped
+        early counts only where trials are stopped early, one whose record is damaged never."""
         for study in self.study.bank.holders(trial):
             record = self.study.bank.readable_trial(study, trial)
             if record is not None and (self.space.early_stopping or not record.stopped):
-                return study
-        return None
+                yield study
 
     def _accept(self, trial: str, *, asked: str | None = None) -> Trial:
         """Have a complete trial of the bank count, and let everybody know."""

@@ -22,7 +22,14 @@ from va_search import __version__
 from va_search.ensemble.fresh import content_id
 from va_search.ensemble.saved import Ensemble, seal_of_file
 from va_search.errors import InputError, JobError
-from va_search.files import file_hash, read_json, remove_folder, whole_file, write_json
+from va_search.files import (
+    check_regular,
+    file_hash,
+    read_json,
+    remove_folder,
+    whole_file,
+    write_json,
+)
 from va_search.predictions.bank import refuse_link
 from va_search.seals import read_seal, sealed
 from va_search.targets import Target
@@ -120,8 +127,9 @@ def _changed(folder: Path, files: Mapping[str, str]) -> list[str]:
     changed = []
     for name, digest in files.items():
         try:
+            check_regular(folder / name, "a file")  # a pipe in its place would be waited for
             is_same = file_hash(folder / name) == digest
-        except OSError:  # gone, not readable, or a link to itself
+        except (InputError, OSError):  # gone, not readable, or a link to itself
             is_same = False
         if not is_same:
             changed.append(name)
