@@ -57,8 +57,9 @@ def show_plan(output: Output, plan: Plan, space: Space) -> None:
     output.show(f"space      {size_text(plan, space)}")
     trials = "as many as the time allows" if plan.trials is None else f"{plan.trials:,}"
     output.show(f"trials     {trials}, sampler {space.sampler}; {plan.complete} complete already")
-    if plan.configurations is not None and plan.exact and space.budget.trials is None:
-        if plan.trials is not None and plan.trials < plan.configurations * plan.trials_each:
+    if plan.exact and space.budget.trials is None and plan.trials is not None:
+        every_seed = (plan.configurations or 0) * plan.trials_each
+        if plan.trials < every_seed:
             output.show("           seeds of a model that draws nothing (ridge) are one trial")
     budget = space.budget.trials
     if budget is not None and plan.trials is not None and plan.trials > budget:
