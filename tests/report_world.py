@@ -24,7 +24,7 @@ from va_search.trial import Epoch
 from va_search.trial_settings import TrialSettings, trial_id
 
 HOSTILE = "<script>alert(1)</script>"
-PIPED = "a|b_<i>&c"
+UNDERSCORED = "a_b.i+c"
 # name, subject, split, fold, frames; the official validation set is fold 3, fold 4 is of test
 # recordings
 ROWS = (
@@ -38,7 +38,7 @@ ROWS = (
     ("v4", "s8", "validation", 3, 40),
     ("x1", "s9", "test", 4, 30),
 )
-SETS = {"fau": "visual", "mae": "visual", "hubert": "audio", PIPED: "audio"}
+SETS = {"fau": "visual", "mae": "visual", "hubert": "audio", UNDERSCORED: "audio"}
 RANGE = (-1.0, 1.0)
 
 
@@ -158,7 +158,9 @@ def fill(world: World) -> World:
         world.add("main", world.settings("fau", "hubert", encoder="lstm", seed=seed), 0.25)
         world.add("main", world.settings("fau", "mae", "hubert", fusion="late", seed=seed), 0.2)
     for rate in (1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3):
-        world.add("main", world.settings("mae", PIPED, encoder="gru", learning_rate=rate), 0.5)
+        world.add(
+            "main", world.settings("mae", UNDERSCORED, encoder="gru", learning_rate=rate), 0.5
+        )
     world.add("main", world.settings("mae", encoder="gru"), 0.6, stopped=True)
     world.fail("main", world.settings("mae", encoder="lstm"), f"ValueError: {HOSTILE} | no memory")
     world.ask("main", world.settings("hubert", encoder="lstm"))

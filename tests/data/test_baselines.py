@@ -136,6 +136,9 @@ def test_they_are_computed_once_and_never_of_other_data(
     monkeypatch.undo()
     file.write_text("{")  # damaged
     assert baselines(store, [OFFICIAL], kept) == first
+    for damaged in ("[]", "{}", '{"baselines": {"constant": 3}}'):
+        file.write_text(damaged)
+        assert baselines(store, [OFFICIAL], kept) == first
     # Another person's clip, or another label: other content, another file.
     rows[0] = (rows[0][0], "c1", *rows[0][2:])
     baselines(store_of(tmp_path / "clip", rows, features), [OFFICIAL], kept)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_world import HOSTILE, PIPED, World, make_store, make_world
+from report_world import HOSTILE, UNDERSCORED, World, make_store, make_world
 
 from va_search.data.store import Store
 from va_search.errors import InputError
@@ -105,7 +105,7 @@ def test_trials_on_data_that_changed_are_left_out_and_counted(tmp_path: Path) ->
         "old",
         {
             "sampler": "grid",
-            "settings": {"features": {"choice": [["fau"], ["mae"], ["hubert"], [PIPED]]}},
+            "settings": {"features": {"choice": [["fau"], ["mae"], ["hubert"], [UNDERSCORED]]}},
         },
     )
     old = [world.add("old", settings, 0.9) for settings in each]

@@ -143,9 +143,10 @@ def _folds_with_labels(store: Store, keys: Sequence[str | int]) -> list[Fold]:
 def _kept_scores(path: Path | None) -> tuple[Baseline, ...] | None:
     """Return the scores in a file; None where there is none, or it is damaged."""
     if path is not None and path.is_file():
-        with suppress(InputError):
+        with suppress(InputError, KeyError, TypeError, AttributeError, ValueError):
             document = read_json(path)
-            return tuple(Baseline(name, cccs) for name, cccs in document["baselines"].items())
+            scores = document["baselines"].items()
+            return tuple(Baseline(name, dict(cccs)) for name, cccs in scores)
     return None
 
 
