@@ -41,9 +41,10 @@ def test_our_trees_predict_what_scikit_learns_do(missing: float) -> None:
     x, mask, label = example(missing)
     features = trees.described(x, mask)
     assert bool(features.isnan().any()) == bool(missing)
+    ours = trees.booster(3, STEPS)
     other = HistGradientBoostingRegressor(
         max_iter=20, learning_rate=0.2, max_leaf_nodes=7, l2_regularization=1.0, max_features=0.5,
-        min_samples_leaf=trees.booster(3).min_samples_leaf, max_bins=trees.booster(3).max_bins,
+        min_samples_leaf=ours.min_samples_leaf, max_bins=ours.max_bins,
         early_stopping=False, random_state=3,
     )  # fmt: skip
     for target in range(2):
@@ -59,6 +60,11 @@ def test_our_trees_predict_what_scikit_learns_do(missing: float) -> None:
             other.predict(other_steps.numpy()),
             atol=1e-6,
         )
+
+
+@pytest.mark.parametrize(("steps", "least"), [(10_000, 50), (500, 50), (90, 9), (3, 1)])
+def test_few_steps_are_split_too(steps: int, least: int) -> None:
+    assert model().booster(0, steps).min_samples_leaf == least
 
 
 def test_every_step_ends_in_a_leaf_whose_branches_lead_to_itself() -> None:

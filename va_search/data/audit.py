@@ -228,8 +228,7 @@ def _count_labels(store: Store, split: str, column: int, target: Target) -> Labe
 
 def _changes(store: Store) -> Iterator[AuditFinding]:
     """Values that were sealed and are not those that were imported."""
-    manifest = Manifest.read(store.path)
-    for where, text in value_changes(store.path, manifest, store.files):
+    for where, text in value_changes(store):
         yield AuditFinding("error", where, f"{text}; import the data again")
 
 

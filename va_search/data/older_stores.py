@@ -50,7 +50,7 @@ def sealed_manifest(folder: Path, manifest: Manifest, progress: Progress = quiet
     _check_sizes(folder, manifest)
     files = seal_files(folder, manifest.read_files, progress)
     problems = []
-    for what, text in value_changes(folder, manifest, files):
+    for what, text in value_changes(Store.of_manifest(folder, manifest, files)):
         problems.append(f"{folder}: {what}: {text}; {ADVICE}")
     if problems:
         raise Damaged(*problems)
@@ -109,10 +109,9 @@ def _check_sizes(folder: Path, manifest: Manifest) -> None:
         raise Damaged(*problems)
 
 
-def value_changes(folder: Path, manifest: Manifest, files: FileSeals) -> Iterator[tuple[str, str]]:
+def value_changes(store: Store) -> Iterator[tuple[str, str]]:
     """Yield all that is not what was imported, by the manifest's hashes of values, each with words
     for it; reads every value."""
-    store = Store.of_manifest(folder, manifest, files)
     rows = []
     for recording in store.recordings:
         row = {**vars(recording), "gaps": list(recording.gaps)}

@@ -481,7 +481,7 @@ class RidgeOptions(WindowOptions):
     """`alpha` is the shrinkage as a share of the labelled steps; None: chosen on training people left
     out."""
 
-    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    alpha: Annotated[float, Field(ge=1e-9, allow_inf_nan=False)] | None = None
 
 
 class BoostingOptions(WindowOptions):

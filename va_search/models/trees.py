@@ -24,7 +24,7 @@ from va_search.metrics import ccc
 from va_search.models.windows import OnWindows
 
 LEAST_STEPS = 50
-"""Training steps in a leaf at least."""
+"""Training steps in a leaf at least, but a tenth where there are fewer than 500."""
 
 BINS = 128
 """Values of a feature that splits tell apart, at most."""
@@ -111,7 +111,7 @@ class WindowTrees(OnWindows):
             of_rows = None if weight is None else weight[rows, target]
             # scikit-learn takes all cores it can get
             with threadpool_limits(threads, user_api="openmp"):
-                booster = self.booster(seed).fit(x, truth, of_rows)
+                booster = self.booster(seed, len(x)).fit(x, truth, of_rows)
                 unseen = self._unseen(x, truth, of_rows, half[rows], seed)
             spread = float(unseen.std()) if len(unseen) else 0.0
             scale = min(MOST_SCALED, float(truth.std()) / spread) if spread > 0 else 1.0
@@ -136,12 +136,14 @@ class WindowTrees(OnWindows):
             if not judged.any() or judged.all():
                 return np.zeros(0)
             of_others = None if weight is None else weight[~judged]
-            booster = self.booster(seed).fit(features[~judged], truth[~judged], of_others)
+            steps = int((~judged).sum())
+            booster = self.booster(seed, steps).fit(features[~judged], truth[~judged], of_others)
             predicted[judged] = booster.predict(features[judged])
         return predicted
 
-    def booster(self, seed: int) -> Any:
-        """Make a regressor of scikit-learn with this model's options, to be trained."""
+    def booster(self, seed: int, steps: int) -> Any:
+        """Make a regressor of scikit-learn with this model's options, to be trained on so many
+        steps."""
         from sklearn.ensemble import HistGradientBoostingRegressor  # a second, in training alone
 
         return HistGradientBoostingRegressor(
@@ -149,7 +151,7 @@ class WindowTrees(OnWindows):
             learning_rate=self.learning_rate,
             max_leaf_nodes=self.leaves,
             l2_regularization=self.l2,
-            min_samples_leaf=LEAST_STEPS,
+            min_samples_leaf=min(LEAST_STEPS, max(1, steps // 10)),
             max_bins=BINS,
             max_features=self.column_share,
             early_stopping=False,
