@@ -21,8 +21,9 @@ import pyarrow as pa
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.manifest import Manifest, feature_file, write_manifest
 from va_search.data.store import Store
-from va_search.seals import SETTLED, seal_files
+from va_search.seals import seal_files
 from va_search.targets import affect
+from va_search.verified import SETTLED
 
 RECORDINGS, FRAMES = 200, 4000
 TIMES = 5

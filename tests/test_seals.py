@@ -17,10 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from va_search import seals
+from va_search import seals, verified
+from va_search.arrow_files import open_arrow
 from va_search.errors import InputError
 from va_search.files import read_json, write_json
-from va_search.seals import damages, open_arrow, read_seal, seal_files, sealed, verify
+from va_search.seals import damages, read_seal, seal_files, sealed, verify
 
 NAMES = ["a.bin", "deep/b.bin"]
 
@@ -29,14 +30,14 @@ NAMES = ["a.bin", "deep/b.bin"]
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of the test's own, and files that count as settled at once."""
     monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(seals, "SETTLED", 0.0)
+    monkeypatch.setattr(verified, "SETTLED", 0.0)
     forget(monkeypatch)
     return tmp_path / "cache" / "verified"
 
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in another process."""
-    monkeypatch.setattr(seals, "_VERIFIED", seals._Verified())
+    monkeypatch.setattr(seals, "VERIFIED", verified.Verified())
 
 
 @pytest.fixture
@@ -74,12 +75,12 @@ def test_a_process_knows_its_files_where_inode_numbers_do_not_last(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on buckets that are mounted as folders."""
-    identity_of, numbers = seals._Identity.of, itertools.count()
+    identity_of, numbers = verified.Identity.of, itertools.count()
 
-    def fleeting(state: os.stat_result) -> seals._Identity:
+    def fleeting(state: os.stat_result) -> verified.Identity:
         return replace(identity_of(state), inode=next(numbers) // 2)
 
-    monkeypatch.setattr(seals._Identity, "of", fleeting)
+    monkeypatch.setattr(verified.Identity, "of", fleeting)
     files = seal_files(folder, ["a.bin"])
     assert hashed(folder, files) == 0
     flip(folder / "a.bin")
@@ -96,7 +97,7 @@ def test_progress_ends_at_the_total(folder: Path) -> None:
 def test_a_file_that_was_just_written_is_hashed_again(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seals, "SETTLED", 2.0)
+    monkeypatch.setattr(verified, "SETTLED", 2.0)
     files = seal_files(folder, NAMES)
     assert hashed(folder, files) == 3_000_001
     assert not cache.exists()
@@ -136,14 +137,14 @@ def test_a_cache_that_is_no_good_costs_another_hashing_only(
             monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
             monkeypatch.setattr(Path, "home", homeless)
             with pytest.raises(InputError, match="set VA_SEARCH_CACHE"):
-                seals.user_cache()
+                verified.user_cache()
     forget(monkeypatch)
     assert hashed(folder, files) >= 3_000_000
 
 
 def test_the_cache_is_bounded(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = seal_files(folder, NAMES)
-    monkeypatch.setattr(seals, "MOST_REMEMBERED", 2000)
+    monkeypatch.setattr(verified, "MOST_REMEMBERED", 2000)
     for count in range(30):
         (folder / "deep" / "b.bin").write_bytes(b"%d" % count)
         files = seal_files(folder, NAMES)
@@ -159,8 +160,8 @@ def test_several_processes_remember_at_once(
     program = """
 import sys
 from pathlib import Path
-from va_search import seals
-seals.SETTLED = 0.0
+from va_search import seals, verified
+verified.SETTLED = 0.0
 folder = Path(sys.argv[1])
 for index in range(50):
     name = f"{sys.argv[2]}-{index}"
@@ -336,7 +337,7 @@ import numpy as np
 import pyarrow as pa
 from pathlib import Path
 from va_search.errors import InputError
-from va_search.seals import open_arrow
+from va_search.arrow_files import open_arrow
 schema = pa.schema({{"name": pa.string(), "gaps": pa.list_(pa.int64()), "fold": pa.int32()}})
 path = Path({str(tmp_path / "a.arrow")!r})
 content = path.read_bytes()

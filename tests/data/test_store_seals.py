@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from store_world import edit, edit_and_seal, unseal
 
-from va_search import seals
+from va_search import verified
 from va_search.data import older_stores
 from va_search.data.arrays import Values
 from va_search.data.draft import Description, Draft, Part, Source, write_frames
@@ -348,7 +348,7 @@ def test_a_store_to_which_an_earlier_version_added_says_how_it_is_sealed_anew(
 def test_the_first_verification_tells_and_the_next_costs_nothing(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seals, "SETTLED", 0.0)
+    monkeypatch.setattr(verified, "SETTLED", 0.0)
     totals: list[int] = []
     Store.open(store, lambda _, total: totals.append(total))
     assert totals[-1] == sum(path.stat().st_size for path in store.rglob("*.arrow"))

@@ -20,16 +20,8 @@ from va_search.data.raters import hash_of_ratings
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.files import digest, read_json, write_json
-from va_search.seals import (
-    SEAL,
-    Damaged,
-    FileSeals,
-    Progress,
-    quiet,
-    seal_files,
-    sealed,
-    user_cache,
-)
+from va_search.seals import SEAL, Damaged, FileSeals, Progress, quiet, seal_files, sealed
+from va_search.verified import user_cache
 
 LOG = logging.getLogger(__name__)
 

@@ -31,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from va_search.arrow_files import open_arrow
 from va_search.data.arrays import Flags, Floats, Indexes, Values
 from va_search.data.manifest import (
     ADVICE,
@@ -45,7 +46,7 @@ from va_search.data.manifest import FeatureSet as FeatureSet  # noqa: PLC0414
 from va_search.data.raters import ratings_schema
 from va_search.errors import InputError, unknown_name
 from va_search.files import Name, digest, read_json
-from va_search.seals import FileSeals, Progress, check_inside, open_arrow, quiet, read_seal, verify
+from va_search.seals import FileSeals, Progress, check_inside, quiet, read_seal, verify
 from va_search.storage.places import is_url
 from va_search.targets import Target, names, targets_to_json, to_unit
 

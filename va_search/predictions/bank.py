@@ -30,22 +30,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from va_search.arrow_files import open_arrow
 from va_search.errors import InputError, JobError, unknown_name
 from va_search.files import checked_name, digest, read_json, whole_file, write_json
 from va_search.seals import (
     SEAL,
-    SETTLED,
     FileSeals,
     damages,
     is_as_sealed,
     is_verified,
-    open_arrow,
     read_seal,
     seal_files,
     sealed,
-    user_cache,
 )
 from va_search.trial import PredictedSplit, Trial
+from va_search.verified import SETTLED, user_cache
 
 RECORD = "trial.json"
 PREDICTED = ("validation", "test")

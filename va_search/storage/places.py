@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from va_search.errors import InputError
-from va_search.seals import user_cache
 from va_search.storage.redaction import without_secrets
+from va_search.verified import user_cache
 
 SCHEMES = ("s3", "gs", "file")
 
