@@ -135,7 +135,7 @@ def test_ensembles_and_reports_of_hostile_names_are_shown_as_plain_text(
 
 def test_a_warning_that_quotes_a_file_is_plain_text_too(capsys: pytest.CaptureFixture[str]) -> None:
     with command():
-        logging.getLogger("va_search.predictions.bank").warning("%s", f"damaged: {ORDERS}")
+        logging.getLogger("va_search.predictions.records").warning("%s", f"damaged: {ORDERS}")
     shown = capsys.readouterr().err
     assert shown.startswith("damaged: [/x] [link=file:///e]\\x1b]0;owned")
     assert not CONTROLS.search(shown)

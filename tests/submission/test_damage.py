@@ -26,8 +26,9 @@ from va_search.ensemble.saved import Ensemble, read_ensemble
 from va_search.errors import InputError
 from va_search.files import read_json, write_json
 from va_search.home import Home
-from va_search.predictions import bank as module
-from va_search.predictions.bank import Bank, DamagedRecord
+from va_search.predictions import records
+from va_search.predictions.bank import Bank
+from va_search.predictions.records import DamagedRecord
 from va_search.submission import submit
 from va_search.submission.folder import MARK
 from va_search.submission.scoring import read_submission
@@ -378,7 +379,7 @@ def test_records_in_a_folder_of_another_user_are_checked_by_their_content(
     bank = whole.world.bank
     for path in bank.root.glob("*/*/trial.json"):
         forget_seal(path)
-    monkeypatch.setattr(module, "write_json", refuse)
+    monkeypatch.setattr(records, "write_json", refuse)
     assert submitted(whole, whole.folder / "out") == whole.submitted
     assert bank.seal("first", "a0") is None
     assert caplog.text.count("without seals, which can't be sealed here") == 1

@@ -27,7 +27,8 @@ from va_search.ensemble.outside_files import SUFFIXES, find_files, read_files
 from va_search.errors import InputError
 from va_search.files import checked_name
 from va_search.metrics import ccc
-from va_search.predictions.bank import Bank, DamagedRecord, Predictions
+from va_search.predictions.bank import Bank, Predictions
+from va_search.predictions.records import DamagedRecord
 from va_search.targets import AFFECT, Target
 from va_search.trial import SCORE, Best, Trial
 

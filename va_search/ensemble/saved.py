@@ -45,7 +45,8 @@ from va_search.ensemble.post_processing import AS_IT_IS, PostProcessing, combine
 from va_search.errors import InputError, unknown_name
 from va_search.files import checked_name, read_json, write_json
 from va_search.home import Home
-from va_search.predictions.bank import Bank, refuse_link
+from va_search.predictions.bank import Bank
+from va_search.predictions.records import refuse_link
 from va_search.seals import SEAL, read_seal, sealed
 from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.trial import ALL, FoldKind

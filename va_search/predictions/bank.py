@@ -15,14 +15,12 @@ goes through `_write_record`."""
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from stat import S_ISLNK
 from time import time_ns
 from typing import Any
 
@@ -32,7 +30,23 @@ from numpy.typing import NDArray
 
 from va_search.arrow_files import open_arrow
 from va_search.errors import InputError, JobError, unknown_name
-from va_search.files import checked_name, digest, read_json, whole_file, write_json
+from va_search.files import checked_name, whole_file
+from va_search.predictions.records import (
+    RECORD,
+    DamagedRecord,
+    SealedTrial,
+    Signature,
+    files_beside,
+    is_link,
+    leads_out,
+    note_sealed,
+    note_unsealed,
+    record_document,
+    refuse_link,
+    signature_of,
+    warn_once,
+    write_record,
+)
 from va_search.seals import (
     SEAL,
     FileSeals,
@@ -41,17 +55,11 @@ from va_search.seals import (
     is_verified,
     read_seal,
     seal_files,
-    sealed,
 )
 from va_search.trial import PredictedSplit, Trial
 from va_search.verified import SETTLED, user_cache
 
-RECORD = "trial.json"
 PREDICTED = ("validation", "test")
-LOG = logging.getLogger(__name__)
-
-REPORTED: set[str] = set()
-"""Damages that this process has reported: each is reported once."""
 
 
 @dataclass(frozen=True)
@@ -63,29 +71,6 @@ class Predictions:
     frames_hash: str
 
 
-class DamagedRecord(InputError):
-    """A file of a trial that is not as it was written; it blocks its own trial and nothing else."""
-
-
-@dataclass(frozen=True)
-class SealedTrial:
-    """The part of a record that its files are checked by.
-
-    `files` are the seals of all files; None where the record has none and can't be given any."""
-
-    files: FileSeals | None
-    targets: tuple[str, ...]
-    predictions: Mapping[str, PredictedSplit]
-
-    @property
-    def seal(self) -> str | None:
-        """64 hex digits that stand for the content of all the trial's files."""
-        if self.files is None:
-            return None
-        return digest({name: vars(file) for name, file in self.files.items()})
-
-
-Signature = tuple[int, int, int, int]
 SEALED: dict[Path, tuple[Signature, SealedTrial]] = {}
 """Records that this process has read and checked, as long as their files are not touched."""
 
@@ -128,7 +113,7 @@ class Bank:
             _write_split(folder / f"{split}.arrow", prediction, trial.target_names)
             predicted[split] = PredictedSplit(len(prediction.values), prediction.frames_hash)
         complete = replace(trial, predictions=predicted)
-        _write_record(folder, complete.to_json(), seal_files(folder, _contents(folder)))
+        write_record(folder, complete.to_json(), seal_files(folder, files_beside(folder)))
 
     def is_complete(self, study: str, trial: str) -> bool:
         return (self.folder(study, trial) / RECORD).is_file()
@@ -166,7 +151,7 @@ class Bank:
             _, name, file = path.split("/")
             problems.setdefault(name, self._damaged(study, name, file, reason))
         for problem in problems.values():
-            _warn_once(problem)
+            warn_once(problem)
         return [trial for trial in trials if trial.id not in problems], len(problems)
 
     def check(self, study: str, trial: str, suffix: str = "") -> None:
@@ -191,7 +176,7 @@ class Bank:
         try:
             return self.trial(study, trial)
         except DamagedRecord as error:
-            _warn_once(error)
+            warn_once(error)
             return None
 
     def each_trial(self, study: str) -> Iterator[Trial]:
@@ -214,14 +199,14 @@ class Bank:
         Not `link` for a home at a URL: a file there has the time it was put, and one file has one
         time for both names."""
         adopted, trained = self.folder(study, trial), self.folder(source, trial)
-        contents = _contents(trained)
+        contents = files_beside(trained)
         for name in contents:
             if (trained / name).exists() and not os.access(trained / name, os.R_OK):
                 raise InputError(_no_permission(trained / name))
         try:
             self.check(source, trial)
         except DamagedRecord as error:
-            _warn_once(error)
+            warn_once(error)
             return False
         adopted.mkdir(parents=True, exist_ok=True)
         for name in contents:
@@ -229,7 +214,7 @@ class Bank:
         # Changed as a file, not as a Trial: what only another version knows stays in it.
         _, document, files = self._record(source, trial)
         files = files or seal_files(adopted, contents)
-        _write_record(adopted, {**document, "study": study, "trained_in": source}, files)
+        write_record(adopted, {**document, "study": study, "trained_in": source}, files)
         return True
 
     def read(self, study: str, trial: str, split: str, *, frames_hash: str) -> NDArray[np.float32]:
@@ -318,7 +303,7 @@ class Bank:
         path, advice = self.folder(study, trial) / RECORD, self._advice(study, trial)
         if leads_out(path, self.root):
             raise self._damaged(study, trial, RECORD, f"a link that leads out of {self.root}")
-        document = _document(path, advice)
+        document = record_document(path, advice)
         try:
             files = read_seal(path, self._as_sealed(document, trial), advice)
             complete = Trial.from_json(document)
@@ -352,7 +337,7 @@ class Bank:
         """Return what a trial's files are checked by, as it was read before if it was."""
         path = self.folder(study, trial) / RECORD
         remembered = SEALED.get(path)
-        if remembered is not None and remembered[0] == _signature(path):
+        if remembered is not None and remembered[0] == signature_of(path):
             return remembered[1]
         return self._opened(study, trial)[1]
 
@@ -360,7 +345,7 @@ class Bank:
         """Read a record, and seal it now where it is from before there were seals and that is
         possible."""
         path = self.folder(study, trial) / RECORD
-        signature = _signature(path)
+        signature = signature_of(path)
         complete, document, files = self._record(study, trial)
         facts = SealedTrial(files, complete.target_names, complete.predictions)
         if files is None:
@@ -376,22 +361,22 @@ class Bank:
         """Seal a record from before, once its predictions are checked; as it is where the folder
         can't be written to."""
         folder = self.folder(study, trial)
-        signature = _signature(folder / RECORD)
+        signature = signature_of(folder / RECORD)
         for split in facts.predictions:
             if (folder / f"{split}.arrow").is_file():
                 self._checked_table(study, trial, split, facts)
         if self._is_working_copy:  # its other files may not have been brought
-            _note_unsealed(self.root)
+            note_unsealed(self.root)
             return facts
         try:
-            files = seal_files(folder, _contents(folder))
+            files = seal_files(folder, files_beside(folder))
             # Somebody may have written it anew, or sealed it, meanwhile.
-            if _signature(folder / RECORD) == signature:
-                _write_record(folder, document, files)
+            if signature_of(folder / RECORD) == signature:
+                write_record(folder, document, files)
         except (InputError, JobError, OSError):
-            _note_unsealed(self.root)
+            note_unsealed(self.root)
             return facts
-        _note_sealed(self.root)
+        note_sealed(self.root)
         return replace(facts, files=files)
 
     def _verify(self, study: str, trial: str, name: str) -> None:
@@ -402,7 +387,7 @@ class Bank:
         if name not in files:
             raise self._damaged(study, trial, name, "not among the files that the trial wrote")
         path = folder / name
-        if is_verified(path, files[name].sha256) and not _is_link(path):
+        if is_verified(path, files[name].sha256) and not is_link(path):
             return
         for reason in damages(folder, {name: files[name]}).values():
             raise self._damaged(study, trial, name, reason)
@@ -430,82 +415,6 @@ class Bank:
         """Make a complete trial incomplete, so that it can be written anew; a kill in between
         leaves no mixture."""
         (self.folder(study, trial) / RECORD).unlink(missing_ok=True)
-
-
-def _write_record(folder: Path, document: Mapping[str, Any], files: FileSeals) -> None:
-    """Write a trial.json, sealed: with it the trial is complete."""
-    write_json(folder / RECORD, sealed(document, files))
-
-
-def _document(path: Path, advice: str) -> dict[str, Any]:
-    """Return the content of a trial.json; DamagedRecord where it is none."""
-    try:
-        document = read_json(path)
-    except (InputError, OSError, RecursionError) as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        raise DamagedRecord(f"{path}: damaged record ({reason}); {advice}") from error
-    if not isinstance(document, dict):
-        raise DamagedRecord(f"{path}: damaged record (not a trial's record); {advice}")
-    return document
-
-
-def _contents(folder: Path) -> list[str]:
-    """Names of the files that a trial keeps beside its record."""
-    if not folder.is_dir():  # neither predictions nor weights
-        return []
-    names = sorted(file.name for file in folder.iterdir())
-    return [name for name in names if name != RECORD and not name.startswith(".")]
-
-
-def _signature(path: Path) -> Signature | None:
-    """Return what changes when a file is written; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def leads_out(path: Path, root: Path) -> bool:
-    """True for a link that leads out of the folder `root`; one that leads to itself does not, and
-    can't be read."""
-    # Not Path.resolve, which raises RuntimeError for a link to itself.
-    target = Path(os.path.realpath(path))
-    return _is_link(path) and not target.is_relative_to(os.path.realpath(root))
-
-
-def refuse_link(path: Path, root: Path) -> None:
-    """InputError for a link that leads out of the folder `root`, which may be a link itself."""
-    if leads_out(path, root):
-        raise InputError(
-            f"{path}: a link that leads out of {root}, which is not followed; put what it leads to "
-            "in its place"
-        )
-
-
-def _is_link(path: Path) -> bool:
-    try:
-        return S_ISLNK(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-def _warn_once(warning: object) -> None:
-    """Tell a warning that this process has not told yet."""
-    if str(warning) not in REPORTED:
-        REPORTED.add(str(warning))
-        LOG.warning("%s", warning)
-
-
-def _note_sealed(root: Path) -> None:
-    _warn_once(f"{root}: trials from an earlier version are sealed now, so that damage is found")
-
-
-def _note_unsealed(root: Path) -> None:
-    _warn_once(
-        f"{root}: has trials from an earlier version, without seals, which can't be sealed here: "
-        "only their columns, lengths and numbers are checked"
-    )
 
 
 def _values(table: pa.Table, target: str) -> NDArray[np.float32]:

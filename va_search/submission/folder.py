@@ -30,7 +30,7 @@ from va_search.files import (
     whole_file,
     write_json,
 )
-from va_search.predictions.bank import refuse_link
+from va_search.predictions.records import refuse_link
 from va_search.seals import read_seal, sealed
 from va_search.targets import Target
 
