@@ -3,6 +3,7 @@ optimiser.
 
     python benchmarks/training.py            every encoder at the demo's size: under a minute
     python benchmarks/training.py --data S   and on the store S, at the sizes of search_spaces/any.yaml
+    python benchmarks/training.py --trials S whole trials of any.yaml on S beside the LSTM trial that it had at first
     python benchmarks/training.py --paper    and at the paper's size, a few batches each: some minutes on a CPU
 
 Demo size: 30 recordings of about 500 frames, 100 columns in two modalities, width 64, hidden size
@@ -42,6 +43,24 @@ DEMO: dict[str, Any] = {
 ANY: dict[str, Any] = {
     **DEMO, "fold": 0, "frame_step": 4, "normalise": "subject", "normalise_by": "median_mad", "clip": 5.0,
 }  # fmt: skip
+
+FORMER: dict[str, Any] = {
+    "encoder": "lstm", "normalise": "subject", "normalise_by": "median_mad", "clip": 5, "rate": 5, "epochs": 20,
+    "segment_length": 100, "width": 64, "hidden_size": 64, "head_sizes": [64], "schedule": "cosine",
+}  # fmt: skip
+"""An LSTM trial of any.yaml as it was before its techniques were measured; `rate`: steps a second."""
+TODAY: dict[str, Any] = {
+    **FORMER, "normalise": ["subject", "recording"], "context": "recording", "segment_length": 500, "epochs": 12,
+    "keep": "mean_last_5", "layers": 2,
+}  # fmt: skip
+TRIALS: dict[str, dict[str, Any]] = {
+    "the former LSTM, 20 epochs": FORMER,
+    "lstm, 2 steps a second": {**TODAY, "rate": 2},
+    "mlp, 2 steps a second": {**TODAY, "rate": 2, "encoder": "mlp"},
+    "mlp, 1 step a second": {**TODAY, "rate": 1, "encoder": "mlp"},
+    "tcn, 2 steps a second": {**TODAY, "rate": 2, "encoder": "tcn"},
+    "tcn, 1 step a second": {**TODAY, "rate": 1, "encoder": "tcn"},
+}
 
 
 def random_store(folder: Path, lengths: list[int], columns: int, dtype: str) -> Store:
@@ -89,16 +108,42 @@ def measure(store: Store, epochs: int, device: str, sizes: dict[str, Any]) -> di
     return fastest
 
 
+def print_trials(store: Store) -> None:
+    """Print the core-seconds of whole trials, the faster of two runs each."""
+    rate = max(recording.frames_per_second for recording in store.recordings)
+    table = Table(
+        "trial", "core-seconds", "of the former LSTM", title=f"whole trials on {store.name}"
+    )
+    former = 0.0
+    for name, trial in TRIALS.items():
+        settings = {**trial, "frame_step": max(1, round(rate / trial["rate"]))}
+        del settings["rate"]
+        runs: list[float] = []
+        for _ in range(2):
+            began = process_time()
+            fit = Fit(TrialSettings(features=tuple(store.feature_sets), fold=0, **settings), store)
+            while not fit.finished:
+                fit.run_epoch()
+            runs.append(process_time() - began)
+        former = former or min(runs)
+        table.add_row(name, f"{min(runs):.2f}", f"{min(runs) / former:.2f}")
+    Console(width=100).print(table)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--data", type=Path, help="also measure on this store")
+    arguments.add_argument("--trials", type=Path, help="whole trials on this store, nothing else")
     arguments.add_argument("--paper", action="store_true", help="also measure the paper's size")
     arguments.add_argument("--device", default="cpu", help="cpu or cuda")
     arguments.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)
+    if given.trials:
+        print_trials(Store.open(given.trials))
+        return
     rng = np.random.default_rng(1)
     lengths = rng.integers(400, 600, 30).tolist()
     table = Table(title=f"training on {given.device}, {given.threads} thread(s)")
