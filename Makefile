@@ -25,7 +25,7 @@ test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browse
 test-cluster: $(VENV)/.ready    ## `ray up` on hosts in network namespaces; needs root, iproute2, openssh-server, rsync
 	$(BIN)/pytest -m cluster --timeout 900
 
-fuzz: $(VENV)/.ready            ## malformed files through every reader of what users hand in, half an hour (FUZZ=--help)
+fuzz: $(VENV)/.ready            ## malformed files through every reader of what users hand in, a quarter of an hour (FUZZ=--help)
 	cd benchmarks && ../$(BIN)/python -m fuzz $(FUZZ)
 
 format: $(VENV)/.ready          ## put the code in its format

@@ -13,6 +13,7 @@ import pytest
 import scipy.io
 from numpy.typing import NDArray
 
+from va_search.data import bundles
 from va_search.data.readers import (
     members_of,
     read_header,
@@ -343,3 +344,16 @@ def write_integers(file: Path, values: NDArray[np.int64]) -> None:
             pyarrow.feather.write_feather(pa.table(columns), str(file))
         case ".mat":
             scipy.io.savemat(file, {"x": values})
+
+
+def test_a_failure_of_pythons_parser_is_no_damage() -> None:
+    """Before Python 3.11.9 it raises SystemError now and then where several threads parse."""
+    outcomes: list[object] = [SystemError("AST constructor recursion depth mismatch"), 7]
+
+    def read() -> object:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    assert bundles._read_surely(read) == 7

@@ -232,7 +232,7 @@ def test_pauses_grow_and_what_is_no_outage_passes(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside.json", "bank/../../outside", "/etc/passwd", "a//b", "..\\outside"]
+    "name", ["../outside.json", "bank/../../outside", "/etc/passwd", "a//b", "..\\outside", "a\0b"]
 )
 def test_a_name_that_would_leave_its_folder_is_refused(name: str) -> None:
     """Whoever may write to a bucket must not write to the disks of those who read it."""

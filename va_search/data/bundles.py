@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from va_search.errors import InputError
 from va_search.files import check_regular
 
 Array = NDArray[Any]
+Read = TypeVar("Read")
 MOST_COLUMNS = 1_000_000
 NUMBERS, TEXTS = "fiub", "OSU"
 """Kinds of dtypes that are numbers, and those that are texts."""
@@ -205,7 +206,7 @@ class BundleReader(RowReader, ABC):
         path, member = split_member(file)
         check_regular(path, f"{self.kind} file")
         try:
-            bundle = self.bundle(path, member)
+            bundle = _read_surely(lambda: self.bundle(path, member))
         except InputError:
             raise
         except Exception as error:  # damaged files make these libraries raise all there is
@@ -221,7 +222,7 @@ class BundleReader(RowReader, ABC):
         """(frames, dim) the values of one array."""
         check_budget(split_member(file)[0], array.size, f"{array} takes")
         try:
-            values = squeezed(array.read())
+            values = squeezed(_read_surely(array.read))
         except Exception as error:
             raise self._unreadable(split_member(file)[0], error) from error
         if values.shape[:1] != array.shape[:1] or values.dtype.kind not in NUMBERS + TEXTS:
@@ -231,6 +232,17 @@ class BundleReader(RowReader, ABC):
     def _unreadable(self, file: Path, error: Exception) -> InputError:
         reason = re.sub(r"\s+", " ", str(error)) or type(error).__name__
         return InputError(f"{file}: not {self.kind} file, or cut short ({reason})")
+
+
+def _read_surely(read: Callable[[], Read]) -> Read:
+    """Return what `read` gives; read again where Python itself failed.
+
+    The parser of Python before 3.11.9, which NumPy reads headers with, raises SystemError now and
+    then where several threads parse."""
+    try:
+        return read()
+    except SystemError:
+        return read()
 
 
 def split_member(file: Path) -> tuple[Path, str]:

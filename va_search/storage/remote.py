@@ -257,7 +257,7 @@ def _reason(error: Exception) -> str:
 def checked_below(name: str, url: str) -> str:
     """Return `name`, if a file of that name stays below whatever folder it is brought to;
     InputError otherwise (`..`)."""
-    if "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
+    if "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
         raise InputError(
             f"{url}: holds {name!r}, which can't be a file below a folder; remove it there"
         )
