@@ -88,5 +88,5 @@ def _next(output: Output, home: Home, folder: Path, study: str = "demo") -> None
         "your own recordings (docs/data.md)"
     )
     output.show(
-        "  .venv/bin/va-search search search_spaces/any.yaml --data stores/mine --study first"
+        "  .venv/bin/va-search fit search_spaces/any.yaml --data stores/mine --name mine --out mine-submission"
     )
