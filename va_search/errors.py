@@ -10,7 +10,13 @@ VaSearchError          1   the job failed
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Collection, Iterable
+
+LOG = logging.getLogger(__name__)
+
+WARNED: set[str] = set()
+"""Warnings that this process has told: each is told once."""
 
 
 class VaSearchError(Exception):
@@ -44,6 +50,13 @@ class TimeIsUp(VaSearchError):
     """The job may take no longer; what was finished is saved and the message says how to go on."""
 
     exit_code = 3
+
+
+def warn_once(warning: object) -> None:
+    """Tell a warning that this process has not told yet."""
+    if str(warning) not in WARNED:
+        WARNED.add(str(warning))
+        LOG.warning("%s", warning)
 
 
 def unknown_name(what: str, name: object, known: Iterable[str], *, meant: str | None = None) -> str:

@@ -15,12 +15,12 @@ import shutil
 import stat
 import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from va_search.errors import InputError, JobError
+from va_search.errors import InputError, JobError, warn_once
 
 NO_SPACE = {
     errno.ENOSPC: "no space left on the disk",
@@ -61,6 +61,19 @@ def checked_name(name: str, what: str) -> Name:
             "letter or digit, at most 127 characters"
         )
     return Name(name)
+
+
+def safe_names(paths: Iterable[Path], what: str) -> list[Name]:
+    """Return the names of these folders and files, without `.json`, each once and sorted. Those that
+    `checked_name` refuses are passed over with a warning; hidden ones without."""
+    names = set()
+    for path in paths:
+        text = path.name.removesuffix(".json")
+        if SAFE_NAME.fullmatch(text):
+            names.add(Name(text))
+        elif not path.name.startswith("."):
+            warn_once(f"{path}: passed over, since its name can't be that of a {what}; rename it")
+    return sorted(names)
 
 
 UNSAFE_SIGNS = frozenset('%/\\:*?"<>|')

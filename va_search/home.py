@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from va_search.errors import InputError
-from va_search.files import checked_name, digest, read_json, write_json
+from va_search.files import Name, checked_name, digest, read_json, safe_names, write_json
 
 DEFAULT_HOME = "va-home"
 HOME_VARIABLE = "VA_SEARCH_HOME"
@@ -84,6 +84,12 @@ class Home:
     @property
     def studies(self) -> Path:
         return self.root / "studies"
+
+    @property
+    def searched(self) -> list[Name]:
+        """Names of the studies that were searched, sorted."""
+        documents = self.studies.glob("*/study.json")
+        return safe_names((path.parent for path in documents), "study")
 
     def study(self, name: str) -> Path:
         return self.studies / checked_name(name, "study name")

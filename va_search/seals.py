@@ -23,14 +23,11 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from va_search.errors import InputError
 from va_search.files import digest
 from va_search.verified import Identity, Verified
-
-if TYPE_CHECKING:
-    pass
 
 SEAL = "seal"
 """The key of a document under which its seal stands."""
@@ -79,13 +76,15 @@ def sealed(document: Mapping[str, Any], files: Mapping[str, FileSeal]) -> dict[s
     """Return the document with a new seal over these files and over itself."""
     entries = {name: vars(files[name]) for name in sorted(files)}
     content = {**document, SEAL: {"files": entries}}
-    content[SEAL]["document"] = _own_digest(content)
+    # Keys that are numbers become texts in a file, and are then sorted otherwise.
+    written = json.loads(json.dumps(content, allow_nan=False))
+    content[SEAL]["document"] = _own_digest(written)
     return content
 
 
 def read_seal(path: Path | str, document: Mapping[str, Any], advice: str) -> FileSeals | None:
-    """Return the seals of files in the document at `path`; None for one that was written before
-    there were seals.
+    """Return the seals of files in the document that was read from the file at `path`; None for one
+    that was written before there were seals.
 
     Damaged, with `advice`, where the document is not as it was sealed."""
     if SEAL not in document:
@@ -107,7 +106,7 @@ def read_seal(path: Path | str, document: Mapping[str, Any], advice: str) -> Fil
 
 
 def is_as_sealed(document: Mapping[str, Any]) -> bool:
-    """Return True for a document with a seal over it as it is."""
+    """Return True for a document, read from a file, with a seal over it as it is."""
     try:
         return bool(document[SEAL]["document"] == _own_digest(document))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
@@ -116,9 +115,7 @@ def is_as_sealed(document: Mapping[str, Any]) -> bool:
 
 def _own_digest(document: Mapping[str, Any]) -> str:
     """Digest of a document as it is read back from its file, without the digest in its seal."""
-    content = {**document, SEAL: {"files": document[SEAL]["files"]}}
-    # Keys that are numbers become texts in a file, and are then sorted otherwise.
-    return digest(json.loads(json.dumps(content, allow_nan=False)))
+    return digest({**document, SEAL: {"files": document[SEAL]["files"]}})
 
 
 def _checked_relative(name: str) -> str:
@@ -167,17 +164,38 @@ def damages(
 
 
 def check_inside(folder: Path, name: str) -> None:
-    """Damaged where `name` in a folder is a link, or behind one, that leads out of the folder,
-    which may be a link itself."""
-    if not _is_inside(folder, folder / name):
+    """Damaged where `name` in a folder, a relative path without `..`, is a link, or behind one, that
+    leads out of the folder, which may be a link itself."""
+    link = _link_out(folder, name)
+    if link is not None:
         raise Damaged(
-            f"{folder / name}: a link that leads out of {folder}; put the file itself there"
+            f"{link}: a link that leads out of {folder}, which is not followed; put what it leads "
+            "to in its place"
         )
 
 
-def _is_inside(folder: Path, path: Path) -> bool:
-    root = os.path.realpath(folder)
-    return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
+def _link_out(folder: Path, name: str) -> Path | None:
+    """Return the first link on the way from a folder to `name` in it that leads out of the folder.
+
+    One that leads to itself does not, and can't be read."""
+    path = folder
+    for part in name.split("/"):
+        path = path / part
+        # Looked at first, as it is quick: nearly nothing is a link.
+        if is_link(path):
+            root = os.path.realpath(folder).rstrip(os.sep)
+            # Not Path.resolve, which raises RuntimeError for a link to itself.
+            if not os.path.realpath(path).startswith(root + os.sep):
+                return path
+    return None
+
+
+def is_link(path: Path) -> bool:
+    """Return True for a link, to whatever it leads."""
+    try:
+        return stat.S_ISLNK(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def is_verified(path: Path, sha256: str) -> bool:
@@ -204,7 +222,7 @@ class _Check:
     def is_known(self) -> bool:
         """Look at the file: True where it need not be hashed, since it was before or is wrong."""
         try:
-            if not _is_inside(self._folder, self.path):
+            if _link_out(self._folder, self.name) is not None:
                 self.problem = f"a link that leads out of {self._folder}"
                 return True
             state = self.path.stat()

@@ -4,6 +4,8 @@ without scores."""
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,3 +156,25 @@ def test_a_search_for_both_shows_its_pareto_set(study: Study, add: Add, store: S
     document = json.loads(status(study, "--json"))
     assert document["pareto"] == [{"trial": best, "valence": 0.5, "arousal": 0.6}]
     assert "Pareto set (validation CCC of each target's best epoch) ┏" in status(study)
+
+
+def test_folders_whose_names_are_none_are_told_and_stop_nothing(study: Study, add: Add) -> None:
+    add(1, 0.2)
+    home = study.home.root
+    for path in ("bank/my study/t/trial.json", "bank/s/t 1/trial.json", "studies/a b/study.json"):
+        (home / path).parent.mkdir(parents=True)
+        (home / path).write_text("{}")
+    for arguments, folders in (
+        ((), ("bank/my study", "studies/a b")),
+        (("s",), ("bank/s/t 1",)),
+        (("unknown",), ("bank/my study", "studies/a b")),
+    ):
+        command_line = [sys.executable, "-m", "va_search.cli.main", "status", *arguments]
+        done = subprocess.run(
+            [*command_line, "--home", str(home)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == (2 if arguments == ("unknown",) else 0), done.stderr
+        for folder in folders:
+            assert f"{home / folder}: passed over, since its name can't be" in " ".join(
+                done.stderr.split()
+            )

@@ -152,3 +152,66 @@ def test_a_full_disk_is_said(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> Non
         bank.write(make_trial("s", "t2"), {"validation": pair()})
     assert not bank.is_complete("s", "t2")
     assert [path.name for path in bank.folder("s", "t2").iterdir()] == []
+
+
+def damage_records(bank: Bank, count: int) -> None:
+    """Trials d0, d1, … of study s, whose records are no JSON."""
+    for number in range(count):
+        bank.write(make_trial("s", f"d{number}"), {"validation": pair()})
+        (bank.folder("s", f"d{number}") / "trial.json").write_text("{")
+
+
+@pytest.mark.parametrize("read", ["whole_trials", "each_trial", "readable_trial", "adopt"])
+def test_many_damaged_trials_are_one_warning_with_a_count(
+    bank: Bank, read: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage_records(bank, 8)
+    if read == "whole_trials":
+        trials, damaged = bank.whole_trials("s")
+        assert [trial.id for trial in trials] == ["t1"] and damaged == 8
+    elif read == "each_trial":
+        assert [trial.id for trial in bank.each_trial("s")] == ["t1"]
+    elif read == "readable_trial":
+        assert [bank.readable_trial("s", f"d{number}") for number in range(8)] == [None] * 8
+    else:
+        assert not any(bank.adopt("other", f"d{number}", source="s") for number in range(8))
+    named = [f"d{number}" for number in range(8) if f"s/d{number}/trial.json" in caplog.text]
+    assert named == ["d0", "d1", "d2"]
+    if read in ("whole_trials", "each_trial"):
+        (warning,) = caplog.messages
+        assert warning.splitlines()[0].endswith("s: 8 trials are damaged and left out, among them:")
+    else:  # one after another: the number is not known
+        assert len(caplog.messages) == 4
+        assert caplog.messages[3].endswith(
+            "more trials are damaged and left out, which are not named here"
+        )
+
+
+def test_few_damaged_trials_are_named_each_once(
+    bank: Bank, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage_records(bank, 2)
+    for _ in range(2):
+        assert bank.whole_trials("s")[1] == 2
+    assert [f"s/d{number}/trial.json" in text for number, text in enumerate(caplog.messages)] == [
+        True,
+        True,
+    ]
+    # What is damaged later is named again, however many were before.
+    damage_records(bank, 5)
+    list(bank.each_trial("s"))
+    assert "3 trials are" not in caplog.text and "d2/trial.json" in caplog.messages[2]
+
+
+def test_folders_whose_names_are_none_are_named_and_passed_over(
+    bank: Bank, caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder in ("my study/t1", "s/t 1", "s/-", ".hidden/t1"):
+        (bank.root / folder).mkdir(parents=True)
+        (bank.root / folder / "trial.json").write_text("{}")
+    assert bank.studies() == ["s"] and bank.trials("s") == ["t1"]
+    assert bank.holders("t1") == ["s"]
+    assert sorted(caplog.messages) == [
+        f"{bank.root / folder}: passed over, since its name can't be that of a {what}; rename it"
+        for folder, what in (("my study", "study"), ("s/-", "trial"), ("s/t 1", "trial"))
+    ]

@@ -176,8 +176,7 @@ def studies_of(home: Home) -> list[str]:
     only."""
     from va_search.predictions.bank import Bank
 
-    searched = {path.parent.name for path in home.studies.glob("*/study.json")}
-    return sorted({*Bank(home.bank).studies(), *searched})
+    return sorted({*Bank(home.bank).studies(), *home.searched})
 
 
 def check_studies(

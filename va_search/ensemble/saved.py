@@ -43,11 +43,10 @@ from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
 from va_search.ensemble.estimate import Estimate
 from va_search.ensemble.post_processing import AS_IT_IS, PostProcessing, combine
 from va_search.errors import InputError, unknown_name
-from va_search.files import checked_name, read_json, write_json
+from va_search.files import checked_name, read_json, safe_names, write_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank
-from va_search.predictions.records import refuse_link
-from va_search.seals import SEAL, read_seal, sealed
+from va_search.seals import SEAL, check_inside, read_seal, sealed
 from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.trial import ALL, FoldKind
 
@@ -307,7 +306,7 @@ def read_ensemble(home: Home, name: str) -> Ensemble:
         known = known_ensembles(home)
         hint = "" if known else "; build one with `va-search ensemble STUDY --name NAME`"
         raise InputError(unknown_name("ensemble", name, known) + hint)
-    refuse_link(path, path.parent)
+    check_inside(path.parent, path.name)
     document = read_json(path)
     if isinstance(document, dict):
         read_seal(path, document, BUILD_AGAIN)
@@ -331,7 +330,7 @@ def save_ensemble(home: Home, ensemble: Ensemble) -> Ensemble:
     pinned = ensemble.model_copy(update={"member_seals": _seals_of_members(home, ensemble)})
     path = home.ensemble(ensemble.name)
     if path.exists():
-        refuse_link(path, path.parent)
+        check_inside(path.parent, path.name)
     write_json(path, _document(pinned))
     return pinned
 
@@ -396,8 +395,7 @@ def check_members(ensemble: Ensemble, bank: Bank, *, predictions: bool = False) 
 
 def known_ensembles(home: Home) -> list[str]:
     """Names of the ensembles under this home."""
-    paths = Path(home.root, "ensembles").glob("*.json")
-    return sorted(path.stem for path in paths if not path.name.startswith("."))
+    return safe_names(Path(home.root, "ensembles").glob("*.json"), "ensemble")
 
 
 def predict(

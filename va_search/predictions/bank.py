@@ -30,28 +30,27 @@ from numpy.typing import NDArray
 
 from va_search.arrow_files import open_arrow
 from va_search.errors import InputError, JobError, unknown_name
-from va_search.files import checked_name, whole_file
+from va_search.files import checked_name, safe_names, whole_file
 from va_search.predictions.records import (
     RECORD,
     DamagedRecord,
     SealedTrial,
     Signature,
     files_beside,
-    is_link,
-    leads_out,
     note_sealed,
     note_unsealed,
     record_document,
-    refuse_link,
     signature_of,
-    warn_once,
+    warn_of_damaged,
     write_record,
 )
 from va_search.seals import (
     SEAL,
     FileSeals,
+    check_inside,
     damages,
     is_as_sealed,
+    is_link,
     is_verified,
     read_seal,
     seal_files,
@@ -88,14 +87,12 @@ class Bank:
     def folder(self, study: str, trial: str) -> Path:
         """Return a trial's folder; InputError for names that are no names, and for a link that
         leads out of the bank."""
-        of_study = self.root / checked_name(study, "study name")
-        folder = of_study / checked_name(trial, "trial")
+        name = f"{checked_name(study, 'study name')}/{checked_name(trial, 'trial')}"
         try:
-            for path in (of_study, folder):
-                refuse_link(path, self.root)
+            check_inside(self.root, name)
         except InputError as error:
             raise DamagedRecord(*error.problems) from error
-        return folder
+        return self.root / name
 
     @property
     def _is_working_copy(self) -> bool:
@@ -119,13 +116,15 @@ class Bank:
         return (self.folder(study, trial) / RECORD).is_file()
 
     def studies(self) -> list[str]:
-        """Names of the studies with at least one complete trial."""
-        return sorted({path.parent.parent.name for path in self.root.glob(f"*/*/{RECORD}")})
+        """Names of the studies with at least one complete trial; folders that can't be a study's
+        are passed over with a warning."""
+        return safe_names((path.parent.parent for path in self.root.glob(f"*/*/{RECORD}")), "study")
 
     def trials(self, study: str) -> list[str]:
-        """Complete trials of a study, sorted by id."""
-        checked_name(study, "study name")
-        return sorted(path.parent.name for path in (self.root / study).glob(f"*/{RECORD}"))
+        """Complete trials of a study, sorted by id; folders that can't be a trial's are passed over
+        with a warning."""
+        folder = self.root / checked_name(study, "study name")
+        return safe_names((path.parent for path in folder.glob(f"*/{RECORD}")), "trial")
 
     def trial(self, study: str, trial: str) -> Trial:
         """Return a complete trial; DamagedRecord when its `trial.json` is not as it was written."""
@@ -150,8 +149,7 @@ class Bank:
         for path, reason in damages(self.root, files).items():
             _, name, file = path.split("/")
             problems.setdefault(name, self._damaged(study, name, file, reason))
-        for problem in problems.values():
-            warn_once(problem)
+        warn_of_damaged(self.root / study, list(problems.values()))
         return [trial for trial in trials if trial.id not in problems], len(problems)
 
     def check(self, study: str, trial: str, suffix: str = "") -> None:
@@ -176,21 +174,26 @@ class Bank:
         try:
             return self.trial(study, trial)
         except DamagedRecord as error:
-            warn_once(error)
+            warn_of_damaged(self.root / study, [error], is_continued=True)
             return None
 
     def each_trial(self, study: str) -> Iterator[Trial]:
-        """Yield a study's complete trials, sorted by id; each damaged one is left out with a
-        warning."""
-        for name in self.trials(study):
-            trial = self.readable_trial(study, name)
-            if trial is not None:
-                yield trial
+        """Yield a study's complete trials, sorted by id; damaged ones are left out, with one warning
+        at the end."""
+        damaged = []
+        try:
+            for name in self.trials(study):
+                try:
+                    yield self.trial(study, name)
+                except DamagedRecord as error:
+                    damaged.append(error)
+        finally:
+            warn_of_damaged(self.root / study, damaged)
 
     def holders(self, trial: str) -> list[str]:
         """Return the studies in which `trial` is complete, whoever trained it, sorted."""
         records = self.root.glob(f"*/{checked_name(trial, 'trial')}/{RECORD}")
-        return sorted(path.parent.parent.name for path in records)
+        return safe_names((path.parent.parent for path in records), "study")
 
     def adopt(self, study: str, trial: str, *, source: str, link: bool = True) -> bool:
         """Make a trial that study `source` completed complete in `study` too, without a second copy
@@ -206,7 +209,7 @@ class Bank:
         try:
             self.check(source, trial)
         except DamagedRecord as error:
-            warn_once(error)
+            warn_of_damaged(self.root / source, [error], is_continued=True)
             return False
         adopted.mkdir(parents=True, exist_ok=True)
         for name in contents:
@@ -301,8 +304,10 @@ class Bank:
         """A complete trial, its record as it stands in the file, and the seals in that;
         DamagedRecord when it is not as it was written, or is another trial's."""
         path, advice = self.folder(study, trial) / RECORD, self._advice(study, trial)
-        if leads_out(path, self.root):
-            raise self._damaged(study, trial, RECORD, f"a link that leads out of {self.root}")
+        try:
+            check_inside(self.root, f"{study}/{trial}/{RECORD}")
+        except InputError as error:
+            raise DamagedRecord(f"{error}; {advice}") from error
         document = record_document(path, advice)
         try:
             files = read_seal(path, self._as_sealed(document, trial), advice)

@@ -1,19 +1,18 @@
 """Records of trials: `trial.json`, written last and sealed, and the files beside it.
 
 Conventions: a record from before there were seals is sealed when its trial's predictions are first
-read. A link that leads out of a bank is not followed."""
+read."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISLNK
 from typing import Any
 
-from va_search.errors import InputError
+from va_search.errors import WARNED, InputError, counted, warn_once
 from va_search.files import digest, read_json, write_json
 from va_search.seals import FileSeals, sealed
 from va_search.trial import PredictedSplit
@@ -21,8 +20,11 @@ from va_search.trial import PredictedSplit
 RECORD = "trial.json"
 LOG = logging.getLogger(__name__)
 
-REPORTED: set[str] = set()
-"""Damages that this process has reported: each is reported once."""
+SHOWN = 3
+"""Damaged trials of a study that are named."""
+
+NAMED: Counter[Path] = Counter()
+"""How many damaged trials were named since the study in this folder was last read whole."""
 
 
 class DamagedRecord(InputError):
@@ -84,36 +86,28 @@ def signature_of(path: Path) -> Signature | None:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def leads_out(path: Path, root: Path) -> bool:
-    """True for a link that leads out of the folder `root`; one that leads to itself does not, and
-    can't be read."""
-    # Not Path.resolve, which raises RuntimeError for a link to itself.
-    target = Path(os.path.realpath(path))
-    return is_link(path) and not target.is_relative_to(os.path.realpath(root))
+def warn_of_damaged(
+    study: Path, damages: Sequence[InputError], *, is_continued: bool = False
+) -> None:
+    """Tell which trials of the study in this folder are damaged, each once.
 
-
-def refuse_link(path: Path, root: Path) -> None:
-    """InputError for a link that leads out of the folder `root`, which may be a link itself."""
-    if leads_out(path, root):
-        raise InputError(
-            f"{path}: a link that leads out of {root}, which is not followed; put what it leads to "
-            "in its place"
-        )
-
-
-def is_link(path: Path) -> bool:
-    """True for a link, to whatever it leads."""
-    try:
-        return S_ISLNK(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-def warn_once(warning: object) -> None:
-    """Tell a warning that this process has not told yet."""
-    if str(warning) not in REPORTED:
-        REPORTED.add(str(warning))
-        LOG.warning("%s", warning)
+    Only the first SHOWN are named: of a disk that lost many, the others say nothing new.
+    `is_continued`: those that were named before count among them."""
+    if not is_continued:
+        NAMED.pop(study, None)
+    new = [damage for damage in damages if str(damage) not in WARNED]
+    WARNED.update(str(damage) for damage in new)
+    named = new[: SHOWN - NAMED[study]]
+    NAMED[study] += len(named)
+    if len(new) == len(named):
+        for damage in named:
+            LOG.warning("%s", damage)
+    elif named:
+        count = counted(len(new), "trial")
+        lines = "".join(f"\n  {damage}" for damage in named)
+        LOG.warning("%s: %s are damaged and left out, among them:%s", study, count, lines)
+    else:
+        warn_once(f"{study}: more trials are damaged and left out, which are not named here")
 
 
 def note_sealed(root: Path) -> None:

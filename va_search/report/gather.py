@@ -124,9 +124,7 @@ def gather(home: Home, studies: Sequence[str], store: Store | None = None) -> Ga
     """
     names = list(dict.fromkeys(studies))
     bank = Bank(home.bank)
-    known = sorted(
-        {*bank.studies(), *(path.parent.name for path in home.studies.glob("*/study.json"))}
-    )
+    known = sorted({*bank.studies(), *home.searched})
     problems = [unknown_name("study", name, known) for name in names if name not in known]
     if problems or not names:
         raise InputError(

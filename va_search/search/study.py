@@ -58,8 +58,8 @@ class Study:
     def document(self) -> dict[str, Any]:
         """The content of study.json; InputError naming the known studies when there is none."""
         if not self.exists():
-            studies = [path.parent.name for path in self.home.studies.glob("*/study.json")]
-            raise InputError(f"{self.home.root}: " + unknown_name("study", self.name, studies))
+            unknown = unknown_name("study", self.name, self.home.searched)
+            raise InputError(f"{self.home.root}: {unknown}")
         path = self.folder / "study.json"
         again = "remove this file and search again: finished trials are in the bank"
         try:

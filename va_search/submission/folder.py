@@ -30,8 +30,7 @@ from va_search.files import (
     whole_file,
     write_json,
 )
-from va_search.predictions.records import refuse_link
-from va_search.seals import read_seal, sealed
+from va_search.seals import check_inside, read_seal, sealed
 from va_search.targets import Target
 
 MARK = ".submission.json"
@@ -141,9 +140,10 @@ def _names_in(folder: Path) -> set[str]:
     link that leads out of it."""
     names = set()
     for path in folder.rglob("*"):
-        refuse_link(path, folder)
+        name = path.relative_to(folder).as_posix()
+        check_inside(folder, name)
         if not path.is_dir() or not any(path.iterdir()):
-            names.add(path.relative_to(folder).as_posix())
+            names.add(name)
     return names
 
 
