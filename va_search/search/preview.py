@@ -14,6 +14,7 @@ from va_search.search.configurations import Space
 from va_search.search.machine import Options
 from va_search.search.plan import Plan, make_plan
 from va_search.search.scheduler import Scheduler, Surroundings
+from va_search.search.spending import spent_by
 from va_search.search.study import Study
 from va_search.search.warm import warm_start_of
 from va_search.trial_settings import TrialSettings
@@ -61,7 +62,7 @@ def make_preview(
     warm = warm_start_of(named, warm_start, space, store)
     surroundings = Surroundings(spent=spent, warm=warm)
     scheduler = Scheduler(named, space, store, surroundings=surroundings)
-    plan = make_plan(home, space, store, options, timed=False)
+    plan = make_plan(home, space, store, options, timed=False, spent=spent_by(named))
     trials, elsewhere = _draw(scheduler)
     listed = _listed(named, space, trials)
     bound = 0 if scheduler.enough else plan.trials

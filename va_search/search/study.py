@@ -8,6 +8,7 @@ of `search`.
                         space that they come from (configuration; not in lines of older versions)
       failures/<trial>.json   settings and traceback of a trial whose last training failed
       running/<trial>/  checkpoint of a trial that is being trained, or was when its search ended: saves.py
+      spent/<run>.json  time and device time of each process that searched: spending.py
       tracking.json     why MLflow takes nothing, while it does not
       lock              held by the one process that searches
       stop              asks that process to stop, as Ctrl-C would
@@ -169,12 +170,9 @@ class Study:
             if self.bank.is_complete(self.name, checkpoint.name):
                 remove_folder(checkpoint)
 
-    def spend(self, seconds: float) -> None:
-        """Add wall-clock seconds of searching to what the study has spent."""
-        document = self.document()
-        write_json(
-            self.folder / "study.json", {**document, "seconds": document["seconds"] + seconds}
-        )
+    def note_seconds(self, seconds: float) -> None:
+        """Keep the wall-clock seconds of searching that the study has spent in all."""
+        write_json(self.folder / "study.json", {**self.document(), "seconds": seconds})
 
     def ask(
         self,
