@@ -48,6 +48,11 @@ class Improvement:
         self._best: tuple[str, str, float] | None = None
         self.since_best = 0
 
+    @property
+    def best(self) -> float | None:
+        """The best objective; None while there is none."""
+        return None if self._best is None else self._best[2]
+
     def add(self, finished_at: str, trial: str, value: float | None) -> None:
         """Count a finished trial; `since_best` then is the number of trials completed after the
         best one."""
@@ -77,6 +82,7 @@ class StudyBudget:
         self._looked_at = self._started
         # Runs of versions that kept no ledger, of which only the seconds are known.
         self._before = max(0.0, spent - total(self._others).seconds)
+        self._noted = 0.0
         self._tasks = 0
         self._gpus = self._cores = 0.0
         self._gpu_seconds = self._core_seconds = 0.0
@@ -125,13 +131,16 @@ class StudyBudget:
     def note_time(self) -> None:
         """Keep what is spent so far with the study, so that a kill gives none of it back to the
         budget."""
+        elapsed = self.elapsed
         self._noted_at = time.monotonic()
         try:
             self._ledger.note(self._run())
-            self._study.note_seconds(self.spent.seconds)
+            self._study.spend(elapsed - self._noted)
         except (OSError, JobError) as error:
             # A full disk: noted the next time, and no reason to hide another error.
             LOG.warning("the time of study %s is not noted: %s", self._study.name, error)
+            return
+        self._noted = elapsed
 
     def accounts(self, trials: int) -> list[Account]:
         """Return the study's accounts, of which so many trials are over."""
@@ -148,7 +157,9 @@ class StudyBudget:
                 words = IN_WORDS[account.name]
                 verb = "are" if words.endswith("s") else "is"
                 more = "them" if words.endswith("s") else "it"
-                return f"the budget's {words} {verb} spent; with more of {more}, search again goes on"
+                return (
+                    f"the budget's {words} {verb} spent; with more of {more}, search again goes on"
+                )
         most = self._limits.no_improvement
         since_best = self.improvement.since_best
         if most is not None and since_best >= most:

@@ -1,6 +1,6 @@
 """The header of a search space: how it is searched.
 
-sampler: tpe                 grid | random | tpe
+sampler: tpe                 grid | random | tpe | gp
 sampler_seed: 0
 objective: score             score | both | ensemble | a target, such as valence: what is maximised
 budget: {trials: 24, hours: 0.5, no_improvement: 10}      trials are rounded up to whole configurations;
@@ -27,6 +27,9 @@ from va_search.errors import unknown_name
 from va_search.trial import ALL, FoldKind
 
 Count = Annotated[int, Field(ge=1)]
+
+LEARNING = ("tpe", "gp")
+"""Samplers that learn from finished trials."""
 
 OBJECTIVES = ("score", "both", "ensemble")
 """Objectives of any store: the mean over its targets, all targets at once, what a trial adds to an
@@ -73,9 +76,9 @@ class SpaceHeader(StrictModel):
     """The keys of a search space; its `settings` are read one by one."""
 
     sampler: Annotated[
-        Literal["grid", "random", "tpe"],
+        Literal["grid", "random", "tpe", "gp"],
         Field(
-            description="grid (every configuration), random or tpe (learns from finished trials)"
+            description="grid (every configuration), random, tpe or gp (these learn from finished trials)"
         ),
     ]
     sampler_seed: Annotated[int, Field(ge=0)] = 0
@@ -98,7 +101,7 @@ class SpaceHeader(StrictModel):
             if len(set(values)) < len(values):
                 raise ValueError(f"`{name}` {values}: one is given twice; keep one")
         needs_scores = {
-            "sampler tpe": self.sampler == "tpe",
+            f"sampler {self.sampler}": self.sampler in LEARNING,
             "`early_stopping`": self.early_stopping is not None,
             "`budget.no_improvement`": self.budget.no_improvement is not None,
             "`budget.worth`": self.budget.worth is not None,
@@ -110,7 +113,7 @@ class SpaceHeader(StrictModel):
                 f"fold {MIX} has no validation scores, which {reader} goes by: take sampler grid or random without "
                 f"`early_stopping`, `no_improvement` and `worth`, or give {MIX} a space of its own"
             )
-        if self.objective == "ensemble" and self.sampler != "tpe":
+        if self.objective == "ensemble" and self.sampler not in LEARNING:
             raise ValueError(
                 f"objective ensemble tells the sampler what trials add, but {self.sampler} learns nothing"
             )

@@ -170,9 +170,12 @@ class Study:
             if self.bank.is_complete(self.name, checkpoint.name):
                 remove_folder(checkpoint)
 
-    def note_seconds(self, seconds: float) -> None:
-        """Keep the wall-clock seconds of searching that the study has spent in all."""
-        write_json(self.folder / "study.json", {**self.document(), "seconds": seconds})
+    def spend(self, seconds: float) -> None:
+        """Add wall-clock seconds of searching to what the study has spent."""
+        document = self.document()
+        write_json(
+            self.folder / "study.json", {**document, "seconds": document["seconds"] + seconds}
+        )
 
     def ask(
         self,
