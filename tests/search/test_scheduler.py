@@ -560,7 +560,7 @@ def test_time_is_a_budget_too(make: Make, tmp_path: Path) -> None:
         scheduler.store,
         surroundings=Surroundings(spent=1800),
     )
-    assert timed.budget.is_out_of_time and timed.ask() is None and not timed.waiting
+    assert timed.budget.exhausted is not None and timed.ask() is None and not timed.waiting
 
 
 def test_a_store_that_changed_is_refused_by_name(make: Make) -> None:

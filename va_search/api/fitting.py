@@ -11,12 +11,12 @@ How many trainings each stage gets was decided by `benchmarks/budget.py`.
 
 Conventions: the last ensemble has the `name` that is asked for, and so has the study of its trials.
 The search's study is called `<name>-search`, the race's `<name>-folds`, the ensemble that members
-and weights are taken from `<name>-chosen`. Hours are of stages 1 and 2; a search gets `SEARCH` of
-them, the race what is left. Everything that is finished is in the home: the same call goes on."""
+and weights are taken from `<name>-chosen`. Hours, GPU-hours and money are of stages 1 and 2; a
+search gets `SEARCH` of them, the race what is left. Everything that is finished is in the home: the same call goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from va_search.api.data import open_store
 from va_search.api.ensembles import DEFAULT_RECIPE, OpenEnsemble, build_ensemble
 from va_search.api.home import OpenHome, open_home
+from va_search.api.notify import notifying
 from va_search.api.progress import Note, duration, to_standard_error
 from va_search.api.race import (
     SEARCH,
@@ -32,9 +33,10 @@ from va_search.api.race import (
     Round,
     complete_on_all_folds,
     folds_of_race,
+    shared_bounds,
 )
 from va_search.api.refitting import refuse_taken_name, save_refitted, train_again
-from va_search.api.searching import load_space, run_search
+from va_search.api.searching import load_space, run_search, with_budget
 from va_search.errors import InputError, counted
 from va_search.trial import FoldKind
 
@@ -96,15 +98,16 @@ class Fitting:
         """Train the space's trials; the same again goes on. InputError before that where a name is
         another ensemble's."""
         self.refuse_taken_names()
-        space, hours = self.space, self.space.budget.hours
-        if hours is not None and self.more_folds:
-            space = _with_budget(space, self.store, hours=self._search_hours(hours))
+        share: dict[str, float] = {}
+        if self.more_folds:
+            share = {name: limit * SEARCH for name, limit in shared_bounds(self.space).items()}
         return run_search(
-            space,
+            self.space,
             self.store,
             study=self.search_name,
             home=self.home,
             options=self.options,
+            budget=share,
             **more,
         )
 
@@ -193,9 +196,11 @@ def plan_fit(
     home: AnyHome = None,
     hours: float | None = None,
     trials: int | None = None,
+    budget: Mapping[str, float | None] | None = None,
     options: Options | None = None,
 ) -> Fitting:
-    """Decide how to fit; `hours` and `trials` take the place of those in the space's budget.
+    """Decide how to fit; `hours`, `trials` and what else `budget` has take the place of those in
+    the space's budget.
 
     InputError for a store without test recordings, since members that trained on everything predict
     these alone, and for a space that validates nothing, since members could not be chosen."""
@@ -206,7 +211,7 @@ def plan_fit(
             "they are trained on everything; `va-search search` and `va-search ensemble` need none"
         )
     loaded = load_space(space, opened)
-    loaded = _with_budget(loaded, opened, hours=hours, trials=trials)
+    loaded = with_budget(loaded, opened, {**(budget or {}), "hours": hours, "trials": trials})
     if not any(FoldKind(fold).has_validation for fold in loaded.folds):
         raise InputError(
             f"the space's folds, {', '.join(map(str, loaded.folds))}, validate nothing: no "
@@ -215,19 +220,6 @@ def plan_fit(
     return Fitting(
         name, open_home(home), loaded, opened, options, more_folds=folds_of_race(loaded, opened)
     )
-
-
-def _with_budget(
-    space: Space, store: Store, *, hours: float | None = None, trials: int | None = None
-) -> Space:
-    """The space with another budget, where one is given."""
-    budget = {"hours": hours, "trials": trials}
-    changed = {key: value for key, value in budget.items() if value is not None}
-    if not changed:
-        return space
-    document = {**space.document}
-    document["budget"] = {**(document.get("budget") or {}), **changed}
-    return load_space(document, store)
 
 
 def but_changes(note: Note) -> Note:
@@ -248,27 +240,40 @@ def fit(
     home: AnyHome = None,
     hours: float | None = None,
     trials: int | None = None,
+    budget: Mapping[str, float | None] | None = None,
     match: bool = True,
     out: str | Path | None = None,
     options: Options | None = None,
     tracking: bool = True,
     note: Note = to_standard_error,
+    notify: str | None = None,
     **more: Any,
 ) -> OpenEnsemble:
     """Search a space, race the best configurations over the store's folds, choose members and
     weights, train the members again on everything labelled, and return the ensemble of these; the
     same call again goes on from what is finished.
 
-    `hours` of search and race, `trials` of the search: instead of those in the space's budget.
-    `match`: scale and shift the test predictions to the mean and spread of all labelled frames; no
-    test label is read. `out`: folder for the test predictions. `more` as in `run_search`
+    `hours` of search and race, `trials` of the search, and what else a `budget` has, such as
+    {"gpu_hours": 8, "worth": 0.01}: instead of those in the space's budget. `match`: scale and shift the test predictions to the mean and spread of all labelled frames; no
+    test label is read. `out`: folder for the test predictions. `notify`: a command that is run at a
+    new best trial and at the end (api/notify.py). `more` as in `run_search`
     (progress). InputError with all problems."""
     fitting = plan_fit(
-        space, store, name=name, home=home, hours=hours, trials=trials, options=options
+        space,
+        store,
+        name=name,
+        home=home,
+        hours=hours,
+        trials=trials,
+        budget=budget,
+        options=options,
     )
-    with fitting.home.using("predictions", writes=True):
+    with (
+        fitting.home.using("predictions", writes=True),
+        notifying(notify, name, note) as notifier,
+    ):
         note(fitting.search_text)
-        fitting.search(note=note, **more)
+        fitting.search(note=note, notify=notifier, **more)
         if fitting.no_race_text is not None:
             note(fitting.no_race_text)
         for fold_round in fitting.rounds():

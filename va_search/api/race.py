@@ -122,9 +122,12 @@ class Race:
 
         one_fold = [settings.model_copy(update={"fold": folds[0]}) for settings in running]
         document = {**space_of(one_fold), "folds": [*folds]}
-        hours = self.space.budget.hours
-        if hours is not None:
-            document["budget"] = {"hours": self._race_hours(hours)}
+        budget = self.space.budget
+        bounds: dict[str, float | None] = dict(self._left())
+        if bounds:
+            bounds["cost_per_gpu_hour"] = budget.cost_per_gpu_hour
+            bounds["cost_per_core_hour"] = budget.cost_per_core_hour
+            document["budget"] = {key: value for key, value in bounds.items() if value is not None}
         return run_search(
             document, self.store, study=self.name, home=self.home, options=self.options, **more
         )
@@ -132,17 +135,25 @@ class Race:
     @property
     def _limit(self) -> str:
         """Words on the hours that the race has in all."""
-        hours = self.space.budget.hours
+        hours = self._left().get("hours")
         if hours is None:
             return ""
-        return f", at most {duration(self._race_hours(hours) * 3600)}, which the search left"
+        return f", at most {duration(hours * 3600)}, which the search left"
 
-    def _race_hours(self, hours: float) -> float:
-        """Hours that the search left, its own share and more where it ended early."""
+    def _left(self) -> dict[str, float]:
+        """Hours, GPU-hours and money that the search left: its own share, and more where it ended
+        early."""
+        from va_search.search.spending import accounts, spent_by
         from va_search.search.study import Study
 
-        spent = Study(self.home.files, self.search_name).document()["seconds"] / 3600
-        return float(max(hours - spent, hours * (1 - SEARCH) / 2))
+        spent = spent_by(Study(self.home.files, self.search_name))
+        bounds = shared_bounds(self.space)
+        left: dict[str, float] = {}
+        for account in accounts(self.space.budget, spent, 0):
+            if account.name in bounds:
+                limit = bounds[account.name]
+                left[account.name] = max(limit - (account.spent or 0.0), limit * (1 - SEARCH) / 2)
+        return left
 
     def _survivors(
         self, running: Sequence[TrialSettings], folds: Sequence[FoldKey]
@@ -228,6 +239,13 @@ def differing(ranked: Sequence[TrialSettings], most: int) -> list[TrialSettings]
     for turn in zip_longest(*kinds.values()):
         in_turn += [settings for settings in turn if settings is not None]
     return [*in_turn, *others][:most]
+
+
+def shared_bounds(space: Space) -> dict[str, float]:
+    """The bounds of a space's budget that search and race share, by name."""
+    budget = space.budget
+    bounds = {"hours": budget.hours, "gpu_hours": budget.gpu_hours, "money": budget.money}
+    return {name: limit for name, limit in bounds.items() if limit is not None}
 
 
 def folds_of_race(space: Space, store: Store) -> tuple[FoldKey, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from va_search.api.data import open_store
 from va_search.api.home import OpenHome, open_home
+from va_search.api.notify import Notifier, notifying, watched
 from va_search.api.progress import Note, search_progress, silent, to_standard_error
 from va_search.files import written_or_shipped
 
@@ -44,6 +45,17 @@ def load_space(space: AnySpace, store: AnyStore) -> Space:
     if isinstance(space, Mapping):
         return spaces.read_space(dict(space), store, path=Path("the space"), name="space")
     return spaces.load_space(written_or_shipped(Path(space), "search_spaces"), store)
+
+
+def with_budget(space: Space, store: Store, budget: Mapping[str, float | None] | None) -> Space:
+    """The space with another budget, for those of its keys that are given; None leaves one as it
+    is."""
+    changed = {key: value for key, value in (budget or {}).items() if value is not None}
+    if not changed:
+        return space
+    document = {**space.document}
+    document["budget"] = {**(document.get("budget") or {}), **changed}
+    return load_space(document, store)
 
 
 def make_plan(
@@ -89,20 +101,24 @@ def run_search(
     study: str,
     home: AnyHome = None,
     options: Options | None = None,
+    budget: Mapping[str, float | None] | None = None,
     warm_start: Sequence[str] = (),
     stop_after: float | None = None,
     only: Literal["failed", "begun"] | None = None,
     progress: bool | Callable[[Progress], None] = True,
     note: Note | None = None,
+    notify: str | Notifier | None = None,
 ) -> OpenStudy:
     """Train the space's trials under a study's name; the same call again goes on from what is
     finished.
 
+    `budget`: takes the place of the space's, key by key, such as {"hours": 2, "worth": 0.01}.
     `warm_start`: earlier studies whose trials TPE learns first. `stop_after`: seconds of wall time
     after which the search ends, whatever runs then. `only`: train again nothing but what `failed`,
     or what was `begun` too. `progress`: a line in the terminal or notebook, or a function that is
     called about once a second; False shows nothing. `note` takes each sentence to know beforehand;
-    by default it goes to standard error, or nowhere without progress.
+    by default it goes to standard error, or nowhere without progress. `notify`: a command that is
+    run at a new best trial and at the end (api/notify.py), or a notifier of a larger job.
 
     Ctrl-C, the stop button of a notebook and SIGTERM end the search with everything finished saved
     and raise Interrupted; TimeIsUp after `stop_after`. JobError when trials are missing for no
@@ -113,7 +129,7 @@ def run_search(
     from va_search.search.machine import Options as Machine
 
     store = open_store(store)
-    space = load_space(space, store)
+    space = with_budget(load_space(space, store), store, budget)
     opened = open_home(home)
     if note is None:
         note = to_standard_error if progress else silent
@@ -129,11 +145,27 @@ def run_search(
         summary = run.run_search(opened.files, space, store, request, callbacks)
         return OpenStudy(opened, study, summary)
 
-    # the line of progress ends before the study is returned, and with it shown
+    # Of a larger job a search is a part, whose end is none of the job's.
+    if isinstance(notify, Notifier):
+        return _shown(search, progress, notify)
+    with notifying(notify, study, note) as notifier:
+        searched = _shown(search, progress, notifier)
+        if notifier is not None and searched.summary is not None:
+            notifier.finish(searched.summary)
+    return searched
+
+
+def _shown(
+    search: Callable[[Callable[[Progress], None]], OpenStudy],
+    progress: bool | Callable[[Progress], None],
+    notifier: Notifier | None,
+) -> OpenStudy:
+    """Search with its progress shown; the line of progress ends before the study is returned, and
+    with it shown."""
     if progress is True:
         with search_progress() as watch:
-            return search(watch)
-    return search(progress or silent)
+            return search(watched(watch, notifier))
+    return search(watched(progress or silent, notifier))
 
 
 def credit_for(home: Home, space: Space, store: Store) -> Credit | None:

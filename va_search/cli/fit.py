@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,9 @@ from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
     GpusPerTrialOption,
+    NotifyOption,
     TrackingUriOption,
+    WorthOption,
 )
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
 
@@ -36,6 +39,21 @@ def fit(
     trials: Annotated[
         int | None, typer.Option(min=1, help="Trials of the search; default: the space's budget.")
     ] = None,
+    gpu_hours: Annotated[
+        float | None,
+        typer.Option("--gpu-hours", help="GPU-hours that the trials of stages 1 and 2 may take."),
+    ] = None,
+    money: Annotated[
+        float | None,
+        typer.Option(help="Money for stages 1 and 2, at the rates of the next two options."),
+    ] = None,
+    cost_per_gpu_hour: Annotated[
+        float | None, typer.Option(help="What an hour of a GPU costs, in any currency.")
+    ] = None,
+    cost_per_core_hour: Annotated[
+        float | None, typer.Option(help="What an hour of a processor core costs.")
+    ] = None,
+    worth: WorthOption = None,
     match: Annotated[
         bool,
         typer.Option(
@@ -51,6 +69,7 @@ def fit(
     gpus_per_trial: GpusPerTrialOption = None,
     address: ClusterOption = None,
     tracking_uri: TrackingUriOption = None,
+    notify: NotifyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search a space, race the best configurations over the store's folds, choose the best ensemble,
@@ -59,18 +78,36 @@ def fit(
     with command(as_json) as output:
         import va_search as va
         from va_search.api.fitting import but_changes, plan_fit
+        from va_search.api.notify import notifying
         from va_search.cli.advice import after_refit
         from va_search.cli.search import run
         from va_search.report.tables.ensemble import scores_tables
 
         options = va.Options(address, concurrent, gpus_per_trial, tracking_uri)
+        budget = {
+            "gpu_hours": gpu_hours,
+            "money": money,
+            "cost_per_gpu_hour": cost_per_gpu_hour,
+            "cost_per_core_hour": cost_per_core_hour,
+            "worth": worth,
+        }
         fitting = plan_fit(
-            space, data, name=name, home=home, hours=hours, trials=trials, options=options
+            space,
+            data,
+            name=name,
+            home=home,
+            hours=hours,
+            trials=trials,
+            budget=budget,
+            options=options,
         )
         opened = fitting.home
-        with opened.using("predictions", writes=True):
+        with (
+            opened.using("predictions", writes=True),
+            notifying(notify, name, output.note) as notifier,
+        ):
             output.show(fitting.search_text)
-            run(output, opened, fitting.search)
+            run(output, opened, partial(fitting.search, notify=notifier))
             if fitting.no_race_text is not None:
                 output.show(fitting.no_race_text)
             for fold_round in fitting.rounds():

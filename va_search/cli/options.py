@@ -20,3 +20,18 @@ ClusterOption = Annotated[
 TrackingUriOption = Annotated[
     str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
 ]
+WorthOption = Annotated[
+    float | None,
+    typer.Option(
+        help="End the search once the ensemble is expected to gain less CCC than this in a further "
+        "hour, such as 0.005."
+    ),
+]
+NotifyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COMMAND",
+        help="A command of yours to run at a new best trial, at the end and at a failure; it gets "
+        "the event as JSON on its standard input.",
+    ),
+]

@@ -74,8 +74,22 @@ def show_plan(output: Output, plan: Plan, space: Space) -> None:
     if plan.hours is not None:
         end = f"after {duration(plan.hours * 3600)} no trial begins"
         output.show(f"hours      {plan.hours:g}: {end}; those that run are trained to their end")
+    if plan.expected:
+        output.show(f"budget     {budget_text(plan)}")
     if plan.baselines is not None:
         show_baselines(output, plan.baselines)
+
+
+def budget_text(plan: Plan) -> str:
+    """The budget's accounts at the end of the search, as expected, and the one that ends it."""
+    from va_search.search.spending import IN_WORDS, Account, accounts_text
+
+    kept = [Account.from_json(name, document) for name, document in plan.expected.items()]
+    text = f"expected: {accounts_text(kept)}"
+    if plan.ends_first is None:
+        return text
+    words = IN_WORDS[plan.ends_first]
+    return f"{text}; {words} {'end' if words.endswith('s') else 'ends'} first"
 
 
 def show_baselines(output: Output, baselines: QuickBaselines) -> None:

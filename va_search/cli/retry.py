@@ -13,6 +13,7 @@ from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
     GpusPerTrialOption,
+    NotifyOption,
     TrackingUriOption,
 )
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
@@ -37,6 +38,7 @@ def retry(
     address: ClusterOption = None,
     tracking_uri: TrackingUriOption = None,
     trust_code: TrustCodeOption = False,
+    notify: NotifyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the failed and unfinished trials of a study again, and no new ones; its budget is
@@ -53,7 +55,11 @@ def retry(
         options = va.Options(address, concurrent, gpus_per_trial, tracking_uri)
 
         again = partial(
-            OpenStudy(opened, study).retry, failed_only=failed, store=data, options=options
+            OpenStudy(opened, study).retry,
+            failed_only=failed,
+            store=data,
+            options=options,
+            notify=notify,
         )
         summary = run(output, opened, again)
         if not summary.trained and not summary.failed:

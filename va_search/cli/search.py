@@ -15,7 +15,9 @@ from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
     GpusPerTrialOption,
+    NotifyOption,
     TrackingUriOption,
+    WorthOption,
 )
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import name_home, named_home
@@ -68,7 +70,7 @@ def search(
         list[str] | None,
         typer.Option(
             "--warm-start",
-            help="An earlier study for TPE to learn from; may be given several times.",
+            help="An earlier study for the sampler to learn from; may be given several times.",
         ),
     ] = None,
     stop_after: Annotated[
@@ -80,6 +82,8 @@ def search(
             help="Stop within this time, such as 90m or 1h30m, even if trials are running; exit code 3.",
         ),
     ] = None,
+    worth: WorthOption = None,
+    notify: NotifyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the trials of a space. Complete trials are never trained again; Ctrl-C loses no
@@ -91,9 +95,10 @@ def search(
     them."""
     with command(as_json) as output:
         import va_search as va
+        from va_search.api.searching import with_budget
 
         store = va.open_store(data)
-        searched = va.load_space(space, store)
+        searched = with_budget(va.load_space(space, store), store, {"worth": worth})
         options = va.Options(
             address,
             concurrent,
@@ -126,6 +131,7 @@ def search(
             options=options,
             warm_start=warm_start or (),
             stop_after=stop_after,
+            notify=notify,
         )
         following = opened.files.command("ensemble", study, *recipe)
         output.done(vars(run(output, opened, search_it, following)))
@@ -210,7 +216,7 @@ def show_preview(output: Output, preview: Preview, space: Space) -> None:
     words = {"failed": "failed before", "begun": "begun before", "new": "new"}
     counts = [f"{count} {words[status]}" for status, count in preview.statuses.items()]
     if counts:
-        chosen = ", then as the sampler chooses" if space.sampler == "tpe" else ""
+        chosen = ", then as the sampler chooses" if space.sampler_learns else ""
         output.show(f"first      {', '.join(counts)}{chosen}")
     for trial in preview.next[:PREVIEWED]:
         settings = [f"{name} {value}" for name, value in trial["settings"].items()]

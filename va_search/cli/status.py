@@ -86,6 +86,8 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     failures = study.failures()
     progress = progress_of(home, name, trials, failures)
     output.show(progress_text(progress, document["seconds"]))
+    if progress.accounts:
+        output.show(budget_text(progress))
     if progress.tracking is not None:
         output.show(f"tracking: {progress.tracking}")
     scored = [trial for trial in trials if trial.best]
@@ -118,6 +120,8 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
             "running": progress.running,
             "seconds_left": progress.seconds_left,
             "tracking": progress.tracking,
+            "budget": {account.name: account.to_json() for account in progress.accounts},
+            "ends_first": progress.ends_first[0].name if progress.ends_first else None,
             "folds": [{**asdict(result), "complete": result.complete} for result in folds],
             "pareto": front,
         }
@@ -139,6 +143,21 @@ def progress_text(progress: StudyProgress, spent: float) -> str:
     if progress.seconds_left is not None:
         text += f"; about {duration(progress.seconds_left)} left"
     return text
+
+
+def budget_text(progress: StudyProgress) -> str:
+    """The study's budget in a line: what is spent of what, and what ends first at this pace."""
+    from va_search.search.spending import IN_WORDS, accounts_text
+
+    text = f"budget: {accounts_text(progress.accounts)}"
+    if progress.ends_first is None:
+        return text
+    account, seconds = progress.ends_first
+    words = IN_WORDS[account.name]
+    if account.is_exhausted:
+        return f"{text}; {words} {'are' if words.endswith('s') else 'is'} spent"
+    verb = "end" if words.endswith("s") else "ends"
+    return f"{text}; {words} {verb} first, after {duration(seconds)} more of searching as so far"
 
 
 def _show_best(output: Output, scored: Sequence[Trial], count: int) -> None:

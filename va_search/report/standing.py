@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from va_search.data.store import Store
 from va_search.ensemble.fresh import newer_trials, stale_explanation, stale_models
 from va_search.ensemble.refit import is_stale
@@ -18,6 +20,8 @@ from va_search.errors import InputError, counted
 from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.search.saves import Claims
+from va_search.search.space_header import Budget
+from va_search.search.spending import Account, accounts, first_to_end, spent_by
 from va_search.search.study import Study
 from va_search.storage.lease import searched
 from va_search.storage.places import is_url
@@ -28,7 +32,8 @@ from va_search.trial import Trial
 class StudyProgress:
     """Progress of a study's search. `planned`, `running`, `seconds_left`: None where not known.
 
-    `tracking`: why MLflow takes nothing, where a search noted that."""
+    `tracking`: why MLflow takes nothing, where a search noted that. `accounts` of its budget, and
+    the one that ends first if all goes on as so far, with the seconds to that."""
 
     study: str
     complete: int
@@ -38,6 +43,8 @@ class StudyProgress:
     running: int | None
     seconds_left: float | None
     tracking: str | None
+    accounts: tuple[Account, ...] = ()
+    ends_first: tuple[Account, float] | None = None
 
 
 def progress_of(
@@ -63,6 +70,8 @@ def progress_of(
     left = None
     if planned is not None:
         left = max(0, planned - len(trials) - len(failures))
+    settled = len(trials) + len(failures)
+    kept = accounts_of(Study(home, study), settled, planned)
     return StudyProgress(
         study=study,
         complete=len(trials),
@@ -72,7 +81,23 @@ def progress_of(
         running=running,
         seconds_left=_seconds_left(trials, left, running),
         tracking=Study(home, study).tracking_problem,
+        accounts=kept,
+        ends_first=first_to_end(kept, spent_by(Study(home, study)).seconds),
     )
+
+
+def accounts_of(study: Study, trials: int, planned: int | None) -> tuple[Account, ...]:
+    """Return the accounts of a study of which so many `trials` are over; none for one that was never
+    searched, or whose budget another version wrote."""
+    if not study.exists():
+        return ()
+    space = study.document()["space"]
+    document = space.get("budget") if isinstance(space, dict) else None
+    try:
+        budget = Budget.model_validate(document or {})
+    except ValidationError:
+        return ()
+    return tuple(accounts(budget, spent_by(study), trials, planned))
 
 
 def _seconds_left(trials: Sequence[Trial], left: int | None, running: int | None) -> float | None:

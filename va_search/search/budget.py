@@ -1,7 +1,8 @@
-"""The budget of a study: how many trials, hours, and trials without a better one; and the time that
-is spent.
+"""The budget of a study: trials, hours, GPU-hours, money, trials without a better one; and how much
+of each is spent.
 
-Conventions: hours count whenever a search of the study runs, over all its runs. Trials count in the
+Conventions: what is spent counts over all runs of the study, and over all processes that search it
+at once (spending.py). Trials count in the
 order in which they were completed, whichever run that was; of two that share a time, the one with
 the smaller id comes first. Better means above every earlier one. A trial without an objective
 (train_val_mix) is not counted."""
@@ -13,14 +14,30 @@ import math
 import time
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from dataclasses import replace
 
 from va_search.errors import JobError, counted
 from va_search.search.configurations import Space
+from va_search.search.spending import (
+    IN_WORDS,
+    TRIALS,
+    Account,
+    Ledger,
+    Run,
+    Spent,
+    accounts,
+    idle_bounds,
+    total,
+)
 from va_search.search.study import Study
 
 LOG = logging.getLogger(__name__)
 
-TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
+NOTED_SECONDS = 30.0
+"""A kill gives back so much of what was spent, at most."""
+
+LOOK_SECONDS = 10.0
+"""So often the spending of other processes is read."""
 
 
 class Improvement:
@@ -30,6 +47,11 @@ class Improvement:
         self._finished: list[tuple[str, str, float]] = []
         self._best: tuple[str, str, float] | None = None
         self.since_best = 0
+
+    @property
+    def best(self) -> float | None:
+        """The best objective; None while there is none."""
+        return None if self._best is None else self._best[2]
 
     def add(self, finished_at: str, trial: str, value: float | None) -> None:
         """Count a finished trial; `since_best` then is the number of trials completed after the
@@ -47,49 +69,72 @@ class Improvement:
 
 
 class StudyBudget:
-    """Limits of what a study may spend, and the time that this run has taken of it."""
+    """Limits of what a study may spend, and what its runs have spent of it, this one among them."""
 
     def __init__(self, study: Study, space: Space, spent: float) -> None:
         """`spent`: seconds of the study's earlier runs."""
         self._study = study
         self._limits = space.budget
         self._objective = space.objective
-        self._spent = spent
-        self._started = time.monotonic()
+        self._started = self._accrued_at = self._noted_at = time.monotonic()
+        self._ledger = Ledger(study.folder / "spent")
+        self._others = self._ledger.runs()
+        self._looked_at = self._started
+        # Runs of versions that kept no ledger, of which only the seconds are known.
+        self._before = max(0.0, spent - total(self._others).seconds)
         self._noted = 0.0
+        self._tasks = 0
+        self._gpus = self._cores = 0.0
+        self._gpu_seconds = self._core_seconds = 0.0
         self.trials = space.budget_trials
         self.planned = planned_trials(space)
         self.improvement = Improvement()
+
+    # --- What is spent ----------------------------------------------------------------------------
 
     @property
     def elapsed(self) -> float:
         """Seconds since this run began."""
         return time.monotonic() - self._started
 
-    @property
-    def is_out_of_time(self) -> bool:
-        """True once the hours of the budget are spent."""
-        hours = self._limits.hours
-        return hours is not None and self._spent + self.elapsed >= hours * 3600
+    def take_devices(self, gpus: float, cores: float) -> list[str]:
+        """Note the GPUs and cores that each task takes from now on; return sentences on bounds that
+        mean nothing with these."""
+        self.accrue(self._tasks)
+        self._gpus, self._cores = gpus, cores
+        return idle_bounds(self._limits, gpus)
+
+    def accrue(self, tasks: int) -> None:
+        """Count the device time since the last call; from now on so many tasks run. Called whenever
+        their number changes, and now and then; what is spent is then kept with the study."""
+        now = time.monotonic()
+        seconds = self._tasks * (now - self._accrued_at)
+        self._gpu_seconds += seconds * self._gpus
+        self._core_seconds += seconds * self._cores
+        self._tasks, self._accrued_at = tasks, now
+        if now - self._noted_at >= NOTED_SECONDS:
+            self.note_time()
 
     @property
-    def exhausted(self) -> str | None:
-        """The reason for which no further trial may begin, however many are left; None while one
-        may."""
-        if self.is_out_of_time:
-            return TIME_SPENT
-        most = self._limits.no_improvement
-        since_best = self.improvement.since_best
-        if most is not None and since_best >= most:
-            trials = counted(since_best, "trial")
-            return f"no better {self._objective} in {trials} (budget.no_improvement)"
-        return None
+    def spent(self) -> Spent:
+        """The spending of the whole study until now."""
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._others, self._looked_at = self._ledger.runs(), now
+        of_runs = total([*self._others, self._run()])
+        return replace(of_runs, seconds=self._before + of_runs.seconds)
+
+    def _run(self) -> Run:
+        elapsed = self.elapsed
+        return Run(time.time() - elapsed, elapsed, self._gpu_seconds, self._core_seconds)
 
     def note_time(self) -> None:
-        """Keep the time this run took so far with the study, so that a kill gives none of it back
-        to the budget."""
+        """Keep what is spent so far with the study, so that a kill gives none of it back to the
+        budget."""
         elapsed = self.elapsed
+        self._noted_at = time.monotonic()
         try:
+            self._ledger.note(self._run())
             self._study.spend(elapsed - self._noted)
         except (OSError, JobError) as error:
             # A full disk: noted the next time, and no reason to hide another error.
@@ -97,22 +142,58 @@ class StudyBudget:
             return
         self._noted = elapsed
 
+    def accounts(self, trials: int) -> list[Account]:
+        """Return the study's accounts, of which so many trials are over."""
+        return accounts(self._limits, self.spent, trials, self.planned)
+
+    # --- When it is over --------------------------------------------------------------------------
+
+    @property
+    def exhausted(self) -> str | None:
+        """The reason for which no further trial may begin, however many are left; None while one
+        may. Trials are bounded by those that were handed out, not here."""
+        for account in self.accounts(0):
+            if account.name != TRIALS and account.is_exhausted:
+                words = IN_WORDS[account.name]
+                verb = "are" if words.endswith("s") else "is"
+                more = "them" if words.endswith("s") else "it"
+                return (
+                    f"the budget's {words} {verb} spent; with more of {more}, search again goes on"
+                )
+        most = self._limits.no_improvement
+        since_best = self.improvement.since_best
+        if most is not None and since_best >= most:
+            trials = counted(since_best, "trial")
+            return f"no better {self._objective} in {trials} (budget.no_improvement)"
+        return None
+
     def seconds_left(self, settled: int, seconds: Sequence[float], concurrent: int) -> float | None:
         """Return an estimate for the whole search; None while nothing tells.
 
         `settled`: trials that are complete or have failed; `seconds`: what trials of this run took.
-        The hours of the budget are no estimate, but they end what would take longer."""
-        hours = self._limits.hours
-        within = math.inf
-        if hours is not None:
-            within = max(0.0, hours * 3600 - self._spent - self.elapsed)
+        The bounds in time, device time and money are no estimates, but they end what would take
+        longer."""
+        concurrent = max(1, concurrent)
+        within = self._seconds_within(concurrent)
         if self.planned is None:
-            return None if hours is None else within  # nothing but time ends it
+            return None if math.isinf(within) else within  # nothing but these ends it
         if not seconds:
             return None
         mean = sum(seconds) / len(seconds)
         to_come = max(0, self.planned - settled)
         return min(within, to_come * mean / min(concurrent, max(1, to_come)))
+
+    def _seconds_within(self, concurrent: int) -> float:
+        """Return the seconds until an account is exhausted with so many tasks at a time; infinite
+        where none has a bound."""
+        per_second = Spent(1.0, concurrent * self._gpus, concurrent * self._cores)
+        pace = {account.name: account.spent for account in accounts(self._limits, per_second, 0)}
+        within = math.inf
+        for account in self.accounts(0):
+            spent_per_second = pace[account.name]
+            if account.name != TRIALS and account.left is not None and spent_per_second:
+                within = min(within, account.left / spent_per_second)
+        return within
 
 
 def planned_trials(space: Space) -> int | None:

@@ -28,7 +28,7 @@ from va_search.search.declarations import Setting
 from va_search.search.domains import Parameters, same
 from va_search.search.outcomes import measures
 from va_search.search.sameness import NAMES, Sameness
-from va_search.search.space_header import Budget, EarlyStopping, differences
+from va_search.search.space_header import LEARNING, Budget, EarlyStopping, differences
 from va_search.targets import AFFECT
 from va_search.trial import FoldKind, known_settings
 from va_search.trial_settings import WEIGHTS, TrialSettings, unused
@@ -80,6 +80,11 @@ class Space:
     def measures(self) -> tuple[str, ...]:
         """The numbers of a trial that the objective stands for, each to be maximised."""
         return measures(self.objective, self.targets)
+
+    @property
+    def sampler_learns(self) -> bool:
+        """True where what is proposed depends on the values of finished trials."""
+        return self.sampler in LEARNING
 
     @property
     def trials_each(self) -> int:
@@ -157,7 +162,7 @@ class Space:
         elif not self.in_play(names[0], chosen):
             yield from self.combinations(names[1:], chosen)
         else:
-            for value in self.settings[names[0]].domain.values():
+            for value in self.settings[names[0]].values():
                 yield from self.combinations(names[1:], {**chosen, names[0]: value})
 
     def declared(self, name: str) -> list[Any]:
@@ -169,6 +174,23 @@ class Space:
         """A configuration drawn at random, setting by setting; it may be invalid, or equal to
         another."""
         return self._chosen(lambda name: self.settings[name].domain.draw(generator))
+
+    @property
+    def has_priors(self) -> bool:
+        """True where the user believes in a value of some setting."""
+        return any(setting.prior is not None for setting in self.settings.values())
+
+    def drawn_by_priors(self, generator: Random, *, certain: bool = False) -> Configuration:
+        """A configuration drawn by the priors, setting by setting; it may be invalid, or equal to
+        another. `certain`: where there is a prior, exactly its value."""
+
+        def choose(name: str) -> Any:
+            setting = self.settings[name]
+            if certain and setting.prior is not None:
+                return setting.prior.value
+            return setting.draw_by_prior(generator)
+
+        return self._chosen(choose)
 
     def examples(self, number: int, tries: int) -> Iterator[tuple[Configuration, TrialSettings]]:
         """So many valid configurations drawn at random, fewer where they are rare among so many

@@ -8,15 +8,16 @@
     hidden_size: {value: 64, when: {encoder: [lstm, gru]}}    fixed, and only for some encoders
     loss_weights: {liking: {choice: [0.5, 1]}}  of targets beside valence and arousal, each as above
 
-`when` goes with every form: the setting is in play only when each setting named there is in play
+A choice or a range may have a prior, with a strength: priors.py. `when` goes with every form: the setting is in play only when each setting named there is in play
 and has one of the values given; otherwise it takes its default."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from random import Random
 from typing import Annotated, Any, Union, get_origin
 
 from pydantic import Discriminator, Field, Tag
@@ -33,6 +34,7 @@ from va_search.document.words import (
 )
 from va_search.errors import unknown_name
 from va_search.search.domains import Choice, Domain, FloatRange, IntRange, same
+from va_search.search.priors import Prior, Strength
 from va_search.search.space_header import Count
 from va_search.trial_settings import WEIGHTS, TrialSettings, setting_field
 
@@ -55,7 +57,14 @@ class ValueForm(Form):
     value: Any
 
 
-class ChoiceForm(Form):
+class BelievedForm(Form):
+    """A declaration that may have a prior, which is read once its domain is known."""
+
+    prior: Any = None
+    strength: Strength | None = None
+
+
+class ChoiceForm(BelievedForm):
     """One of several values."""
 
     choice: Annotated[list[Any], Field(min_length=1)]
@@ -64,7 +73,7 @@ class ChoiceForm(Form):
 Ends = Annotated[list[Any], Field(min_length=2, max_length=2, description="[low, high]")]
 
 
-class IntForm(Form):
+class IntForm(BelievedForm):
     """Whole numbers from low to high, both included."""
 
     ends: Annotated[Ends, Field(alias="int")]
@@ -72,7 +81,7 @@ class IntForm(Form):
     log: bool = False
 
 
-class FloatForm(Form):
+class FloatForm(BelievedForm):
     """Numbers from low to high."""
 
     ends: Annotated[Ends, Field(alias="float")]
@@ -102,10 +111,21 @@ SETTING = told_by_key(
 @dataclass(frozen=True)
 class Setting:
     """Values that a setting may take, and when it is in play: by the name of another setting, the
-    values that must have."""
+    values that must have. `prior`: the value that the user believes in."""
 
     domain: Domain
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    prior: Prior | None = None
+
+    def values(self) -> Iterator[Any]:
+        """All values in grid order; for an infinite domain its two ends."""
+        return self.domain.values() if self.prior is None else self.prior.outwards(self.domain)
+
+    def draw_by_prior(self, generator: Random) -> Any:
+        """One of the values, drawn by the prior where there is one."""
+        if self.prior is None:
+            return self.domain.draw(generator)
+        return self.prior.draw(self.domain, generator)
 
 
 def read_domain(name: str, declared: Any, place: Place, file: YamlFile) -> Domain | None:
@@ -280,6 +300,31 @@ def read_when(
             if choice is not None:
                 condition[name] = choice.options
     return condition
+
+
+def read_prior(
+    name: str, declared: Any, domain: Domain, place: Place, file: YamlFile
+) -> Prior | None:
+    """The prior of a setting, read from its declaration; None without one, or for a wrong one, which
+    then is noted."""
+    if not isinstance(declared, dict) or not {"prior", "strength"} & declared.keys():
+        return None
+    if name == "features":
+        file.problem(place, "`features` takes no prior")
+        return None
+    if declared.get("prior") is None:
+        file.problem((*place, "strength"), "`strength` is that of a `prior`, which is missing")
+        return None
+    values = read_value(name, declared["prior"], (*place, "prior"), file=file)
+    if not values:
+        return None
+    if not domain.contains(values[0]):
+        sentence = (
+            f"`{name}` never is {declared['prior']!r} in this space; a prior is one of its values"
+        )
+        file.problem((*place, "prior"), sentence)
+        return None
+    return Prior(values[0], declared.get("strength") or "medium")
 
 
 def _read_possible(name: str, domain: Domain, file: YamlFile, raw: Any, place: Place) -> list[Any]:

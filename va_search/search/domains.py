@@ -162,7 +162,10 @@ class FloatRange:
     def suggest(self, trial: Trial, name: str) -> Any:
         if self.low == self.high:
             return self.low
-        value = trial.suggest_float(name, self.low, self.high, log=self.log)
+        return self.rounded(trial.suggest_float(name, self.low, self.high, log=self.log))
+
+    def rounded(self, value: float) -> float:
+        """Return a value with four digits, inside the range."""
         return min(max(float(f"{value:.4g}"), self.low), self.high)
 
     def parameters(self, name: str, value: Any) -> Parameters:

@@ -16,10 +16,13 @@ from va_search.storage.redaction import without_secrets
 
 @dataclass(frozen=True)
 class Ready:
-    """Trials can be trained: on what, in words, and how many at a time."""
+    """Trials can be trained: on what, in words, how many at a time, and on how many GPUs and cores
+    each."""
 
     device: str
     concurrent: int
+    gpus: float = 0.0
+    cores: float = 1.0
 
 
 @dataclass(frozen=True)

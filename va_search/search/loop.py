@@ -114,6 +114,7 @@ class Loop:
 
     def show(self) -> None:
         """Show whoever watches how it goes."""
+        self._scheduler.accrue()
         self._watch(progress_of(self._scheduler))
 
     @property

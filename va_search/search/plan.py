@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress, islice
 from time import perf_counter
 
@@ -29,6 +29,16 @@ from va_search.search.machine import Options, cores, gpus_seen, side_by_side
 from va_search.search.proposals import Proposals
 from va_search.search.readiness import check_ready
 from va_search.search.sizes import number_of_weights
+from va_search.search.space_header import Budget
+from va_search.search.spending import (
+    HOUR,
+    TRIALS,
+    Account,
+    AccountJson,
+    Spent,
+    accounts,
+    idle_bounds,
+)
 from va_search.trial import Trial
 from va_search.trial_settings import TrialSettings, trial_id_on
 
@@ -52,6 +62,8 @@ LOOKED_AT = 20_000
 
 DRAWN = 2_000
 
+NOTHING = Spent()
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -64,7 +76,9 @@ class Plan:
 
     `seconds_per_trial` is for one trial alone, None where it is not known; `seconds` is for all
     that is left, Ray's start included, with `concurrent` trials side by side. `hours` is the
-    budget: after so many no trial begins, and what runs then is trained to its end. `remarks` are
+    budget: after so many no trial begins, and what runs then is trained to its end. `expected` are
+    the four accounts of the budget (spending.py) at the search's end, and `ends_first` is the one
+    that ends it; empty and None where no time is known. `remarks` are
     what else whoever searches should know. `baselines`: scores that the trials must beat, on what
     they validate on; None where nothing is timed, or validated."""
 
@@ -82,6 +96,8 @@ class Plan:
     basis: str
     remarks: list[str]
     baselines: QuickBaselines | None = None
+    expected: dict[str, AccountJson] = field(default_factory=dict)
+    ends_first: str | None = None
 
     @property
     def has_equal_seeds(self) -> bool:
@@ -92,10 +108,16 @@ class Plan:
 
 
 def make_plan(
-    home: Home, space: Space, store: Store, options: Options | None = None, *, timed: bool = True
+    home: Home,
+    space: Space,
+    store: Store,
+    options: Options | None = None,
+    *,
+    timed: bool = True,
+    spent: Spent = NOTHING,
 ) -> Plan:
     """Count and time the trials that `search` would run; nothing is written, and unless `timed`
-    nothing trained.
+    nothing trained. `spent`: by earlier runs of the study, where it is known.
 
     InputError with all that would keep the search from running.
     """
@@ -117,9 +139,15 @@ def make_plan(
     elif timed:
         per_trial, basis = _timed(space, store, "cuda" if gpus else "cpu")
     trials = planned_trials(space)
-    seconds = None
-    if trials is not None and per_trial is not None:
-        seconds = _whole(max(0, trials - len(earlier)), per_trial, concurrent, space.budget.hours)
+    expected: list[Account] = []
+    seconds, ends_first = None, None
+    if per_trial is not None:
+        pace = Pace(per_trial, concurrent, gpus, options.threads)
+        to_train = None if trials is None else max(0, trials - len(earlier))
+        outlook = _outlook(space.budget, pace, spent, to_train)
+        seconds, ends_first = outlook.seconds, outlook.ends_first
+        after = outlook.trials + len(earlier)
+        expected = accounts(space.budget, outlook.spent, round(after), trials)
     return Plan(
         configurations=space.size(),
         exact=space.size_is_exact,
@@ -133,8 +161,10 @@ def make_plan(
         hours=space.budget.hours,
         concurrent=concurrent,
         basis=basis,
-        remarks=ready.remarks,
+        remarks=[*ready.remarks, *idle_bounds(space.budget, gpus)],
         baselines=_baselines(home, space, store) if timed else None,
+        expected={account.name: account.to_json() for account in expected},
+        ends_first=ends_first,
     )
 
 
@@ -148,15 +178,64 @@ def _baselines(home: Home, space: Space, store: Store) -> QuickBaselines | None:
     return quick_baselines(store, keys, home.baselines, BASELINE_SECONDS)
 
 
-def _whole(to_train: int, per_trial: float, concurrent: int, hours: float | None) -> float:
-    """Seconds of a search for so many trials."""
+# -- all of it together
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The speed of a search: seconds of a trial, trials side by side, GPUs and cores of each."""
+
+    per_trial: float
+    concurrent: int
+    gpus: float
+    cores: float
+
+    def spent(self, seconds: float, trials: float) -> Spent:
+        """Return the spending of so many trials, which take so many seconds in all."""
+        of_trials = trials * self.per_trial
+        return Spent(seconds, of_trials * self.gpus, of_trials * self.cores)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The end of a search: seconds from now, Ray's start included (None: nothing ends it), trials
+    that are trained, spending over all runs, and the account that ends it."""
+
+    seconds: float | None
+    trials: float
+    spent: Spent
+    ends_first: str | None
+
+
+def _outlook(budget: Budget, pace: Pace, spent: Spent, to_train: int | None) -> Outlook:
+    """Return the end of a search of `to_train` trials (None: as many as the budget allows)."""
     if to_train == 0:
-        return 0.0
-    seconds = math.ceil(to_train / concurrent) * per_trial
-    if hours is not None:
+        return Outlook(0.0, 0, spent, TRIALS)
+    # An account other than trials ends it after so many seconds.
+    within, ends_first = math.inf, TRIALS
+    in_an_hour = pace.spent(HOUR, pace.concurrent * HOUR / pace.per_trial)
+    of_an_hour = {account.name: account.spent for account in accounts(budget, in_an_hour, 0)}
+    for account in accounts(budget, spent, 0):
+        per_hour = of_an_hour[account.name]
+        if account.left is not None and account.name != TRIALS and per_hour:
+            seconds = HOUR * account.left / per_hour
+            if seconds < within:
+                within, ends_first = seconds, account.name
+    if to_train is None:
+        if math.isinf(within):
+            return Outlook(None, 0, spent, None)
+        seconds, trials = within, pace.concurrent * within / pace.per_trial
+    else:
+        seconds, trials = math.ceil(to_train / pace.concurrent) * pace.per_trial, float(to_train)
         # The last ones are trained to their end.
-        seconds = min(seconds, hours * 3600 + per_trial)
-    return START_SECONDS + seconds
+        if seconds <= within + pace.per_trial:
+            ends_first = TRIALS
+        else:
+            trials *= (within + pace.per_trial) / seconds
+            seconds = within + pace.per_trial
+    return Outlook(
+        START_SECONDS + seconds, trials, spent.plus(pace.spent(seconds, trials)), ends_first
+    )
 
 
 # -- seconds of a trial

@@ -14,6 +14,7 @@ from va_search.search.configurations import Space
 from va_search.search.machine import Options
 from va_search.search.plan import Plan, make_plan
 from va_search.search.scheduler import Scheduler, Surroundings
+from va_search.search.spending import spent_by
 from va_search.search.study import Study
 from va_search.search.warm import warm_start_of
 from va_search.trial_settings import TrialSettings
@@ -28,7 +29,7 @@ class Preview:
     are linked in.
 
     `next` lists the trials that a search would train, the first first and at most `LISTED`: {trial,
-    settings (what the space varies), status: new, failed or begun}. For sampler tpe it ends where
+    settings (what the space varies), status: new, failed or begun}. For a sampler that learns it ends where
     what is chosen depends on results to come. `to_train` counts all, None where only time bounds
     them. `reason`: why the study's budget lets none begin. `warm_start`: what the sampler would
     learn of each earlier study first (`warm.Warm.counts`)."""
@@ -61,7 +62,7 @@ def make_preview(
     warm = warm_start_of(named, warm_start, space, store)
     surroundings = Surroundings(spent=spent, warm=warm)
     scheduler = Scheduler(named, space, store, surroundings=surroundings)
-    plan = make_plan(home, space, store, options, timed=False)
+    plan = make_plan(home, space, store, options, timed=False, spent=spent_by(named))
     trials, elsewhere = _draw(scheduler)
     listed = _listed(named, space, trials)
     bound = 0 if scheduler.enough else plan.trials
@@ -106,7 +107,8 @@ def _listed(
 
 
 def _draw(scheduler: Scheduler) -> tuple[list[tuple[str, TrialSettings]], int]:
-    """Draw the trials that would be trained, and count those that another study has; for tpe those
+    """Draw the trials that would be trained, and count those that another study has; for a sampler that
+    learns those
     that are settled already."""
     space, budget = scheduler.space, scheduler.space.budget_trials
     to_train: list[tuple[str, TrialSettings]] = []
@@ -117,7 +119,7 @@ def _draw(scheduler: Scheduler) -> tuple[list[tuple[str, TrialSettings]], int]:
         drawn = len(to_train) + elsewhere
         if budget is not None and len(scheduler.results.finished) + drawn >= budget:
             break
-        if space.sampler == "tpe" and drawn >= scheduler.begun:
+        if space.sampler_learns and drawn >= scheduler.begun:
             break
         proposed = scheduler.proposals.next()
         if proposed is None:

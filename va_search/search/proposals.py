@@ -2,7 +2,7 @@
 repeats.
 
 Order: trials that were asked for before and are not complete (killed, failed), then new
-configurations from the sampler, each with all its seeds and folds before the next. TPE learns one
+configurations from the sampler, each with all its seeds and folds before the next. TPE and GP learn one
 value per configuration, or two where valence and arousal are searched together: the mean of its
 trials'. It is told finished trials of earlier runs first, so a resumed study goes on where it
 stopped."""
@@ -193,7 +193,7 @@ class Proposals:
     def _patience(self) -> int:
         """Return the number of repeats in a row that the sampler is allowed now."""
         size, trials = self._space.size(), self._space.number_of_trials()
-        if self._space.sampler != "tpe" or size is None or trials is None or size > OTHERS:
+        if not self._space.sampler_learns or size is None or trials is None or size > OTHERS:
             return self._repeats
         left = 1 - len(self._seen) / trials
         return max(FEWEST, round(self._repeats * left))
@@ -233,7 +233,7 @@ class Proposals:
             random.Random(self._space.sampler_seed).shuffle(configurations)  # noqa: S311
             yield from configurations
             return
-        drawn = Sampler(self._space, "random", self._space.sampler_seed + 1)
+        drawn = Sampler(self._space, "random", self._space.sampler_seed + 1, by_priors=False)
         in_vain = 0
         while in_vain < OTHERS:
             seen = len(self._seen)

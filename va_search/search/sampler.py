@@ -6,14 +6,20 @@ maximised. It keeps for ever what it was told, so telling anew (objective `ensem
 makes a new study of everything told and everything asked, with the sampler and its generator as
 they are. That also keeps the cost of asking bounded, which grows with the trials that the study
 has: of more than `LARGEST` TPE is left the `BEST`, more than it ever counts as good (at most 25),
-and as many of the others, evenly over time, as make `KEPT`."""
+and as many of the others, evenly over time, as make `KEPT`. GP, whose cost grows faster, is left
+fewer.
+
+A Gaussian process knows no settings that are now and then in play: Optuna's models those alone that
+every configuration has. So it proposes a value for every setting, and those out of play have no
+effect. Of configurations that it did not propose they have the first value."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +27,15 @@ from numpy.typing import NDArray
 from va_search.search.configurations import Configuration, Space
 from va_search.search.domains import Parameters
 from va_search.search.outcomes import Values
+from va_search.search.priors import prior_share
+from va_search.search.space_header import LEARNING
 from va_search.trial_settings import TrialSettings
 
 if TYPE_CHECKING:
     import optuna
 
 BEST, KEPT, LARGEST = 50, 250, 500
+GP_BEST, GP_KEPT, GP_LARGEST = 40, 100, 150
 
 TrialValues = dict[str, Values]
 """Values by trial id: of one configuration's trials."""
@@ -41,26 +50,53 @@ class Asked:
 
 
 class Sampler:
-    """Random or TPE proposals of a space; `study` is Optuna's."""
+    """Random, TPE or GP proposals of a space; `study` is Optuna's."""
 
-    def __init__(self, space: Space, name: str, seed: int) -> None:
+    def __init__(self, space: Space, name: str, seed: int, *, by_priors: bool = True) -> None:
+        """Unless `by_priors`, what the user believes in is ignored."""
         self._space = space
-        self._learns = name == "tpe"
+        self._name, self._seed = name, seed
+        self._learns = name in LEARNING
+        self._is_gp = name == "gp"
+        self._largest = GP_LARGEST if self._is_gp else LARGEST
+        self._by_priors = by_priors and space.has_priors
+        self._drawn = Random(f"priors {seed}")  # noqa: S311 (no secret)
         self._told: list[tuple[Parameters, TrialValues]] = []
         self._open: list[Asked] = []
-        self._size = 0
+        self._asked = self._size = self._renewed = 0
         self.study = self._new_study(_optuna_sampler(name, seed))
 
     def ask(self) -> tuple[Asked, Configuration]:
         """Return the next configuration; it may be one asked before, or invalid as a whole."""
-        if self._size > LARGEST:
+        if self._size > self._largest:
             self._renew()
         self._size += 1
+        believed = self._believed()
+        if believed is not None:
+            self.study.enqueue_trial(believed)
         trial = self.study.ask()
         configuration = self._space.suggest(trial)
+        if self._is_gp:
+            for name, setting in self._space.settings.items():
+                if name not in configuration:
+                    setting.domain.suggest(trial, name)
+        self._asked += 1
         asked = Asked(trial.number, (trial.params, trial.distributions))
         self._open.append(asked)
         return asked, configuration
+
+    def _believed(self) -> dict[str, Any] | None:
+        """Return Optuna's parameters of a configuration drawn by the priors; None where it is the
+        sampler's turn."""
+        if not self._by_priors:
+            return None
+        known = len(self._told)
+        if self._learns and self._drawn.random() >= prior_share(known):
+            return None
+        begins = self._asked == 0 and known == 0
+        configuration = self._space.drawn_by_priors(self._drawn, certain=begins)
+        point = self._space.optuna_parameters(configuration)
+        return None if point is None else point[0]
 
     def tell(self, asked: Asked, values: TrialValues) -> None:
         """Tell the values of a configuration's trials; none: they failed, or brought nothing
@@ -80,11 +116,23 @@ class Sampler:
         it lies outside the space."""
         # Only TPE learns: the others need not be told.
         point = self._space.optuna_parameters(asked)
+        if point is not None and self._is_gp:
+            point = self._with_all_settings(point)
         if point is not None and self._learns:
             self._told.append((point, values))
             self._size += 1
             self.study.add_trial(_complete_trial(point, values))
         return point is not None
+
+    def _with_all_settings(self, point: Parameters) -> Parameters:
+        """Return a point with the first value of each setting that is out of play."""
+        parameters, distributions = dict(point[0]), dict(point[1])
+        for name, setting in self._space.settings.items():
+            own = setting.domain.parameters(name, next(setting.domain.values()))
+            if not own[0].keys() <= parameters.keys():
+                parameters |= own[0]
+                distributions |= own[1]
+        return parameters, distributions
 
     def retell(self, values: Mapping[str, Values]) -> None:
         """Replace the values of these trials, wherever they count."""
@@ -100,8 +148,14 @@ class Sampler:
         """Make a new study of everything told and asked, without what else Optuna kept."""
         import optuna
 
-        remembered = kept(self._told)
-        self.study = self._new_study(self.study.sampler)
+        sizes = (GP_BEST, GP_KEPT) if self._is_gp else (BEST, KEPT)
+        remembered = kept(self._told, *sizes)
+        sampler = self.study.sampler
+        if self._is_gp:
+            # It remembers which settings the trials of its study had, and so serves one alone.
+            self._renewed += 1
+            sampler = _optuna_sampler(self._name, self._seed + 1_000_003 * self._renewed)
+        self.study = self._new_study(sampler)
         self.study.add_trials([_complete_trial(point, trials) for point, trials in remembered])
         self._size = len(remembered) + len(self._open)
         # Configurations that still train count as running, under new numbers.
@@ -124,15 +178,17 @@ class Sampler:
         )
 
 
-def kept(told: list[tuple[Parameters, TrialValues]]) -> list[tuple[Parameters, TrialValues]]:
-    """At most `KEPT` configurations of those told, in their order: the best, and of the others
+def kept(
+    told: list[tuple[Parameters, TrialValues]], best: int = BEST, most: int = KEPT
+) -> list[tuple[Parameters, TrialValues]]:
+    """At most `most` configurations of those told, in their order: the `best`, and of the others
     evenly many over time."""
-    if len(told) <= KEPT:
+    if len(told) <= most:
         return told
     order = by_rank(np.array([mean(list(values.values())) for _, values in told]))
-    worse = np.sort(order[BEST:])
-    even = np.linspace(0, len(worse) - 1, KEPT - BEST).round().astype(int)
-    numbers = np.sort(np.concatenate([order[:BEST], worse[even]]))
+    worse = np.sort(order[best:])
+    even = np.linspace(0, len(worse) - 1, most - best).round().astype(int)
+    numbers = np.sort(np.concatenate([order[:best], worse[even]]))
     return [told[number] for number in numbers]
 
 
@@ -169,6 +225,12 @@ def _optuna_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if name == "gp":
+            return optuna.samplers.GPSampler(
+                seed=seed % 2**32,
+                independent_sampler=optuna.samplers.RandomSampler(seed=seed % 2**32),
+                warn_independent_sampling=False,
+            )
         return optuna.samplers.TPESampler(
             seed=seed, multivariate=True, group=True, constant_liar=True
         )

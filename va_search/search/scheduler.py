@@ -95,6 +95,7 @@ class Scheduler:
         self._values = SamplerValues(space.objective, around.credit)
         self._breaker = Breaker(_reasons(study.failures()))
         self._asked: set[str] = set()  # by this run
+        self._partners: set[str] = set()  # running trials that share another one's device
         # Told by the backend, for those who watch.
         self.device: str | None = None
         self.concurrent = 1
@@ -151,6 +152,9 @@ class Scheduler:
                 continue
             self._note_asked(trial)
             self.queue.begin(trial)
+            if wanted is not None:
+                self._partners.add(trial.id)
+            self.accrue()
             return trial
         return None
 
@@ -270,8 +274,9 @@ class Scheduler:
     def tell(self, event: Event) -> None:
         """Take an event of the backend into account."""
         match event:
-            case Ready(device, concurrent):
+            case Ready(device, concurrent, gpus, cores):
                 self.device, self.concurrent = device, concurrent
+                self.remarks += self.budget.take_devices(gpus, cores)
             case Capacity(concurrent, lacks):
                 self.concurrent, self.lacks = concurrent, lacks
             case Done(trial):
@@ -298,6 +303,12 @@ class Scheduler:
                 self._lose_running()
             case CannotGoOn(reason):
                 self._ends.append(reason)
+        self.accrue()
+
+    def accrue(self) -> None:
+        """Have the budget count the time of the devices that train now."""
+        self._partners &= self.queue.running.keys()
+        self.budget.accrue(len(self.queue.running) - len(self._partners))
 
     def _end(self, trial: str, failed: str | None) -> None:
         """A training ended: complete when the bank says so, failed with a reason, or given up by a

@@ -19,6 +19,7 @@ from va_search.search.declarations import (
     KNOWN,
     Setting,
     read_domain,
+    read_prior,
     read_when,
 )
 from va_search.search.domains import Domain
@@ -139,7 +140,8 @@ def _read_settings(declared: dict[str, Any], store: Store, file: YamlFile) -> di
         if isinstance(value, dict) and "when" in value and name != "features":
             when = read_when(value["when"], domains, (*_place(name), "when"), file)
         if domain is not None:
-            settings[name] = Setting(domain, when)
+            prior = read_prior(name, value, domain, _place(name), file)
+            settings[name] = Setting(domain, when, prior)
     return settings
 
 
@@ -211,7 +213,7 @@ def _refuse_infinite(settings: dict[str, Setting], file: YamlFile) -> None:
         if setting.domain.count() is None:
             file.problem(
                 (*_place(name), "float"),
-                "a float range has no grid; write {choice: […]}, or take sampler random or tpe",
+                "a float range has no grid; write {choice: […]}, or take sampler random, tpe or gp",
             )
 
 

@@ -1,9 +1,10 @@
 """The header of a search space: how it is searched.
 
-sampler: tpe                 grid | random | tpe
+sampler: tpe                 grid | random | tpe | gp
 sampler_seed: 0
 objective: score             score | both | ensemble | a target, such as valence: what is maximised
-budget: {trials: 24, hours: 0.5, no_improvement: 10}      trials are rounded up to whole configurations
+budget: {trials: 24, hours: 0.5, no_improvement: 10}      trials are rounded up to whole configurations;
+                             also gpu_hours, money (with cost_per_gpu_hour or cost_per_core_hour), worth
 seeds: [0, 1]                each configuration is trained once per seed and fold
 folds: [official]            official; numbers of the store's folds, or all; train_val_mix (none to validate)
 early_stopping: {grace_epochs: 5, reduction_factor: 3}      ASHA; leave it out for none
@@ -27,18 +28,40 @@ from va_search.trial import ALL, FoldKind
 
 Count = Annotated[int, Field(ge=1)]
 
+LEARNING = ("tpe", "gp")
+"""Samplers that learn from finished trials."""
+
 OBJECTIVES = ("score", "both", "ensemble")
 """Objectives of any store: the mean over its targets, all targets at once, what a trial adds to an
 ensemble. Each target's name is one, too."""
 
 
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Budget(StrictModel):
-    """Bounds of a study: so many trials (one configuration, seed and fold each), so many hours, so
-    many trials in a row without a better objective. None: no bound."""
+    """Bounds of a study, over all its runs: so many trials (one configuration, seed and fold each),
+    hours of searching, GPU-hours that trials take, money at the rates `cost_per_gpu_hour` and
+    `cost_per_core_hour` (spending.py), so many trials in a row without a better objective, and a
+    `worth`: CCC that an ensemble must be expected to gain in a further hour. None: no bound."""
 
     trials: Count | None = None
-    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    hours: Amount | None = None
+    gpu_hours: Amount | None = None
+    money: Amount | None = None
+    cost_per_gpu_hour: Amount | None = None
+    cost_per_core_hour: Amount | None = None
     no_improvement: Count | None = None
+    worth: Amount | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        no_rate = self.cost_per_gpu_hour is None and self.cost_per_core_hour is None
+        if self.money is not None and no_rate:
+            raise ValueError(
+                "`cost_per_gpu_hour` or `cost_per_core_hour` must be given beside `money`, or nothing would be spent"
+            )
+        return self
 
 
 class EarlyStopping(StrictModel):
@@ -53,9 +76,9 @@ class SpaceHeader(StrictModel):
     """The keys of a search space; its `settings` are read one by one."""
 
     sampler: Annotated[
-        Literal["grid", "random", "tpe"],
+        Literal["grid", "random", "tpe", "gp"],
         Field(
-            description="grid (every configuration), random or tpe (learns from finished trials)"
+            description="grid (every configuration), random, tpe or gp (these learn from finished trials)"
         ),
     ]
     sampler_seed: Annotated[int, Field(ge=0)] = 0
@@ -78,18 +101,19 @@ class SpaceHeader(StrictModel):
             if len(set(values)) < len(values):
                 raise ValueError(f"`{name}` {values}: one is given twice; keep one")
         needs_scores = {
-            "sampler tpe": self.sampler == "tpe",
+            f"sampler {self.sampler}": self.sampler in LEARNING,
             "`early_stopping`": self.early_stopping is not None,
             "`budget.no_improvement`": self.budget.no_improvement is not None,
+            "`budget.worth`": self.budget.worth is not None,
         }
         scored = all(FoldKind(fold).has_validation for fold in self.folds)
         if not scored and any(needs_scores.values()):
             reader = next(name for name, needs in needs_scores.items() if needs)
             raise ValueError(
                 f"fold {MIX} has no validation scores, which {reader} goes by: take sampler grid or random without "
-                f"`early_stopping` and `no_improvement`, or give {MIX} a space of its own"
+                f"`early_stopping`, `no_improvement` and `worth`, or give {MIX} a space of its own"
             )
-        if self.objective == "ensemble" and self.sampler != "tpe":
+        if self.objective == "ensemble" and self.sampler not in LEARNING:
             raise ValueError(
                 f"objective ensemble tells the sampler what trials add, but {self.sampler} learns nothing"
             )

@@ -16,7 +16,7 @@ class Progress:
     """The state of a search for a watcher; `planned` counts trials of the whole study, None where
     only time bounds it.
 
-    `best`: the best validation CCC by target. `device`: what trials are trained on, in words; None
+    `best`: the best validation CCC by target; `score`: the best objective of a trial. `device`: what trials are trained on, in words; None
     before that is known. `lacks`: what the cluster lacks to run a single trial; None while it can.
     `undelivered`: trials that the tracking server has yet to take, once training is over; None
     before. `remarks`: what happened so far that is worth a line of its own, such as who killed a
@@ -34,6 +34,7 @@ class Progress:
     lacks: str | None = None
     undelivered: int | None = None
     remarks: tuple[str, ...] = ()
+    score: float | None = None
 
 
 def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progress:
@@ -53,6 +54,7 @@ def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progres
         lacks=scheduler.lacks,
         undelivered=undelivered,
         remarks=tuple(scheduler.remarks),
+        score=budget.improvement.best,
     )
 
 

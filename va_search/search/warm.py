@@ -62,9 +62,9 @@ def warm_start_from(
         problems.append(
             f"--warm-start {study}: a study learns from its own trials anyway; name another one"
         )
-    if studies and space.sampler != "tpe":
+    if studies and not space.sampler_learns:
         problems.append(
-            f"--warm-start informs sampler tpe; this space has sampler {space.sampler}, which learns nothing"
+            f"--warm-start informs samplers tpe and gp; this space has sampler {space.sampler}, which learns nothing"
         )
     if problems:
         raise InputError(*problems)
@@ -79,9 +79,9 @@ def warm_start_from(
 
 def warm_start_of(study: Study, given: Sequence[str], space: Space, store: Store) -> list[Warm]:
     """Return the trials that `study` learns from: of the studies `given` now, and of those given
-    before that still have trials and whose trials TPE can use. Errors as of `warm_start_from`."""
+    before that still have trials and whose trials the sampler can use. Errors as of `warm_start_from`."""
     earlier = []
-    if space.sampler == "tpe":
+    if space.sampler_learns:
         earlier = [name for name in study.warm_start if name not in given]
     with_trials = [name for name in earlier if study.bank.trials(name)]
     return warm_start_from(study.bank, [*with_trials, *given], space, store, study=study.name)

@@ -143,6 +143,7 @@ class Keeper(threading.Thread):
         """Return time and size of the study's own files, by name."""
         state: dict[str, tuple[int, int]] = {}
         paths: list[Path] = [self._folder / "study.json", self._folder / "asked.jsonl"]
+        paths += (self._folder / "spent").glob("[!.]*.json")
         for path in [*paths, *(self._folder / "failures").glob("[!.]*.json")]:
             try:
                 stat = path.stat()

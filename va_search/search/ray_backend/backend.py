@@ -49,7 +49,8 @@ class RayBackend:
     @property
     def ready(self) -> Ready:
         """The event that it can begin."""
-        return Ready(device_in_words(self.gpus), self.concurrent)
+        words = device_in_words(self.gpus)
+        return Ready(words, self.concurrent, self.gpus, self.options.threads)
 
     def train(self, driver: Any) -> None:
         """Train one wave of tasks for a `Driver` (hooks.py), which is told what becomes of them."""
