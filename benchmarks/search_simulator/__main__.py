@@ -52,7 +52,7 @@ STRATEGIES: dict[str, Callable[[Pool, int, First], Strategy]] = {
     "tpe, objective ensemble": lambda pool, seed, first: strategies.ByCredit(pool, "tpe", seed),
     "tpe, cheap family first": lambda pool, seed, first: strategies.CheapFirst(pool, "tpe", seed),
     "tpe, cheapest of three": lambda pool, seed, first: strategies.CostAware(pool, "tpe", seed),
-    "gp": lambda pool, seed, first: strategies.Proposed(pool, "gp", seed),
+    "gp": lambda pool, seed, first: strategies.Gp(pool, seed),
     "portfolio, random": lambda pool, seed, first: strategies.Proposed(
         pool, "random", seed, first["mean"]
     ),

@@ -58,8 +58,7 @@ def portfolio(
         best = int(np.argmax(gains))
         value = float(values[best])
         taken.append(best)
-        for total, (members, _, _) in zip(sums, parts, strict=True):
-            total += members[best]
+        sums = [total + members[best] for total, (members, _, _) in zip(sums, parts, strict=True)]
     return [candidates[index] for index in taken]
 
 

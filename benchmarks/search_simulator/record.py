@@ -165,8 +165,8 @@ def write_labels(division: Division) -> None:
 def configuration(space: Space, number: int) -> Configuration:
     """Draw the configuration of a number: on every store the same, but for feature sets left out."""
     for attempt in range(1000):
-        drawn = space.drawn(Random(f"{number} {attempt}"))
-        apart = Random(f"{number} {attempt} store")
+        drawn = space.drawn(Random(f"{number} {attempt}"))  # noqa: S311
+        apart = Random(f"{number} {attempt} store")  # noqa: S311
         steps = space.declared("frame_step")
         drawn["frame_step"] = steps[int(apart.random() * len(steps))]
         if apart.random() < ALL_FEATURES:

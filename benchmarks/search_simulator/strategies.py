@@ -6,14 +6,15 @@ sampler is told of that one. TPE and early stopping see the trials' scores as a 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import optuna
 from numpy.typing import NDArray
 
 from benchmarks.search_simulator.pool import Nearest, Outcome, Pool
-from va_search.data.store import Recording
 from va_search.ensemble.credit import Contest
 from va_search.search.configurations import Configuration
 from va_search.search.early_stopping import Rungs
@@ -60,21 +61,25 @@ class Proposed:
         self.sampler.add(configuration, {str(outcome.number): (value,)})
 
 
+class Gp(Proposed):
+    """Proposals of a Gaussian process over the settings that all configurations share."""
+
+    def __init__(self, pool: Pool, seed: int, first: Sequence[int] = ()) -> None:
+        super().__init__(pool, "tpe", seed, first)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.sampler.study.sampler = optuna.samplers.GPSampler(seed=seed)
+
+
 class Grid(Proposed):
-    """The space in grid order, a range of floats as its ends and its middle."""
+    """The space in grid order, of a range of floats its two ends."""
 
     def __init__(self, pool: Pool, seed: int) -> None:
         super().__init__(pool, "random", seed)
-        self._grid = gridded(pool)
+        self._grid = pool.space.combinations()
 
     def proposal(self) -> Configuration:
         return next(self._grid)
-
-
-def gridded(pool: Pool) -> Iterator[Configuration]:
-    """Configurations in grid order: the setting declared last varies fastest."""
-    for configuration in pool.space.combinations():
-        yield configuration
 
 
 class Halved(Proposed):
@@ -173,7 +178,7 @@ class CheapFirst(Proposed):
             for number, configuration in pool.configurations.items()
             if configuration["family"] == "ridge"
         ]
-        drawn = random.Random(seed).sample(cheap, self.TRIALS)
+        drawn = random.Random(seed).sample(cheap, self.TRIALS)  # noqa: S311
         super().__init__(pool, sampler, seed, drawn)
 
 
