@@ -60,7 +60,8 @@ class Space:
     `document` is the file's; the fields after it are those of its header, in which `folds` are as
     trained: `all` stands for the store's folds, "official" for the number of the official split.
     `settings` come in an order in which every condition looks back; `sameness` is what of the
-    store decides which mean the same; `targets` are the names of the store's targets.
+    store decides which mean the same; `targets` are the names of the store's targets; `first` are
+    trained before the sampler proposes any.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Space:
     settings: dict[str, Setting]
     sameness: Sameness
     targets: tuple[str, ...]
+    first: tuple[Configuration, ...] = ()
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -189,6 +191,14 @@ class Space:
             if certain and setting.prior is not None:
                 return setting.prior.value
             return setting.draw_by_prior(generator)
+
+        return self._chosen(choose)
+
+    def completed(self, values: Mapping[str, Any], generator: Random) -> Configuration:
+        """A configuration with these values, those of other settings in play drawn at random."""
+
+        def choose(name: str) -> Any:
+            return values[name] if name in values else self.settings[name].domain.draw(generator)
 
         return self._chosen(choose)
 

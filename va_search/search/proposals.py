@@ -1,8 +1,9 @@
 """The order of a search: trials of the space, each at most once, in an order that a resumed study
 repeats.
 
-Order: trials that were asked for before and are not complete (killed, failed), then new
-configurations from the sampler, each with all its seeds and folds before the next. TPE and GP learn one
+Order: trials that were asked for before and are not complete (killed, failed), then those of the
+space's `first`, then new configurations from the sampler, each with all its seeds and folds before
+the next. TPE and GP learn one
 value per configuration, or two where valence and arousal are searched together: the mean of its
 trials'. It is told finished trials of earlier runs first, so a resumed study goes on where it
 stopped."""
@@ -41,11 +42,13 @@ is walked whole, in grid order."""
 
 @dataclass
 class Proposal:
-    """One configuration on its way through the sampler; it waits for its trials' values."""
+    """One configuration on its way through the sampler; it waits for its trials' values. `first`:
+    one of the space's `first`, which the sampler did not ask for and learns from."""
 
     asked: Asked | None
     waiting: set[str]
     values: TrialValues = field(default_factory=dict)
+    first: Configuration | None = None
 
 
 class AskedTrial(NamedTuple):
@@ -94,6 +97,7 @@ class Proposals:
             None if space.sampler == "grid" else Sampler(space, space.sampler, space.sampler_seed)
         )
         self._grid = space.combinations() if space.sampler == "grid" else iter(())
+        self._first = iter(space.first)
         self._rest: Iterator[dict[str, Any]] | None = None
         self._repeats = REPEATS
         self.exhausted = False
@@ -134,6 +138,8 @@ class Proposals:
         if wanted is not None:
             return take(self._queue, wanted)
         if not self._queue:
+            self._begin_first()
+        if not self._queue:
             if self._sampler is None:
                 self._walk(self._grid)
             else:
@@ -168,6 +174,13 @@ class Proposals:
         if self._sampler is not None:
             self._sampler.retell(values)
 
+    def _begin_first(self) -> None:
+        """Queue the next of the space's `first` that has something new."""
+        for configuration in self._first:
+            self._enqueue(configuration, None, is_first=True)
+            if self._queue:
+                return
+
     def _walk(self, configurations: Iterator[Configuration]) -> None:
         """Queue the first of these configurations that has something new; with none left, the space
         is exhausted."""
@@ -198,8 +211,10 @@ class Proposals:
         left = 1 - len(self._seen) / trials
         return max(FEWEST, round(self._repeats * left))
 
-    def _enqueue(self, configuration: Configuration, asked: Asked | None) -> None:
-        proposal = Proposal(asked, set())
+    def _enqueue(
+        self, configuration: Configuration, asked: Asked | None, *, is_first: bool = False
+    ) -> None:
+        proposal = Proposal(asked, set(), first=configuration if is_first else None)
         try:
             trials = [
                 (self._trial_id(settings), settings)
@@ -222,6 +237,8 @@ class Proposals:
     def _tell(self, proposal: Proposal) -> None:
         if self._sampler is not None and proposal.asked is not None:
             self._sampler.tell(proposal.asked, proposal.values)
+        if proposal.first is not None and proposal.values:
+            self._add(proposal.first, proposal.values)
 
     def _others(self) -> Iterator[Configuration]:
         """Configurations that the sampler does not come to, in a repeatable order: all of a small
@@ -245,6 +262,6 @@ class Proposals:
         if size is not None:
             yield from self._space.configurations()
 
-    def _add(self, settings: TrialSettings, values: TrialValues) -> bool:
+    def _add(self, asked: Configuration | TrialSettings, values: TrialValues) -> bool:
         """Tell the sampler of trials it did not ask for; False when they lie outside the space."""
-        return self._sampler is not None and self._sampler.add(settings, values)
+        return self._sampler is not None and self._sampler.add(asked, values)

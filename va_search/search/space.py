@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from va_search.search.declarations import (
 )
 from va_search.search.domains import Domain
 from va_search.search.features import read_features
+from va_search.search.first import FRAME_STEP, STEPS_PER_SECOND, nearest_frame_step, read_first
 from va_search.search.listed import TRIALS, ListedSpace, read_listed
 from va_search.search.sameness import sameness_of
 from va_search.search.space_header import SpaceHeader, read_header
@@ -36,9 +38,6 @@ __all__ = ["Configuration", "Space", "load_space", "read_space"]
 TRIED = 20_000
 """So many combinations are tried before a space is said to have no valid one."""
 
-FRAME_STEP = "frame_step"
-STEPS_PER_SECOND = "steps_per_second"
-"""A frame step may be said by the steps that a second has, so that one space fits many stores."""
 LEAST_RATE = 1e-5
 """Steps a second at least: about one a day."""
 
@@ -74,7 +73,7 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
         return ListedSpace(
             name,
             document,
-            **_of_space(header),
+            **{**_of_space(header), "first": ()},
             sameness=sameness_of(store, header.folds),
             targets=store.target_names,
             listed=tuple(listed),
@@ -95,7 +94,7 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     space = Space(
         name,
         document,
-        **{**_of_space(header), "settings": _in_order(settings, file)},
+        **{**_of_space(header), "settings": _in_order(settings, file), "first": ()},
         sameness=sameness_of(store, header.folds),
         targets=store.target_names,
     )
@@ -103,6 +102,8 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     _check_early_stopping(space, file)
     file.stop()
     _check_valid(space, file)
+    file.stop()
+    space = replace(space, first=read_first(header.first, space, store, file))
     file.stop()
     return space
 
@@ -172,8 +173,7 @@ def _with_frames(declared: dict[str, Any], store: Store, file: YamlFile) -> dict
         expected = "steps a second, such as {steps_per_second: [1, 2]}, and nothing beside"
         file.problem(place, expected_found(expected, wrong[0] if wrong else frame_step))
         return {**declared, FRAME_STEP: 1}
-    frames_per_second = max(recording.frames_per_second for recording in store.recordings)
-    frames = [max(1, round(frames_per_second / number)) for number in numbers]
+    frames = [nearest_frame_step(store, number) for number in numbers]
     return {**declared, FRAME_STEP: {"choice": [*dict.fromkeys(frames)]}}
 
 

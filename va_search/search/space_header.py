@@ -9,6 +9,7 @@ seeds: [0, 1]                each configuration is trained once per seed and fol
 folds: [official]            official; numbers of the store's folds, or all; train_val_mix (none to validate)
 early_stopping: {grace_epochs: 5, reduction_factor: 3}      ASHA; leave it out for none
 settings: …                  what may vary: declarations.py
+first: [{encoder: lstm}, …]  configurations that are trained before the sampler proposes any: first.py
 trials: […]                  instead of settings: each trial by itself (listed.py), sampler grid"""
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class SpaceHeader(StrictModel):
     settings: Annotated[
         dict[str, Any], Field(description="what may vary, such as settings: {features: all}")
     ]
+    first: list[dict[str, Any]] = []  # noqa: RUF012
     trials: Annotated[list[Any], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
@@ -128,6 +130,8 @@ class SpaceHeader(StrictModel):
         """ValueError for keys that mean nothing beside trials that are listed."""
         if self.settings:
             raise ValueError("`settings` or `trials` must be given, not both")
+        if self.first:
+            raise ValueError("`trials` are trained in their order: `first` must not be given")
         if self.sampler != "grid":
             raise ValueError(f"`trials` are listed: expected sampler grid, found {self.sampler}")
         if self.seeds != [0]:
@@ -197,10 +201,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, now = _flat(old), _flat(new)
     lines = []
     for name in dict.fromkeys([*now, *before]):
-        if name == "trials":
+        if name in ("trials", "first"):
             listed = len(now.get(name) or []), len(before.get(name) or [])
             if now.get(name) != before.get(name):
-                lines.append(f"it lists {listed[0]} trials, {listed[1]} before")
+                what = "trials" if name == "trials" else "first configurations"
+                lines.append(f"it lists {listed[0]} {what}, {listed[1]} before")
         elif name not in before:
             lines.append(f"{name} is new: {_short(now[name])}")
         elif name not in now:

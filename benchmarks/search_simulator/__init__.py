@@ -1,0 +1,1 @@
+"""Search strategies replayed on trainings that were recorded once: hours of tuning in seconds."""

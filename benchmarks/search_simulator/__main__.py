@@ -1,0 +1,202 @@
+"""Search strategies compared on recorded trainings: the table in docs/search.md.
+
+    python -m benchmarks.search_simulator sim --data case again simulated
+
+`sim` holds what `record.py` recorded. Each strategy searches `--seeds` times on each data set, seed
+by seed on its divisions in turn, with two trials side by side, until it has spent what
+`--trials` configurations drawn at random cost. At marks in between, what a user would have is
+scored on the people who were held out from everything: the ensemble by the default recipe, and
+the best single trial.
+
+Printed: the share of the budget after which a strategy's score, mean over seeds, has reached what
+random search has with all of it (in brackets the same for the 10th and 90th percentile of 1,000
+bootstrap samples of the seeds), and the score less random's after a ninth, a third and all of the
+budget, with the standard error over seeds. A portfolio is chosen on the other data sets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.search_simulator import strategies
+from benchmarks.search_simulator.pool import Honest, Pool
+from benchmarks.search_simulator.portfolio import portfolio
+from benchmarks.search_simulator.simulate import Strategy, latest, replay
+
+MARKS = (0.03, 0.05, 0.08, 1 / 9, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.65, 0.8, 1.0)
+"""Shares of the budget after which the scores are looked at."""
+SHOWN = (1 / 9, 1 / 3, 1.0)
+SAMPLES = 1000
+PORTFOLIO = 12
+
+Curves = NDArray[np.float64]
+"""(seed, mark, 2) honest scores: of the ensemble and of the best single trial."""
+
+First = dict[str, list[int]]
+"""Portfolios by kind."""
+
+STRATEGIES: dict[str, Callable[[Pool, int, First], Strategy]] = {
+    "random": lambda pool, seed, first: strategies.Proposed(pool, "random", seed),
+    "grid": lambda pool, seed, first: strategies.Grid(pool, seed),
+    "tpe": lambda pool, seed, first: strategies.Proposed(pool, "tpe", seed),
+    "tpe, ASHA": lambda pool, seed, first: strategies.Halved(pool, "tpe", seed),
+    "tpe, ASHA with promotion": lambda pool, seed, first: strategies.Promoted(pool, "tpe", seed),
+    "tpe, curves": lambda pool, seed, first: strategies.Extrapolated(pool, "tpe", seed),
+    "tpe, objective ensemble": lambda pool, seed, first: strategies.ByCredit(pool, "tpe", seed),
+    "tpe, cheap family first": lambda pool, seed, first: strategies.CheapFirst(pool, "tpe", seed),
+    "tpe, cheapest of three": lambda pool, seed, first: strategies.CostAware(pool, "tpe", seed),
+    "gp": lambda pool, seed, first: strategies.Gp(pool, seed),
+    "portfolio, random": lambda pool, seed, first: strategies.Proposed(
+        pool, "random", seed, first["mean"]
+    ),
+    "portfolio, tpe": lambda pool, seed, first: strategies.Proposed(
+        pool, "tpe", seed, first["mean"]
+    ),
+    "portfolio by cost, tpe": lambda pool, seed, first: strategies.Proposed(
+        pool, "tpe", seed, first["per second"]
+    ),
+    "portfolio by cost, tpe, ASHA": lambda pool, seed, first: strategies.Halved(
+        pool, "tpe", seed, first["per second"]
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("records", type=Path, help="the folder that record.py wrote")
+    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--configurations", type=int, default=200)
+    parser.add_argument("--divisions", type=int, default=4)
+    parser.add_argument("--only", nargs="+", choices=STRATEGIES, help="these beside random")
+    parser.add_argument("--cache", type=Path, help="file of curves; what is in it is not replayed")
+    options = parser.parse_args()
+    data_sets: dict[str, list[Pool]] = {}
+    for name in options.data:
+        folders = sorted(
+            folder
+            for folder in options.records.glob(f"{name}-*")
+            if folder.name.removeprefix(f"{name}-").isdigit()
+        )[: options.divisions]
+        numbers = range(options.configurations)
+        data_sets[name] = [Pool.read(folder, numbers) for folder in folders]
+        sizes = [len(pool.trainings) for pool in data_sets[name]]
+        print(f"{name}: {sizes} configurations on {len(folders)} divisions of people", flush=True)
+    names = list(STRATEGIES) if options.only is None else ["random", *options.only]
+    tables: dict[str, dict[str, Curves]] = {}
+    for data, pools in data_sets.items():
+        others = {name: other for name, other in data_sets.items() if name != data}
+        first: First = {}
+        if others:
+            first["mean"] = portfolio(others, PORTFOLIO)
+            first["per second"] = portfolio(others, PORTFOLIO, per_second=True)
+            print(f"{data}: portfolio {first['mean']}, by cost {first['per second']}")
+        tables[data] = {}
+        for name in names:
+            began = time.process_time()
+            tables[data][name] = curves(data, name, pools, first, options)
+            took = time.process_time() - began
+            print(f"{data}, {name}: {took:.0f} s", flush=True)
+        print_table(data, tables[data])
+
+
+def curves(
+    data: str, name: str, pools: Sequence[Pool], first: First, options: argparse.Namespace
+) -> Curves:
+    """Replay a strategy with every seed, or read what was replayed before."""
+    sizes = [len(pool.trainings) for pool in pools]
+    key = json.dumps(
+        [data, name, options.seeds, options.trials, sizes, first if "portfolio" in name else None]
+    )
+    known = {}
+    if options.cache is not None and options.cache.is_file():
+        known = json.loads(options.cache.read_text())
+    if key not in known:
+        rows = []
+        for seed in range(options.seeds):
+            pool = pools[seed % len(pools)]
+            budget = options.trials * pool.mean_seconds
+            rows.append(curve(pool, STRATEGIES[name](pool, seed, first), budget))
+        known[key] = rows
+        if options.cache is not None:
+            options.cache.write_text(json.dumps(known))
+    return np.array(known[key])
+
+
+def curve(pool: Pool, strategy: Strategy, budget: float) -> list[list[float]]:
+    """Honest scores at each mark, of the ensemble and of the best single trial."""
+    ended = replay(pool, strategy, budget)
+    scores: list[list[float]] = []
+    before, honest = None, Honest(0.0, 0.0)
+    for mark in MARKS:
+        outcomes = latest(ended, mark * budget)
+        if outcomes != before:
+            before, honest = outcomes, pool.honest(outcomes)
+        scores.append([honest.ensemble, honest.single])
+    return scores
+
+
+def reached(curve: NDArray[np.float64], goal: float) -> float:
+    """The share of the budget at which a curve (mark,) first has the goal, between marks as on a
+    line; infinite where it never has."""
+    for index, value in enumerate(curve):
+        if value >= goal:
+            if index == 0:
+                return MARKS[0]
+            before = curve[index - 1]
+            part = (goal - before) / (value - before)
+            return float(MARKS[index - 1] + part * (MARKS[index] - MARKS[index - 1]))
+    return math.inf
+
+
+def print_table(data: str, table: dict[str, Curves]) -> None:
+    """Print a Markdown table: a row per strategy."""
+    random_curves = table["random"]
+    seeds = len(random_curves)
+    generator = np.random.default_rng(0)
+    samples = generator.integers(0, seeds, size=(SAMPLES, seeds))
+    heads = [
+        f"{what}, at {name}" for what in ("ensemble", "single") for name in ("1/9", "1/3", "1")
+    ]
+    print(f"\n{data}, {seeds} seeds\n")
+    print("| search | cost, ensemble | cost, single | " + " | ".join(heads) + " |")
+    print("|---" * (3 + len(heads)) + "|")
+    for name, scores in table.items():
+        cells: list[str] = []
+        for column in range(2):
+            goal = float(random_curves[:, -1, column].mean())
+            cost = reached(scores[:, :, column].mean(axis=0), goal)
+            costs = []
+            for sample in samples:
+                sampled_goal = float(random_curves[sample, -1, column].mean())
+                costs.append(reached(scores[sample, :, column].mean(axis=0), sampled_goal))
+            low, high = np.quantile(costs, [0.1, 0.9], method="nearest")
+            cells.append(f"{share(cost)} ({share(low)} to {share(high)})")
+        for column in range(2):
+            for mark in SHOWN:
+                index = MARKS.index(mark)
+                difference = scores[:, index, column] - random_curves[:, index, column]
+                if name == "random":
+                    cells.append(f"{scores[:, index, column].mean():.3f}")
+                else:
+                    error = difference.std(ddof=1) / math.sqrt(seeds)
+                    cells.append(f"{difference.mean():+.3f} ± {error:.3f}")
+        print(f"| {name} | " + " | ".join(cells) + " |")
+    print(flush=True)
+
+
+def share(cost: float) -> str:
+    """A share of the budget in words."""
+    return f"{cost:.2f}" if math.isfinite(cost) else "> 1"
+
+
+if __name__ == "__main__":
+    main()

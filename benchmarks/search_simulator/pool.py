@@ -1,0 +1,225 @@
+"""The recorded trainings of one division of people, and honest scores of what was chosen of them.
+
+Conventions: a configuration is known by its number, an outcome by the number and the epochs after
+which it ended. Everything is chosen by the labels of the people who validate; scores are means over
+the targets of the CCC pooled over the frames of the people who were held out from everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.search_simulator.record import WIDE, configuration
+from va_search.data.generalisation import scores_unseen_clips
+from va_search.data.store import OFFICIAL, Recording, Store
+from va_search.ensemble.folds import Folds, make_folds
+from va_search.ensemble.material import Material
+from va_search.ensemble.measure import measure
+from va_search.ensemble.out_of_fold import Fits
+from va_search.ensemble.recipe import Recipe, load_recipe
+from va_search.metrics import ccc
+from va_search.search.configurations import Configuration, Space
+from va_search.search.space import load_space
+from va_search.trial import Trial
+
+Frames = NDArray[np.float32]
+"""(frames, targets)"""
+
+
+class Outcome(NamedTuple):
+    """A configuration that ended after so many epochs."""
+
+    number: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recorded training: after each epoch core-seconds since its beginning, score, predictions."""
+
+    seconds: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    validation: NDArray[np.float16]
+    held_out: NDArray[np.float16]
+
+    @property
+    def epochs(self) -> int:
+        return len(self.seconds)
+
+
+@dataclass(frozen=True)
+class Honest:
+    """Honest scores of the ensemble by the default recipe, and of the best single trial."""
+
+    ensemble: float
+    single: float
+
+
+@dataclass(eq=False)
+class Pool:
+    """The trainings recorded in a folder, by their configurations' numbers."""
+
+    name: str
+    space: Space
+    trainings: dict[int, Training]
+    configurations: dict[int, Configuration]
+    validation: Frames
+    held_out: Frames
+    recordings: list[Recording]
+    folds: Folds
+    recipe: Recipe
+
+    @classmethod
+    def read(cls, folder: Path, numbers: Sequence[int] | None = None) -> Pool:
+        """Read the records of a division; `numbers`: of these configurations only."""
+        store = Store.open(folder.parent / f"{folder.name.partition('-seed')[0]}-store")
+        space = load_space(WIDE, store)
+        with np.load(folder / "labels.npz") as labels:
+            validation, held_out = labels["validation"], labels["held_out"]
+            lengths = labels["validation_lengths"]
+        recordings = []
+        for recording, length in zip(store.split("validation"), lengths.tolist(), strict=True):
+            recordings.append(replace(recording, frames=length, gaps=()))
+        labelled = [recording.frames for recording in recordings]
+        unseen = scores_unseen_clips(store, [OFFICIAL])
+        trainings: dict[int, Training] = {}
+        for path in sorted(folder.glob("[0-9]*.npz")):
+            number = int(path.stem)
+            if numbers is None or number in numbers:
+                training = read_training(path)
+                if training.epochs:
+                    trainings[number] = training
+        return cls(
+            name=folder.name,
+            space=space,
+            trainings=trainings,
+            configurations={number: configuration(space, number) for number in trainings},
+            validation=validation,
+            held_out=held_out,
+            recordings=recordings,
+            folds=make_folds(recordings, labelled, unseen_stimuli=unseen),
+            recipe=load_recipe("bagged_greedy"),
+        )
+
+    def seconds(self, number: int) -> float:
+        """Core-seconds of a whole training."""
+        return float(self.trainings[number].seconds[-1])
+
+    @cached_property
+    def mean_seconds(self) -> float:
+        """Core-seconds of a configuration drawn at random."""
+        return float(np.mean([self.seconds(number) for number in self.trainings]))
+
+    def score(self, outcome: Outcome) -> float:
+        """The validation score of an outcome."""
+        return float(self.trainings[outcome.number].scores[outcome.epochs - 1])
+
+    def predictions(self, outcome: Outcome, part: str) -> Frames:
+        """(frames, targets) predictions of an outcome for a part, validation or held_out."""
+        recorded: NDArray[np.float16] = getattr(self.trainings[outcome.number], part)
+        return recorded[outcome.epochs - 1].astype(np.float32)
+
+    def honest(self, outcomes: Sequence[Outcome]) -> Honest:
+        """Scores of what a user would have who has these trials; 0 where nothing helps."""
+        if not outcomes:
+            return Honest(0.0, 0.0)
+        best = max(outcomes, key=self.score)
+        singles = self.predictions(best, "held_out")
+        names = [f"{number:04d}-{epochs}" for number, epochs in outcomes]
+        validation = np.stack([self.predictions(outcome, "validation") for outcome in outcomes])
+        held_out = np.stack([self.predictions(outcome, "held_out") for outcome in outcomes])
+        trials = [Trial("simulated", name) for name in names]
+        ensembles: list[float] = []
+        for column, target in enumerate(self.space.targets):
+            material = self._material(validation[:, :, column], column, names, trials)
+            plan = self.recipe.plans(self.space.targets)[target]
+            fitted = Fits(material, plan).fit()
+            predicted = fitted.weights @ held_out[:, :, column].astype(np.float64)
+            predicted = fitted.post.scale * predicted + fitted.post.offset
+            ensembles.append(_defined(ccc(predicted, self.held_out[:, column])))
+        single = [
+            _defined(ccc(predicted, truth))
+            for predicted, truth in zip(singles.T, self.held_out.T, strict=True)
+        ]
+        return Honest(float(np.mean(ensembles)), float(np.mean(single)))
+
+    def _material(
+        self, predictions: Frames, column: int, names: list[str], trials: list[Trial]
+    ) -> Material:
+        annotation = np.ascontiguousarray(self.validation[:, column])
+        lengths = [(recording.name, recording.frames) for recording in self.recordings]
+        statistics = measure(list(predictions), annotation, lengths, names, parts=self.folds.parts)
+        return Material(
+            statistics,
+            trials,
+            lambda member: predictions[member],
+            annotation,
+            self.recordings,
+            self.folds,
+        )
+
+
+def read_training(path: Path) -> Training:
+    """Read the record of one training."""
+    with np.load(path) as arrays:
+        return Training(*(arrays[name] for name in ("seconds", "scores", "validation", "held_out")))
+
+
+HEAVY = {"family": 6.0, "encoder": 3.0}
+"""Weights of settings that decide of most others; all others weigh 1."""
+
+
+class Nearest:
+    """The configurations that are left, and which of them is nearest to one proposed: by the share
+    of settings that differ, numbers by the share of their range (its logarithm where the space's
+    is), feature sets by the share that is not common."""
+
+    def __init__(self, space: Space, known: dict[int, Configuration]) -> None:
+        self.left = dict(known)
+        self._logarithmic: set[str] = set()
+        self._range: dict[str, float] = {}
+        for name, setting in space.settings.items():
+            values = list(setting.domain.values()) if name != "features" else []
+            numeric = len(values) > 1 and all(type(value) in (int, float) for value in values)
+            if numeric and min(values) > 0:
+                self._logarithmic.add(name)
+                self._range[name] = float(np.log(max(values) / min(values)))
+
+    def take(self, proposed: Configuration) -> int:
+        """Return the number of the nearest configuration left, and take it."""
+        number = min(self.left, key=lambda number: self._distance(self.left[number], proposed))
+        del self.left[number]
+        return number
+
+    def take_number(self, number: int) -> bool:
+        """Take a configuration by its number; False where it is gone."""
+        return self.left.pop(number, None) is not None
+
+    def _distance(self, known: Configuration, proposed: Configuration) -> float:
+        distance = 0.0
+        for name in known.keys() | proposed.keys():
+            weight = HEAVY.get(name, 1.0)
+            if name not in known or name not in proposed:
+                distance += weight
+            elif known[name] != proposed[name]:
+                distance += weight * self._apart(name, known[name], proposed[name])
+        return distance
+
+    def _apart(self, name: str, value: Any, other: Any) -> float:
+        if name in self._logarithmic:
+            return abs(float(np.log(value / other))) / self._range[name]
+        if name == "features":
+            both = set(value) & set(other)
+            return 1.0 - len(both) / len(set(value) | set(other))
+        return 1.0
+
+
+def _defined(value: float) -> float:
+    """A CCC, 0 where it is not defined."""
+    return 0.0 if np.isnan(value) else float(value)
