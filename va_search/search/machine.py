@@ -127,10 +127,13 @@ NO_LIMIT = 2**60
 
 def cores() -> int:
     """Return the cores this process may use, at least 1: those of its affinity, or fewer by its
-    container's quota."""
+    container's quota, or by what SLURM gave it on a cluster that does not enforce it."""
     usable = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
+    granted = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    if granted.isdigit():
+        usable = min(usable, int(granted))
     quota = cpu_quota()
     return usable if quota is None else max(1, min(usable, int(quota)))
 

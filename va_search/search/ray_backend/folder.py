@@ -33,6 +33,8 @@ from va_search.search.ray_backend import guard as guard_script
 from va_search.search.ray_backend.guard import end_processes
 
 PREFIX = "va-ray-"
+NODE_PREFIX = "va-node-"
+"""The same for a node of a job's Ray (job_node.py), which other searches may connect to."""
 LOCK = "lock"
 
 LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
@@ -50,13 +52,13 @@ LOG = logging.getLogger(__name__)
 
 
 @contextmanager
-def private_folder() -> Iterator[Path]:
+def private_folder(prefix: str = PREFIX) -> Iterator[Path]:
     """Yield a folder for Ray's session, of mode 0700; its processes are ended and it is removed at the
     end.
 
     JobError naming every place that was tried, and why it can't be used.
     """
-    folder, lock = _make_folder()
+    folder, lock = _make_folder(prefix)
     guard = subprocess.Popen(  # noqa: S603  (this package's own file)
         [sys.executable, "-I", "-S", guard_script.__file__, str(folder), str(os.getpid())],
         stdin=subprocess.PIPE,
@@ -72,20 +74,20 @@ def private_folder() -> Iterator[Path]:
         guard.communicate()
 
 
-def _make_folder() -> tuple[Path, IO[str]]:
+def _make_folder(prefix: str) -> tuple[Path, IO[str]]:
     problems = []
     asked = os.environ.get("RAY_TMPDIR")
     for parent in _places():
         remove_left_folders(parent)
         try:
-            folder, lock = _folder_in(parent)
+            folder, lock = _folder_in(parent, prefix)
         except OSError as error:
             problems.append(f"{parent}: {error.strerror or error}")
             if str(parent) == asked:
                 LOG.warning("RAY_TMPDIR is not used: %s", problems[-1])
             continue
         return folder, lock
-    room = LONGEST_SOCKET - len(f"/{PREFIX}12345678/{SESSION_NAME}")
+    room = LONGEST_SOCKET - len(f"/{prefix}12345678/{SESSION_NAME}")
     raise JobError(
         "no folder for Ray's sockets and logs on this machine:\n"
         + "\n".join(f"  {problem}" for problem in problems)
@@ -101,15 +103,15 @@ def _places() -> list[Path]:
     return [Path(name) for name in dict.fromkeys(filter(None, named))]
 
 
-def _folder_in(parent: Path) -> tuple[Path, IO[str]]:
+def _folder_in(parent: Path, prefix: str) -> tuple[Path, IO[str]]:
     """Make a folder there and return it with its lock, held; OSError where Ray could not work in it."""
-    longest = parent.absolute() / f"{PREFIX}12345678" / SESSION_NAME
+    longest = parent.absolute() / f"{prefix}12345678" / SESSION_NAME
     excess = len(os.fsencode(longest)) - LONGEST_SOCKET
     if excess > 0:
         raise OSError(
             f"the path is {excess} {'byte' if excess == 1 else 'bytes'} too long for Ray's sockets"
         )
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent.absolute()))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent.absolute()))
     try:
         with socket.socket(socket.AF_UNIX) as probe:  # some network file systems hold no sockets
             probe.bind(str(folder / "probe"))
@@ -128,7 +130,7 @@ def _folder_in(parent: Path) -> tuple[Path, IO[str]]:
 def remove_left_folders(parent: Path) -> None:
     """Remove the folders in a place that killed searches of this user left, and end what still runs
     there."""
-    for folder in parent.glob(f"{PREFIX}*"):
+    for folder in [*parent.glob(f"{PREFIX}*"), *parent.glob(f"{NODE_PREFIX}*")]:
         with suppress(OSError):
             status = folder.lstat()
             if status.st_uid != os.getuid() or time.time() - status.st_mtime < NEW_SECONDS:

@@ -46,13 +46,13 @@ LISTENING = "0A"
 
 
 @contextmanager
-def own_token(folder: Path) -> Iterator[None]:
-    """Within it this process, and those that it starts, know one token alone: one made for the Ray
-    of this folder. Afterwards those that the user has set hold again."""
+def own_token(folder: Path, token: str | None = None) -> Iterator[None]:
+    """Within it this process, and those that it starts, know one token alone: this one, or one made
+    for the Ray of this folder. Afterwards those that the user has set hold again."""
     path = folder / TOKEN_FILE
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(TOKEN_BYTES))
+        file.write(token or secrets.token_hex(TOKEN_BYTES))
     variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
     try:
         with environment(variables, without=AUTH):

@@ -1,0 +1,91 @@
+#!/bin/bash
+# A search on a SLURM cluster, on one node or several, alone or as an array of jobs (docs/slurm.md):
+#
+#     va-search cluster check clusters/slurm.sh
+#     sbatch clusters/slurm.sh search_spaces/any.yaml --data stores/mine --study first
+#
+# The words after the file are those of `va-search search`. Lines marked CHANGE are for you to fit to your cluster.
+#
+#SBATCH --job-name=va-search
+#SBATCH --time=04:00:00              # CHANGE: short jobs start sooner; this one puts itself in the queue again until the study is complete
+#SBATCH --nodes=1                    # CHANGE: with more nodes more trials are trained at a time (or --array=1-8: see docs/slurm.md)
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8            # CHANGE: without GPUs one trial a core; with a GPU a few cores for each trial that shares it
+#SBATCH --mem=32G                    # CHANGE: on each node
+#SBATCH --gpus-per-node=1            # CHANGE: 0 for none
+#SBATCH --output=va-search-%j.out    # CHANGE: its folder must exist; from --array on, %A_%a instead of %j
+# ##SBATCH --account=... --partition=...   # CHANGE: where your cluster wants them (with one # less)
+#
+# The batch shell alone is told two minutes before the end; what was printed before is kept; a lost node ends no job.
+#SBATCH --signal=B:USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --no-kill
+
+set -uo pipefail
+source .venv/bin/activate                              # CHANGE: the environment that has va-search; before it `module load` if need be
+export VA_SEARCH_HOME="${VA_SEARCH_HOME:-$PWD/va-home}"   # CHANGE: on a disk that all nodes share, as the store
+
+# This job's own folder on the disk of each node: what is copied from a bucket, the token of its Ray.
+job=${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/va-$SLURM_JOB_ID
+mkdir -p -m 700 "$job" && [ -O "$job" ] || exit 1
+export VA_SEARCH_CACHE=$job/cache
+began=$job/began
+touch "$began"
+
+# Where SLURM gave no GPU, none is used, even if the node has some that nothing hides.
+[ -n "${SLURM_GPUS_ON_NODE:-}${SLURM_JOB_GPUS:-}" ] || export CUDA_VISIBLE_DEVICES=-1
+
+# Signals are for the search, which stops as by Ctrl-C: every running trial writes a checkpoint.
+search='' warned=''
+pass_on() { [ -z "$search" ] || kill -s "$1" "$search" 2>/dev/null; }
+trap 'warned=yes; pass_on USR1' USR1
+trap 'warned=""; ended=yes; pass_on TERM' TERM
+
+# Several nodes: one Ray for this job alone. It lives as long as this shell holds the pipe, through which each node gets
+# the token (in no file that others read, no list of processes). `ray symmetric-run` would end the Ray of every other
+# job of yours on the same node.
+address=()
+if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+  node=(python -m va_search.search.ray_backend.job_node)
+  other=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | grep -vx "$SLURMD_NODENAME" | head -n 1)
+  head=$("${node[@]}" --choose "$other") || exit 1
+  (umask 077; od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > "$job/token"; mkfifo "$job/pipe")
+  srun --ntasks-per-node=1 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} --no-kill --wait=0 \
+    --kill-on-bad-exit=0 --mpi=none --input=all "${node[@]}" "$head" "$job" < "$job/pipe" &
+  nodes=$!
+  exec 3> "$job/pipe"
+  { cat "$job/token"; echo; } >&3
+  until (exec 4<> "/dev/tcp/${head%:*}/${head##*:}") 2>/dev/null; do
+    kill -0 "$nodes" 2>/dev/null && [ "$SECONDS" -lt 300 ] || { echo "Ray did not start" >&2; exit 1; }
+    sleep 1
+  done
+  export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$job/token
+  address=(--address "$head")
+fi
+
+va-search search "$@" "${address[@]}" 3>&- &
+search=$!
+[ -z "$warned" ] || pass_on USR1
+while kill -0 "$search" 2>/dev/null; do wait "$search"; done   # a trapped signal ends `wait`, not the search
+wait "$search"
+code=$?
+
+# Did this run train anything? A study that gets nowhere is not begun for ever.
+study=$(printf '%s\n' "$@" | sed -n '/^--study$/{n;p;};s/^--study=//p')
+trained=$(find "$VA_SEARCH_HOME/bank/$study" "$VA_SEARCH_HOME/studies/$study/running" -newer "$began" -print -quit 2>/dev/null)
+
+if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+  exec 3>&-      # the nodes end their Ray and remove their folders
+  wait "$nodes"
+fi
+rm -rf "$job"
+
+# Told to stop before it was complete: the same job again. Not after scancel, nor when the search failed (1, 2).
+if [ -n "$warned" ] && [ "$code" -ge 128 ]; then
+  if [ -n "$trained" ] || [ "${SLURM_RESTART_COUNT:-0}" -lt 3 ]; then
+    scontrol requeue "$SLURM_JOB_ID" && exit 0
+  fi
+  echo "nothing was trained in this run, the ${SLURM_RESTART_COUNT}th after the first: not begun again" >&2
+fi
+exit "$code"
