@@ -12,6 +12,13 @@ from va_search.errors import counted
 
 CHECK_EXAMPLE = "Example: va-search cluster check ray_cluster.yaml"
 
+STARTING = {
+    "launcher": "ray up {file}",
+    "kuberay": "kubectl apply -f {file}",
+    "slurm": "sbatch {file}",
+}
+"""The command that starts a cluster, or a job, from a file of each kind."""
+
 app = typer.Typer(
     help="Check the files that launch clusters; docs/cluster.md has the commands.",
     no_args_is_help=True,
@@ -20,7 +27,10 @@ app = typer.Typer(
 
 @app.command(epilog=CHECK_EXAMPLE)
 def check(
-    file: Annotated[Path, typer.Argument(help="A file for `ray up`, or a KubeRay RayJob.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A file for `ray up`, a KubeRay RayJob, or a batch file for SLURM."),
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Report what is wrong, open to others or expensive in a cluster file; exit code 2 if there are
@@ -34,7 +44,7 @@ def check(
         for finding in checked.findings:
             output.show(f"{file}:{finding.line}: {finding.level}: {finding.text}")
         errors, warnings = checked.count("error"), checked.count("warning")
-        start = f"kubectl apply -f {file}" if checked.kind == "kuberay" else f"ray up {file}"
+        start = STARTING[checked.kind].format(file=file)
         output.show(
             f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; "
             + ("put the errors right" if errors else f"next: {start}")

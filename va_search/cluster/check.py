@@ -3,7 +3,7 @@ launcher's file leaves out, which Ray fills in with its own defaults, whole sect
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from va_search.cluster.kuberay import kuberay
 from va_search.cluster.mounts import homes, mounts
 from va_search.cluster.nodes import nodes
 from va_search.cluster.schema import defaults, launcher_shape
+from va_search.cluster.slurm import check_batch_file, is_batch_file
 from va_search.cluster.versions import versions
 
 TO_FILL_IN = "FILL-IN"
@@ -57,7 +58,7 @@ BY_SECTION: dict[str, tuple[str, Level, str]] = {
 
 @dataclass(frozen=True)
 class Checked:
-    """The findings about a file. `kind`: `launcher` (for `ray up`) or `kuberay`."""
+    """The findings about a file. `kind`: `launcher` (for `ray up`), `kuberay` or `slurm`."""
 
     file: str
     kind: str
@@ -73,17 +74,22 @@ def check_cluster(path: Path) -> Checked:
 
     Paths in it are looked for from the current folder, as `ray up` does. InputError when the file
     can't be read."""
+    if is_batch_file(path):
+        return Checked(str(path), "slurm", _in_order(check_batch_file(path)))
     document = Document.read(path)
     if {"apiVersion", "kind"} & set(document.data):
         kind, findings = "kuberay", set(kuberay(document))
     else:
         kind, findings = "launcher", set(_launcher(document))
     findings |= set(_to_fill_in(document))
-    # In the order of the file, each once.
-    in_order = sorted(
-        findings, key=lambda finding: (finding.line, finding.level, finding.rule, finding.text)
+    return Checked(str(path), kind, _in_order(findings))
+
+
+def _in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings in the order of the file, each once."""
+    return sorted(
+        set(findings), key=lambda finding: (finding.line, finding.level, finding.rule, finding.text)
     )
-    return Checked(str(path), kind, in_order)
 
 
 def _launcher(document: Document) -> Iterator[Finding]:
