@@ -33,6 +33,7 @@ from va_search.cli import (
     search,
     status,
     stop,
+    study,
     submissions,
     submit,
 )
@@ -131,6 +132,9 @@ _add(STUDY, stop, stop.stop)
 _add(STUDY, retry, retry.retry)
 app.add_typer(
     bank.app, name="bank", rich_help_panel=STUDY, epilog="Example: va-search bank list first"
+)
+app.add_typer(
+    study.app, name="study", rich_help_panel=STUDY, epilog="Example: va-search study list"
 )
 _add(STUDY, submissions, submissions.submissions)
 _add(ENSEMBLE, refit, refit.refit)

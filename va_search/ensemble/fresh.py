@@ -111,6 +111,24 @@ def note_registered(
     write_json(_registered_path(home, ensemble.name), {"models": models})
 
 
+def renew_registered(home: Home, ensemble: Ensemble, content: str) -> None:
+    """Note that versions of the registry of the build with this `content` are of the build that the
+    ensemble is now, which predicts the same."""
+    models = _registered(home, ensemble.name)
+    current = content_id(ensemble)
+    renewed = {}
+    for name, model in models.items():
+        renewed[name] = {**model, "content": current} if model["content"] == content else model
+    if renewed != models:
+        write_json(_registered_path(home, ensemble.name), {"models": renewed})
+
+
+def registered_models(home: Home, name: str) -> list[str]:
+    """`models:/NAME/VERSION` of the versions that were registered of an ensemble."""
+    models = _registered(home, name)
+    return [f"models:/{model}/{entry['version']}" for model, entry in models.items()]
+
+
 def stale_models(home: Home, ensemble: Ensemble) -> list[str]:
     """`models:/NAME/VERSION` of the registered models that are of an earlier build of this
     ensemble."""

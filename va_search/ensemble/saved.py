@@ -328,11 +328,16 @@ def read_ensemble(home: Home, name: str) -> Ensemble:
 def save_ensemble(home: Home, ensemble: Ensemble) -> Ensemble:
     """Save an ensemble under its name, its members pinned as they are now; return it as saved."""
     pinned = ensemble.model_copy(update={"member_seals": _seals_of_members(home, ensemble)})
+    write_ensemble(home, pinned)
+    return pinned
+
+
+def write_ensemble(home: Home, ensemble: Ensemble) -> None:
+    """Write an ensemble's file, its members pinned as they were."""
     path = home.ensemble(ensemble.name)
     if path.exists():
         check_inside(path.parent, path.name)
-    write_json(path, _document(pinned))
-    return pinned
+    write_json(path, _document(ensemble))
 
 
 def seal_of_file(ensemble: Ensemble) -> str:

@@ -35,6 +35,7 @@ from va_search.home import Home
 from va_search.locks import in_use, only_one
 from va_search.models.sources import keep
 from va_search.predictions.bank import Bank
+from va_search.search.housekeeping import refuse_pending
 from va_search.trial import Failure, Trial, TrialState, known_settings
 
 
@@ -84,6 +85,7 @@ class Study:
         """Context in which this process is the only one that searches the study; a request to stop
         counts from now."""
         with only_one(self.folder / "lock", f"study {self.name!r}"):
+            refuse_pending(self.home, self.name)
             self.forget_stop()
             yield
 

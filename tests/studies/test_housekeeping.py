@@ -1,0 +1,269 @@
+"""Studies renamed, removed and cleaned: what depends on them stays right, also after a kill at any
+moment."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from ensemble_world import World, make_world
+from killing import killed_before_change
+
+from va_search.api.dependents import Dependents
+from va_search.api.ensembles import open_ensemble
+from va_search.api.studies import (
+    clean_study,
+    list_studies,
+    plan_cleaning,
+    remove_study,
+    rename_study,
+)
+from va_search.ensemble.build import build
+from va_search.ensemble.recipe import load_recipe
+from va_search.ensemble.saved import check_members, predict, read_ensemble
+from va_search.errors import InputError
+from va_search.files import read_json, write_json
+from va_search.home import Home
+from va_search.predictions.bank import Bank
+from va_search.predictions.records import files_beside, write_record
+from va_search.seals import seal_files
+from va_search.search.housekeeping import pending
+from va_search.search.study import Study
+
+TRIALS = ["a0", "a1", "a2"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_disk() -> Iterator[None]:
+    """Don't wait for the disk: a killed process loses nothing that it wrote."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Study `first` of three trials with weights, study `second` that took a0 over and learns from
+    `first`, and ensemble `best` of both."""
+    world = make_world(tmp_path_factory.mktemp("made"), trials=3)
+    for trial in TRIALS:
+        keep_weights(world.bank, "first", trial)
+    space = {"settings": {"features": ["face"]}}
+    Study(world.home, "first").begin(world.store, space)
+    Study(world.home, "first").record_failure("bad", {"seed": 1}, "ValueError: no")
+    checkpoint = world.home.running("first", "begun") / "checkpoint.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"half")
+    world.bank.adopt("second", "a0", source="first")
+    Study(world.home, "second").begin(world.store, space, warm_start=["first"])
+    recipe = tmp_path_factory.mktemp("recipes") / "best_one.yaml"
+    recipe.write_text("method: top_k\nk: 1\n")
+    build(world.home, ["first"], load_recipe(recipe), "best", world.store)
+    return world
+
+
+def keep_weights(bank: Bank, study: str, trial: str) -> None:
+    """Give a trial a file of weights, as one that keeps them has it."""
+    folder = bank.folder(study, trial)
+    (folder / "valence.safetensors").write_bytes(b"weights of " + trial.encode())
+    document = read_json(folder / "trial.json")
+    write_record(folder, document, seal_files(folder, files_beside(folder)))
+
+
+@pytest.fixture
+def world(made: World, tmp_path: Path) -> World:
+    """A copy of the world, which a test may change."""
+    return copied(made, tmp_path / "home")
+
+
+def copied(made: World, root: Path) -> World:
+    if root.exists():
+        shutil.rmtree(root)
+    shutil.copytree(made.home.root, root)
+    return World(Home(root), made.store)
+
+
+def check_whole(home: Home) -> None:
+    """The home opens: all its studies are listed, and every trial and ensemble is whole."""
+    bank = Bank(home.bank)
+    for entry in list_studies(home=home.root):
+        for trial in bank.trials(entry.study):
+            bank.check(entry.study, trial)
+    for path in (home.root / "ensembles").glob("[!.]*.json"):
+        check_members(read_ensemble(home, path.stem), bank, predictions=True)
+
+
+def check_renamed(world: World) -> None:
+    home, bank = world.home, world.bank
+    check_whole(home)
+    assert [entry.study for entry in list_studies(home=home.root)] == ["pilot", "second"]
+    assert bank.trials("pilot") == TRIALS
+    assert bank.trial("second", "a0").trained_in == "pilot"
+    assert Study(home, "second").warm_start == ["pilot"]
+    assert Study(home, "pilot").document()["study"] == "pilot"
+    assert [trial.study for trial in Study(home, "pilot").failures()] == ["pilot"]
+    assert (home.running("pilot", "begun") / "checkpoint.safetensors").read_bytes() == b"half"
+    ensemble = read_ensemble(home, "best")
+    assert ensemble.studies == ["pilot"]
+    assert "first" not in home.ensemble("best").read_text()
+    recordings = world.validation
+    assert predict(ensemble, bank, "validation", recordings).shape[1] == 2
+    assert not home.study("first").exists()
+    assert not (home.bank / "first").exists()
+    assert not list(pending(home))
+
+
+def test_a_renamed_study_is_called_so_in_everything_that_names_it(world: World) -> None:
+    before = predict(read_ensemble(world.home, "best"), world.bank, "validation", world.validation)
+    rename_study("first", "pilot", home=world.home.root)
+    check_renamed(world)
+    after = predict(read_ensemble(world.home, "best"), world.bank, "validation", world.validation)
+    assert (before == after).all()
+
+
+def test_a_rename_needs_a_free_name_and_a_study(world: World) -> None:
+    with pytest.raises(InputError, match="study 'second' exists in this home"):
+        rename_study("first", "second", home=world.home.root)
+    with pytest.raises(InputError, match=r"did you mean 'first'\?"):
+        rename_study("frst", "pilot", home=world.home.root)
+    with pytest.raises(InputError, match="can't be used as a file name"):
+        rename_study("first", "../pilot", home=world.home.root)
+
+
+def test_a_study_that_is_searched_is_left_alone(world: World) -> None:
+    actions: list[Callable[[], object]] = [
+        lambda: rename_study("first", "pilot", home=world.home.root),
+        lambda: remove_study("first", with_dependents=True, home=world.home.root),
+        lambda: clean_study("first", home=world.home.root),
+    ]
+    with Study(world.home, "first").searching():
+        for action in actions:
+            with pytest.raises(InputError, match=r"study 'first' is in use by process \d+ on "):
+                action()
+    check_whole(world.home)
+
+
+def test_a_removed_study_leaves_the_trials_of_others_whole(world: World) -> None:
+    with pytest.raises(InputError, match=r"1 ensemble made of its trials \(best\)"):
+        remove_study("first", home=world.home.root)
+    remarks = remove_study("first", with_dependents=True, home=world.home.root)
+    assert remarks == ["removed ensemble best"]
+    assert [entry.study for entry in list_studies(home=world.home.root)] == ["second"]
+    world.bank.check("second", "a0")
+
+
+def test_dependents_are_named(world: World) -> None:
+    dependents = Dependents.of(world.home, "first")
+    assert dependents.ensembles == ("best",)
+    assert dependents.warm_started == ("second",)
+    assert dependents.adopted_by == {"second": 1}
+    assert dependents.sentences() == [
+        "ensembles of its trials: best",
+        "studies whose sampler learns from it: second",
+        "study second has 1 trial that it trained",
+    ]
+
+
+def test_cleaning_takes_weights_that_no_ensemble_needs(world: World) -> None:
+    members = {
+        member.trial
+        for part in read_ensemble(world.home, "best").dimensions.values()
+        for member in part.members
+    }
+    plan = plan_cleaning("first", home=world.home.root)
+    assert set(plan.kept) == members
+    assert set(plan.trials) == set(TRIALS) - members
+    assert plan.checkpoints == ("begun",)
+    cleaning = clean_study("first", home=world.home.root)
+    assert cleaning == plan
+    check_whole(world.home)
+    for trial in TRIALS:
+        kept = (world.bank.folder("first", trial) / "valence.safetensors").is_file()
+        assert kept == (trial in members)
+    # What one study cleans, another that took the trial over still has.
+    assert (world.bank.folder("second", "a0") / "valence.safetensors").is_file()
+    assert not plan_cleaning("first", home=world.home.root).trials
+
+
+def test_an_ensemble_that_cannot_be_read_keeps_everything(world: World) -> None:
+    path = world.home.ensemble("best")
+    write_json(path, {**read_json(path), "recipe": "other"})
+    for action in (remove_study, clean_study):
+        with pytest.raises(InputError, match="'best' can't be read, so what it uses is not known"):
+            action("first", home=world.home.root)
+
+
+EVERY = pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 17])
+"""Each moment, or each seventeenth one."""
+
+
+def kills(made: World, root: Path, every: int, action: Callable[[Home], object]) -> Iterator[World]:
+    """Yield the world after each kill of `action`, `every` so many changes of a file, and at last
+    after no kill."""
+    number, killed = 1, True
+    while killed:
+        world = copied(made, root)
+        killed = killed_before_change(number, partial(action, world.home))
+        yield world
+        number += every
+    assert number > 20
+
+
+@EVERY
+def test_a_rename_killed_at_any_moment_is_ended_by_the_same_call(
+    made: World, tmp_path: Path, every: int
+) -> None:
+    def rename(home: Home) -> None:
+        rename_study("first", "pilot", home=home.root)
+
+    for world in kills(made, tmp_path / "home", every, rename):
+        check_whole(world.home)
+        if list(pending(world.home)):
+            interrupted = pytest.raises(InputError, match="rename of study 'first' was interrupted")
+            with interrupted, Study(world.home, "pilot").searching():
+                pass
+        if world.home.study("first").exists() or list(pending(world.home)):
+            rename(world.home)
+        check_renamed(world)
+
+
+@EVERY
+def test_a_removal_killed_at_any_moment_is_ended_by_the_same_call(
+    made: World, tmp_path: Path, every: int
+) -> None:
+    def remove(home: Home) -> None:
+        remove_study("first", with_dependents=True, home=home.root)
+
+    for world in kills(made, tmp_path / "home", every, remove):
+        check_whole(world.home)
+        studies = [entry.study for entry in list_studies(home=world.home.root)]
+        if "first" in studies or list(pending(world.home)):
+            remove(world.home)
+        assert [entry.study for entry in list_studies(home=world.home.root)] == ["second"]
+        assert not world.home.study("first").exists()
+
+
+@EVERY
+def test_a_cleaning_killed_at_any_moment_is_ended_by_the_same_call(
+    made: World, tmp_path: Path, every: int
+) -> None:
+    def clean(home: Home) -> None:
+        clean_study("first", home=home.root)
+
+    for world in kills(made, tmp_path / "home", every, clean):
+        for trial in TRIALS:
+            world.bank.trial("first", trial)
+        check_members(read_ensemble(world.home, "best"), world.bank, predictions=True)
+        clean(world.home)
+        check_whole(world.home)
+        plan = plan_cleaning("first", home=world.home.root)
+        assert not plan.trials
+        assert not plan.checkpoints
+
+
+def test_the_open_ensemble_finds_its_renamed_members(world: World) -> None:
+    rename_study("first", "pilot", home=world.home.root)
+    assert set(open_ensemble("best", home=world.home.root).members["study"]) == {"pilot"}

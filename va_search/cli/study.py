@@ -1,0 +1,245 @@
+"""`va-search study`: the studies of a home, listed, renamed, removed, cleaned, compared, carried
+elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from va_search.api.home import check_studies
+from va_search.cli.options import TrackingUriOption
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
+from va_search.cli.places import named_home, opened
+from va_search.errors import InputError, counted
+from va_search.table import DASH, Table, columns, number, row
+
+if TYPE_CHECKING:
+    from va_search.api.studies import Cleaning, StudyEntry, StudySizes
+
+app = typer.Typer(
+    help="Keep house: list, show, rename, remove, clean, compare, export and import studies.",
+    no_args_is_help=True,
+)
+
+StudyArgument = Annotated[str, typer.Argument(help="The study's name.")]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Don't ask; needed where nobody can be asked.")
+]
+
+
+@app.command(name="list", epilog="Example: va-search study list")
+def list_(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List the home's studies: state, trials, best score, size on the disk, age, ensembles."""
+    with command(as_json) as output, named_home(home).using() as opened_home:
+        from va_search.api.studies import list_studies
+
+        if opened_home.files.url is None and not opened_home.files.root.is_dir():
+            raise InputError(f"home {opened_home.files.root} does not exist: give it with --home")
+        studies = list_studies(home=opened_home)
+        if studies:
+            output.show(_table(studies))
+        output.show(counted(len(studies), "study", "studies"))
+        for study in studies:
+            _show_pending(output, study)
+        output.done({"studies": [_document(study) for study in studies]})
+
+
+@app.command(epilog="Example: va-search study show first")
+def show(
+    study: StudyArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
+) -> None:
+    """Show one study: its trials, sizes by kind of file, and what depends on it."""
+    with command(as_json) as output, opened(home) as files:
+        from va_search.api.dependents import Dependents
+        from va_search.api.studies import study_entry
+
+        check_studies(files, [study], lambda _, of: files.command("study", "show", of[0]))
+        entry = study_entry(files, study)
+        output.show(_table([entry]))
+        output.show(_sizes_table(entry.sizes))
+        dependents = Dependents.of(files, study)
+        for sentence in dependents.sentences():
+            output.show(sentence)
+        _show_pending(output, entry)
+        output.done({**_document(entry), "dependents": asdict(dependents)})
+
+
+@app.command(epilog="Example: va-search study rename first pilot")
+def rename(
+    study: StudyArgument,
+    to: Annotated[str, typer.Argument(help="The new name.")],
+    tracking_uri: TrackingUriOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a study another name in everything that refers to it: trials, ensembles, studies that
+    learn from it, MLflow. After a kill the same command again ends it."""
+    with command(as_json) as output:
+        from va_search.api.studies import rename_study
+
+        remarks = rename_study(study, to, home=named_home(home), tracking_uri=tracking_uri)
+        output.show(f"study {study} is called {to} now")
+        for remark in remarks:
+            output.show(remark)
+        output.done({"study": study, "to": to, "remarks": remarks})
+
+
+@app.command(epilog="Example: va-search study remove first --yes")
+def remove(
+    study: StudyArgument,
+    *,
+    with_dependents: Annotated[
+        bool,
+        typer.Option("--with-dependents", help="Remove the ensembles of its trials as well."),
+    ] = False,
+    yes: YesOption = False,
+    tracking_uri: TrackingUriOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a study with all its trials; what depends on it and how large it is is said first.
+    Trials that other studies took over stay whole."""
+    with command(as_json) as output:
+        from va_search.api.studies import plan_removal, remove_study, size_text
+
+        opened_home = named_home(home)
+        removal = plan_removal(study, with_dependents=with_dependents, home=opened_home)
+        for sentence in removal.dependents.sentences():
+            output.show(sentence)
+        free = removal.sizes.total.own
+        _ask(output, f"remove study {study} for good ({size_text(free)} on the disk)?", yes)
+        remarks = remove_study(
+            study, with_dependents=with_dependents, home=opened_home, tracking_uri=tracking_uri
+        )
+        output.show(f"removed study {study}: {size_text(free)} are free")
+        for remark in remarks:
+            output.show(remark)
+        output.done({"study": study, "freed": free, "remarks": remarks})
+
+
+@app.command(epilog="Example: va-search study clean first --yes")
+def clean(
+    study: StudyArgument,
+    yes: YesOption = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove the weights of trials that no ensemble is made of, and the checkpoints of trials that
+    were begun. Scores and predictions stay."""
+    with command(as_json) as output:
+        from va_search.api.studies import clean_study, plan_cleaning, size_text
+
+        opened_home = named_home(home)
+        plan = plan_cleaning(study, home=opened_home)
+        for line in _cleaning_lines(plan):
+            output.show(line)
+        if not plan.trials and not plan.checkpoints:
+            output.done(asdict(plan) | {"freed": 0})
+            return
+        _ask(output, f"remove these ({size_text(plan.freed)} on the disk)?", yes)
+        cleaning = clean_study(study, home=opened_home)
+        output.show(f"cleaned study {study}: {size_text(cleaning.freed)} are free")
+        output.done(asdict(cleaning) | {"freed": cleaning.freed})
+
+
+def _cleaning_lines(plan: Cleaning) -> list[str]:
+    """Sentences on what is removed, what stays, and what is not possible afterwards."""
+    from va_search.api.studies import size_text
+
+    if not plan.trials and not plan.checkpoints:
+        return [f"study {plan.study}: no weights and no checkpoints that could go"]
+    lines: list[str] = []
+    if plan.trials:
+        trials = counted(len(plan.trials), "trial")
+        lines.append(
+            f"weights of {trials} that no ensemble is made of: {size_text(plan.weights.bytes)}; "
+            "without them these predict no new recordings (predict, register), and all else stays: "
+            "scores, predictions, ensembles to come, training again (refit)"
+        )
+    if plan.weights.shared:
+        shared = size_text(plan.weights.shared)
+        lines.append(f"{shared} of this are other studies' trials as well, and stay there")
+    if plan.checkpoints:
+        begun = counted(len(plan.checkpoints), "trial")
+        size = size_text(plan.checkpoint_size.bytes)
+        lines.append(f"checkpoints of {begun} that began and did not end: {size}; they begin anew")
+    if plan.kept:
+        lines.append(f"weights of {counted(len(plan.kept), 'trial')} stay: ensembles need them")
+    return lines
+
+
+def _ask(output: Output, question: str, yes: bool) -> None:
+    """Ask the user; InputError where nobody can be asked and --yes is missing."""
+    if yes:
+        return
+    if output.as_json or not sys.stdin.isatty():
+        raise InputError(f"{question} Nobody can be asked here: add --yes")
+    typer.confirm(question, abort=True)
+
+
+def _table(studies: Sequence[StudyEntry]) -> Table:
+    from va_search.api.studies import age_text, size_text
+
+    rows = []
+    for study in studies:
+        progress = study.progress
+        running = DASH if progress.running is None else f"{progress.running:,}"
+        rows.append(
+            row(
+                study.study,
+                "searching now" if progress.searching else "",
+                f"{progress.complete:,}",
+                f"{progress.failed:,}",
+                running,
+                number(study.best_score),
+                size_text(study.sizes.total.bytes),
+                age_text(study.began_at or study.last_at),
+                ", ".join(study.ensembles) or DASH,
+            )
+        )
+    counts = columns("Complete", "Failed", "Running", "Best score", "Size", "Age", kind="number")
+    heads = (*columns("Study", "State"), *counts, *columns("Ensembles"))
+    return Table("Studies (score: mean CCC on each trial's validation)", heads, tuple(rows))
+
+
+def _sizes_table(sizes: StudySizes) -> Table:
+    from va_search.api.studies import size_text
+
+    kinds = {
+        "predictions": sizes.predictions,
+        "weights": sizes.weights,
+        "checkpoints": sizes.checkpoints,
+        "other files": sizes.other,
+        "in all": sizes.total,
+    }
+    rows = []
+    for name, size in kinds.items():
+        kind = "total" if name == "in all" else "plain"
+        rows.append(row(name, size_text(size.bytes), size_text(size.shared), kind=kind))  # type: ignore[arg-type]
+    heads = (*columns("Files"), *columns("Size", "Other studies have too", kind="number"))
+    return Table("On the disk", heads, tuple(rows))
+
+
+def _show_pending(output: Output, study: StudyEntry) -> None:
+    if study.pending is not None:
+        output.show(f"study {study.study}: interrupted housekeeping; to end it: {study.pending}")
+
+
+def _document(study: StudyEntry) -> dict[str, object]:
+    """Plain data for JSON."""
+    total = study.sizes.total
+    return {
+        **asdict(study.progress),
+        "best_score": study.best_score,
+        "bytes": total.bytes,
+        "bytes_shared": total.shared,
+        "sizes": asdict(study.sizes),
+        "began_at": study.began_at,
+        "last_at": study.last_at,
+        "ensembles": list(study.ensembles),
+        "pending": study.pending,
+    }
