@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_gpus import fake_gpus, fake_library  # noqa: F401 (fixtures)
 from ray_world import command, write_space
 
 from va_search.data.simulate import simulate

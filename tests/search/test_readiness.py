@@ -234,8 +234,8 @@ def test_a_gpu_that_ray_finds_and_torch_can_not_use_is_refused(
     assert "CUDA_VISIBLE_DEVICES=-1" in problem  # for commands without that option
     ready(gpus_per_trial=0.0)  # a choice
     with pytest.raises(InputError, match="PyTorch can't use it"):
-        gpus_each(None, 2)  # the same rule again where Ray has counted
-    assert gpus_each(0.0, 2) == 0.0 and gpus_each(None, 0) == 0.0
+        gpus_each(Options(), 2)  # the same rule again where Ray has counted
+    assert gpus_each(Options(gpus_per_trial=0.0), 2) == 0.0 and gpus_each(Options(), 0) == 0.0
 
 
 def test_gpus_are_counted_as_the_machine_lists_them(
@@ -256,7 +256,7 @@ def test_gpus_are_counted_as_the_machine_lists_them(
 def test_a_gpu_that_the_user_hid_is_none(monkeypatch: pytest.MonkeyPatch, hidden: str) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     monkeypatch.delenv("RAY_OVERRIDE_RESOURCES", raising=False)
-    assert gpus_seen() == 0 and gpu_problem(None, 1.0) is None and gpus_each(None, 1.0) == 0.0
+    assert gpus_seen() == 0 and gpu_problem(None, 1.0) is None and gpus_each(Options(), 1.0) == 0.0
 
 
 MIB = 2**20

@@ -12,10 +12,13 @@ from va_search.cli.ensemble_tables import show
 from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
+    GpusOption,
     GpusPerTrialOption,
     NotifyOption,
+    ShareGpusOption,
     TrackingUriOption,
     WorthOption,
+    gpu_names,
 )
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
 
@@ -66,7 +69,9 @@ def fit(
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     concurrent: ConcurrentOption = None,
+    gpus: GpusOption = None,
     gpus_per_trial: GpusPerTrialOption = None,
+    share_gpus: ShareGpusOption = False,
     address: ClusterOption = None,
     tracking_uri: TrackingUriOption = None,
     notify: NotifyOption = None,
@@ -83,7 +88,14 @@ def fit(
         from va_search.cli.search import run
         from va_search.report.tables.ensemble import scores_tables
 
-        options = va.Options(address, concurrent, gpus_per_trial, tracking_uri)
+        options = va.Options(
+            address,
+            concurrent,
+            gpus_per_trial,
+            tracking_uri,
+            gpus=gpu_names(gpus),
+            share_gpus=share_gpus,
+        )
         budget = {
             "gpu_hours": gpu_hours,
             "money": money,

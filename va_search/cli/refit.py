@@ -12,8 +12,11 @@ from va_search.cli.ensemble_tables import show
 from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
+    GpusOption,
     GpusPerTrialOption,
+    ShareGpusOption,
     TrackingUriOption,
+    gpu_names,
 )
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
 from va_search.cli.places import named_home
@@ -45,7 +48,9 @@ def refit(
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     concurrent: ConcurrentOption = None,
+    gpus: GpusOption = None,
     gpus_per_trial: GpusPerTrialOption = None,
+    share_gpus: ShareGpusOption = False,
     address: ClusterOption = None,
     tracking_uri: TrackingUriOption = None,
     trust_code: TrustCodeOption = False,
@@ -67,7 +72,14 @@ def refit(
                 opened.files, ensemble, lambda known: opened.files.command("refit", known)
             )
             members = va.open_ensemble(ensemble, home=opened)
-        options = va.Options(address, concurrent, gpus_per_trial, tracking_uri)
+        options = va.Options(
+            address,
+            concurrent,
+            gpus_per_trial,
+            tracking_uri,
+            gpus=gpu_names(gpus),
+            share_gpus=share_gpus,
+        )
         new_name = name or f"{ensemble}-refit"
         with opened.using(writes=True):
             train = partial(train_again, members, new_name, store=data, options=options)

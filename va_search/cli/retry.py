@@ -12,9 +12,12 @@ from va_search.api.study import OpenStudy
 from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
+    GpusOption,
     GpusPerTrialOption,
     NotifyOption,
+    ShareGpusOption,
     TrackingUriOption,
+    gpu_names,
 )
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
 from va_search.cli.places import named_home
@@ -34,7 +37,9 @@ def retry(
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     concurrent: ConcurrentOption = None,
+    gpus: GpusOption = None,
     gpus_per_trial: GpusPerTrialOption = None,
+    share_gpus: ShareGpusOption = False,
     address: ClusterOption = None,
     tracking_uri: TrackingUriOption = None,
     trust_code: TrustCodeOption = False,
@@ -52,7 +57,14 @@ def retry(
         with opened.using():
             files = opened.files
             check_studies(files, [study], lambda name, of: files.command("retry", of[0]))
-        options = va.Options(address, concurrent, gpus_per_trial, tracking_uri)
+        options = va.Options(
+            address,
+            concurrent,
+            gpus_per_trial,
+            tracking_uri,
+            gpus=gpu_names(gpus),
+            share_gpus=share_gpus,
+        )
 
         again = partial(
             OpenStudy(opened, study).retry,

@@ -14,10 +14,13 @@ from va_search.api.progress import search_progress, summary_lines, warm_start_te
 from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
+    GpusOption,
     GpusPerTrialOption,
     NotifyOption,
+    ShareGpusOption,
     TrackingUriOption,
     WorthOption,
+    gpu_names,
 )
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import name_home, named_home
@@ -51,7 +54,9 @@ def search(
     ],
     home: HomeOption = DEFAULT_HOME,
     concurrent: ConcurrentOption = None,
+    gpus: GpusOption = None,
     gpus_per_trial: GpusPerTrialOption = None,
+    share_gpus: ShareGpusOption = False,
     address: ClusterOption = None,
     tracking_uri: TrackingUriOption = None,
     dry_run: Annotated[
@@ -106,6 +111,8 @@ def search(
             tracking_uri,
             checkpoint_seconds=checkpoint_seconds,
             fuse_seeds=fuse_seeds,
+            gpus=gpu_names(gpus),
+            share_gpus=share_gpus,
         )
         # A dry run reads the home and makes nothing, not even the home.
         if dry_run:

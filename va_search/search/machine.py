@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from va_search.errors import InputError
 from va_search.models.menu import ENCODERS
 from va_search.search.listed import ListedSpace
+from va_search.search.nvml import read_gpus
 from va_search.search.saves import SECONDS
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ CONNECT_SECONDS = 10.0
 class Options:
     """The ways to run, none of which changes a result: Ray's address, trials side by side, GPU share,
     tracking server, threads of a trial, seconds between its checkpoints, trials of one
-    configuration trained as one model."""
+    configuration trained as one model; the GPUs of this machine to train on, by number or identity
+    (None: those that nobody else uses), and whether to train beside others' processes."""
 
     address: str | None = None
     concurrent: int | None = None
@@ -49,6 +51,8 @@ class Options:
     threads: int = 1
     checkpoint_seconds: float = SECONDS
     fuse_seeds: int = 1
+    gpus: tuple[str, ...] | None = None
+    share_gpus: bool = False
 
 
 def check_options(options: Options) -> None:
@@ -215,6 +219,9 @@ DEVICES = Path("/dev")
 """The folder where a file `nvidia0`, `nvidia1`, … stands for each NVIDIA GPU, or `dxg` for those of Windows
 around a Linux."""
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""The variable that says which GPUs CUDA shows a process."""
+
 PROBE = "import torch; torch.zeros(1, device='cuda').add_(1).item()"
 PROBE_SECONDS = 120.0
 
@@ -227,28 +234,40 @@ def gpus_seen() -> float:
         override = json.loads(os.environ.get("RAY_OVERRIDE_RESOURCES", "{}")).get("GPU")
         if override is not None:
             return float(override)
-    number = len(
-        [path for path in DEVICES.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()]
-    )
+    gpus = read_gpus()
+    number = gpu_files() if gpus is None else len(gpus)
+    visible = os.environ.get(VISIBLE)
+    return float(number if visible is None else min(number, len(visible.split(","))))
+
+
+def gpu_files() -> int:
+    """Count the GPUs by the files that the system has for them."""
+    names = [path.name.removeprefix("nvidia") for path in DEVICES.glob("nvidia*")]
+    number = len([name for name in names if name.isdigit()])
     if number == 0 and any((DEVICES / name).exists() for name in ("nvidiactl", "dxg")):
         number = 1
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return float(number if visible is None else min(number, len(visible.split(","))))
+    return number
 
 
 def hidden_by_user() -> bool:
     """True where CUDA_VISIBLE_DEVICES says that no GPU is to be used."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1", "NoDevFiles")
+    return os.environ.get(VISIBLE, "unset").strip() in ("", "-1", "NoDevFiles")
 
 
-def gpu_problem(asked: float | None, seen: float) -> str | None:
+def gpu_problem(
+    asked: float | None, seen: float, visible: tuple[str, ...] | None = None
+) -> str | None:
     """Describe what is wrong where trials take `asked` GPUs each (None: one, if there is one) and
-    Ray has `seen`."""
+    Ray has `seen`, which are `visible` (None: all)."""
     if asked == 0 or (asked is None and (seen < 1 or hidden_by_user())):
         return None
     if asked is not None and seen <= 0:
         return f"--gpus-per-trial {asked:g}: this machine has no GPU that Ray can use; {LEAVE_OUT}"
-    reason = torch_problem()
+    if asked is not None and asked > seen:
+        return (
+            f"--gpus-per-trial {asked:g}: this machine has {seen:g} that Ray can use; {LEAVE_OUT}"
+        )
+    reason = torch_problem(visible)
     if reason is None:
         return None
     option = "" if asked is None else f"--gpus-per-trial {asked:g}: "
@@ -259,25 +278,25 @@ LEAVE_OUT = "leave the option out to train on what there is"
 ON_CPU = "train on the CPU: set CUDA_VISIBLE_DEVICES=-1 (or search with --gpus-per-trial 0)"
 
 
-def gpus_each(asked: float | None, of_ray: float) -> float:
+def gpus_each(options: Options, of_ray: float) -> float:
     """Return the GPUs that each trial takes on this machine, where Ray has found `of_ray`. InputError where it
     can't be so."""
-    problem = gpu_problem(asked, of_ray)
+    asked = options.gpus_per_trial
+    problem = gpu_problem(asked, of_ray, options.gpus)
     if problem is not None:
         raise InputError(problem)
     if asked is None:
         return 1.0 if of_ray >= 1 and not hidden_by_user() else 0.0
-    if asked > of_ray:
-        raise InputError(
-            f"--gpus-per-trial {asked:g}: this machine has {of_ray:g} that Ray can use; {LEAVE_OUT}"
-        )
     return asked
 
 
 @cache
-def torch_problem() -> str | None:
-    """Try PyTorch on the GPU in another process, which a broken driver may end; the reason it
-    fails, or None."""
+def torch_problem(visible: tuple[str, ...] | None = None) -> str | None:
+    """Try PyTorch on a GPU, of the `visible` ones (None: of all), in another process, which a broken
+    driver may end; the reason it fails, or None."""
+    environment = dict(os.environ)
+    if visible is not None:
+        environment[VISIBLE] = ",".join(visible)
     try:
         probe = subprocess.run(  # noqa: S603 (our own interpreter)
             [sys.executable, "-c", PROBE],
@@ -285,6 +304,7 @@ def torch_problem() -> str | None:
             text=True,
             timeout=PROBE_SECONDS,
             check=False,
+            env=environment,
         )
     except subprocess.TimeoutExpired:
         return f"it did not answer within {PROBE_SECONDS:.0f} s"

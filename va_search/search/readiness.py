@@ -28,13 +28,8 @@ from va_search.locks import only_one
 from va_search.models.menu import FUSIONS
 from va_search.models.sources import references
 from va_search.search.configurations import OWN_STATISTICS, Space
-from va_search.search.machine import (
-    Options,
-    check_fusing,
-    check_options,
-    gpu_problem,
-    gpus_seen,
-)
+from va_search.search.gpus import choose_gpus
+from va_search.search.machine import Options, check_fusing, check_options, gpu_problem
 from va_search.search.sizes import Findings, fit_disk, fit_memory, nearest
 from va_search.targets import AFFECT
 from va_search.tracking.shown import shown
@@ -58,10 +53,12 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (Ray's place, looked at alone)
 @dataclass(frozen=True)
 class Readiness:
     """`remarks` are sentences for whoever searches; `concurrent` is how many trials are trained at
-    a time where memory bears fewer than there are cores, else None."""
+    a time where memory bears fewer than there are cores, else None; `gpus` are those to train on,
+    as Options has them, None: all."""
 
     remarks: list[str]
     concurrent: int | None
+    gpus: tuple[str, ...] | None = None
 
 
 def check_ready(
@@ -94,16 +91,19 @@ def check_ready(
     problems += store_problems(space, store)
     findings.remarks += same_here(space)
     check_lengths(space, store, findings)
-    concurrent = None
-    if options.address is None:
-        problems += machine_problems(options)
+    concurrent = gpus = None
+    if options.address is not None:
+        problems += choose_gpus(options).problems
+    else:
+        gpus = check_gpus(options, findings, writes=writes)
+        problems += machine_problems()
         concurrent = fit_memory(space, store, options, findings)
     problems += home_problems(home, writes=writes)
     at_once = concurrent or options.concurrent or 1
     fit_disk(home, space, store, findings, complete=complete, at_once=at_once)
     if problems:
         raise InputError(*dict.fromkeys(problems))
-    return Readiness(findings.remarks, concurrent)
+    return Readiness(findings.remarks, concurrent, gpus)
 
 
 # -- store
@@ -229,12 +229,24 @@ def _listed(values: Sequence[int]) -> str:
 # -- machine
 
 
-def machine_problems(options: Options) -> Iterator[str]:
-    """A GPU that is asked for and not there, or there and of no use; what Ray can't start
-    without."""
-    problem = gpu_problem(options.gpus_per_trial, gpus_seen())
-    if problem is not None:
-        yield problem
+def check_gpus(options: Options, findings: Findings, *, writes: bool) -> tuple[str, ...] | None:
+    """Return the GPUs to train on, None for all: a GPU that is asked for and not there, or there and
+    of no use, or all in use by others, is a problem. That others use them is none for a plan."""
+    choice = choose_gpus(options)
+    findings.remarks += choice.remarks
+    findings.problems += choice.problems
+    if choice.all_in_use is not None:
+        sentences = findings.problems if writes else findings.remarks
+        sentences.append(choice.all_in_use)
+    elif not choice.problems:
+        problem = gpu_problem(options.gpus_per_trial, choice.number, choice.visible)
+        if problem is not None:
+            findings.problems.append(problem)
+    return choice.visible
+
+
+def machine_problems() -> Iterator[str]:
+    """Whatever Ray can't start without."""
     # Where it may not be written Ray takes its own folder (machine.py).
     if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK):
         probe = SHARED_MEMORY / f"va-search-{uuid.uuid4().hex}"

@@ -90,8 +90,7 @@ def run_search(
     if space.objective == "ensemble" and callbacks.credit is None:
         raise ValueError("objective ensemble needs a callable that credits trials")
     ready = check_ready(home, space, store, options, complete=len(study.bank.trials(study.name)))
-    if ready.concurrent is not None:
-        options = replace(options, concurrent=ready.concurrent)
+    options = replace(options, concurrent=ready.concurrent or options.concurrent, gpus=ready.gpus)
     for remark in ready.remarks:
         note(remark)
     ends: list[str] = []

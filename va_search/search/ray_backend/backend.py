@@ -122,7 +122,7 @@ def ray_backend(
     call = ray.supervisor.call
     stops_early = space.early_stopping is not None
     if options.address is None:
-        gpus = gpus_each(options.gpus_per_trial, ray.resources.get("GPU", 0))
+        gpus = gpus_each(options, ray.resources.get("GPU", 0))
         concurrent = options.concurrent or side_by_side(ray.resources, gpus, options.threads)
         tasks = TaskMaker(study, space, store, options, _device(gpus))
         yield RayBackend(ray, options, study, gpus, concurrent, tasks, stops_early)

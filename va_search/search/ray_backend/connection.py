@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from va_search.errors import InputError, JobError
+from va_search.search.gpus import made_visible
 from va_search.search.machine import Options, cores, token_hint
 from va_search.search.ray_backend.deaths import Deaths
 from va_search.search.ray_backend.folder import RAY, private_folder
@@ -150,7 +151,7 @@ def _start(options: Options, folder: Path | None) -> None:
             connect(address=_of_a_cluster(options.address or "auto"))
             return
         before = own_listeners()
-        with _preloading(options), on_this_machine_alone():
+        with _preloading(options), made_visible(options.gpus), on_this_machine_alone():
             connect(**_settings(options, folder))
     _end_by_force(ray)
     _say_nothing(ray)
@@ -168,6 +169,8 @@ def _settings(options: Options, folder: Path) -> dict[str, Any]:
         "_node_ip_address": LOOPBACK,
         "_temp_dir": str(folder / RAY),
     }
+    if options.gpus is not None:
+        settings["num_gpus"] = len(options.gpus)
     if SHARED_MEMORY.exists() and not os.access(SHARED_MEMORY, os.W_OK):
         settings["_plasma_directory"] = str(folder)
     return settings
