@@ -28,7 +28,8 @@ export VA_SEARCH_HOME="${VA_SEARCH_HOME:-$PWD/va-home}"   # CHANGE: on a disk th
 
 # This job's own folder on the disk of each node: what is copied from a bucket, the token of its Ray.
 job=${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/va-$SLURM_JOB_ID
-mkdir -p -m 700 "$job" && [ -O "$job" ] || exit 1
+rm -rf "$job"      # of a run of this job that was killed
+mkdir -m 700 "$job" || exit 1
 export VA_SEARCH_CACHE=$job/cache
 began=$job/began
 touch "$began"
@@ -56,7 +57,7 @@ if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
   nodes=$!
   exec 3> "$job/pipe"
   { cat "$job/token"; echo; } >&3
-  until (exec 4<> "/dev/tcp/${head%:*}/${head##*:}") 2>/dev/null; do
+  until [ -e "$job/ready" ]; do
     kill -0 "$nodes" 2>/dev/null && [ "$SECONDS" -lt 300 ] || { echo "Ray did not start" >&2; exit 1; }
     sleep 1
   done

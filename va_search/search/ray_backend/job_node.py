@@ -26,6 +26,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from va_search.errors import JobError
@@ -41,11 +42,16 @@ JOINING_SECONDS = 300.0
 LEAVING_SECONDS = 20.0
 """So long after SIGTERM a node is over: SLURM kills 30 s after it (KillWait)."""
 
-SHARING = {
-    # Two Rays share a machine: none takes a fixed port.
+READY = "ready"
+STARTED = "Ray runtime started"
+
+PORTS = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port")
+"""Ports that Ray would take fixed ones for, or wait half a minute for who tells them."""
+
+OPTIONS = {
+    # Any port: two Rays on one machine would take the same from Ray's own range.
     "min-worker-port": "0",
     "max-worker-port": "0",
-    "dashboard-agent-listen-port": "0",
     # What a search does not need.
     "object-store-memory": str(100 * 2**20),
     "include-log-monitor": "false",
@@ -54,8 +60,11 @@ SHARING = {
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_enable_autoscaler_v2": "0",
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_worker_register_timeout_seconds": "300",
 }
+"""An environment on a busy shared file system takes minutes until a process has imported all of
+it, which Ray's own limits (30 and 60 s) don't allow for."""
 
 
 class StandardInput:
@@ -96,8 +105,9 @@ class Life:
         return not self._line.closed and time.monotonic() < self._until
 
 
-def serve(address: str) -> int:
-    """Be a node of the job's Ray until standard input ends; return an exit code."""
+def serve(address: str, job: Path) -> int:
+    """Be a node of the job's Ray until standard input ends; return an exit code. `job` is the
+    job's folder on this node's disk, which the batch shell made on the head."""
     block_signals()
     line = StandardInput()
     token = line.token()
@@ -107,45 +117,72 @@ def serve(address: str) -> int:
     own_address = host if is_head else _joined_from(host, int(port), life)
     if own_address is None:
         return 0
-    with private_folder(NODE_PREFIX) as folder, own_token(folder, token):
-        options = {**SHARING, "node-ip-address": own_address, "temp-dir": str(folder / RAY)}
-        if is_head:
-            options |= {"port": port, "include-dashboard": "false"}
-            options["ray-client-server-port"] = str(free_port(host))  # there is no way without it
-        else:
-            options["address"] = address
+    job.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with private_folder(NODE_PREFIX) as folder, own_token(folder, token):
+            options = {**OPTIONS, "node-ip-address": own_address, "temp-dir": str(folder / RAY)}
+            if is_head:
+                options |= {"port": port, "include-dashboard": "false"}
+            else:
+                options["address"] = address
+            return NodeOfRay(options, is_head, folder / "start.log").run(life, job / READY)
+    finally:
+        if not is_head:
+            remove_folder(job)
+
+
+class NodeOfRay:
+    """`ray start` with these options, which runs as long as Ray does."""
+
+    def __init__(self, options: dict[str, str], is_head: bool, log: Path) -> None:
+        self._options, self._is_head, self._log = options, is_head, log
+        self._until = time.monotonic() + JOINING_SECONDS
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # Ray's client has a port on the head, whether it is wanted or not.
+        names = [*PORTS, "ray-client-server-port"] if self._is_head else PORTS
+        ports = free_ports(self._options["node-ip-address"], len(names))
+        options = self._options | {name: str(port) for name, port in zip(names, ports, strict=True)}
         # What SLURM gave: it may bind nothing where a cluster's control groups are not used.
         options |= {"num-cpus": str(cores()), "num-gpus": str(int(gpus_seen()))}
-        return _run(options, is_head, folder, life)
+        words = [f"--{name}={value}" for name, value in options.items()]
+        if self._is_head:
+            words += ["--head", "--no-monitor"]  # nothing here starts or stops machines
+        with self._log.open("wb") as output:
+            return subprocess.Popen(  # noqa: S603 (our own interpreter)
+                [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words],
+                env=os.environ | SETTINGS,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
 
-
-def _run(options: dict[str, str], is_head: bool, folder: Path, life: Life) -> int:
-    """Run `ray start` with these options until the node is to end, or Ray ended by itself."""
-    words = [f"--{name}={value}" for name, value in options.items()]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words]
-    log = folder / "start.log"
-    with log.open("wb") as output:
-        ray = subprocess.Popen(  # noqa: S603 (our own interpreter)
-            [*command, "--head"] if is_head else command,
-            env=os.environ | SETTINGS,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-    while life.lasts():
-        if ray.poll() is not None:
-            text = log.read_text(encoding="utf-8", errors="replace")
-            sys.stderr.write(f"{socket.gethostname()}: Ray ended ({ray.returncode}):\n{text}\n")
+    def run(self, life: Life, ready: Path) -> int:
+        """Wait until the node is to end, or Ray ended by itself; return an exit code. The file
+        `ready` is made once Ray runs."""
+        while life.lasts():
+            text = self._log.read_text(encoding="utf-8", errors="replace")
+            if STARTED in text and not ready.exists():
+                ready.touch()
+            if self._process.poll() is None:
+                continue
+            # A head that answers may not know its own node yet, which those that join need.
+            if not self._is_head and not ready.exists() and time.monotonic() < self._until:
+                self._process = self._start()
+                continue
+            sys.stderr.write(f"{socket.gethostname()}: Ray ended:\n{text}\n")
             return 1
-    return 0
+        return 0
 
 
-def free_port(host: str) -> int:
-    """Return a port at an address of this machine that nobody has this moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-    return port
+def free_ports(host: str, number: int) -> list[int]:
+    """Return ports at an address of this machine that nobody has this moment, all different."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind((host, 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def head_address(other: str) -> str:
@@ -153,7 +190,8 @@ def head_address(other: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((other, 9))  # sends nothing: it asks for the way there
         host: str = probe.getsockname()[0]
-    return f"{host}:{free_port(host)}"
+    (port,) = free_ports(host, 1)
+    return f"{host}:{port}"
 
 
 def _is_own(host: str) -> bool:
@@ -187,12 +225,10 @@ def main(first: str, second: str) -> int:
         sys.stdout.write(f"{head_address(second)}\n")
         return 0
     try:
-        return serve(first)
+        return serve(first, Path(second))
     except JobError as error:
         sys.stderr.write(f"{socket.gethostname()}: {error}\n")
         return 1
-    finally:
-        remove_folder(Path(second))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,224 @@
+"""clusters/slurm.sh, as it is shipped, on a real SLURM of two nodes: what docs/slurm.md says.
+
+Real: SLURM's daemons, its signals and its queue, the nodes as hosts that lose their power. Not real:
+the nodes are network namespaces of this machine, and the lines marked CHANGE are this cluster's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hosts as machines
+import pytest
+import slurm_world
+from hosts import Host
+from ray_world import trials, wait_for, write_space
+from slurm_world import ENVIRONMENT, REPOSITORY, Slurm
+
+from va_search.data.simulate import simulate
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+SHIPPED = REPOSITORY / "clusters" / "slurm.sh"
+SECONDS = 400.0
+OFTEN = ("--checkpoint-seconds", "0.5")
+
+CHANGES = {
+    "source .venv/bin/activate": f"source {ENVIRONMENT}/bin/activate",
+    "--cpus-per-task=8 ": "--cpus-per-task=1 ",
+    "--mem=32G ": "--mem=0 ",
+    "--gpus-per-node=1 ": "--gpus-per-node=0 ",
+}
+
+
+class Cluster:
+    """The cluster as its user has it: a folder that all nodes share, the file, the commands."""
+
+    def __init__(self, slurm: Slurm) -> None:
+        self.slurm = slurm
+        self.home = slurm.folder / "va-home"
+        self.store = slurm.folder / "store"
+        simulate(self.store, size="tiny")
+        text = SHIPPED.read_text()
+        for line, own in CHANGES.items():
+            assert line in text, f"{SHIPPED}: no {line} any more"
+            text = text.replace(line, own)
+        (slurm.folder / "slurm.sh").write_text(text)
+        self._spaces = 0
+
+    def space(self, *, epochs: int, rates: int = 2) -> str:
+        """Write a grid of two encoders and so many learning rates, other ones each time: one home
+        trains nothing twice."""
+        self._spaces += 1
+        values = [0.001 * rate + 0.0001 * self._spaces for rate in range(1, rates + 1)]
+        path = self.slurm.folder / f"space-{self._spaces}.yaml"
+        write_space(path, self.store, rates=str(values), epochs=epochs)
+        return path.name
+
+    def submit(self, space: str, study: str, *options: str, more: tuple[str, ...] = OFTEN) -> str:
+        """Queue a search as docs/slurm.md does; its job's id."""
+        said = self.slurm.run(
+            "sbatch", *options, "slurm.sh", space, "--data", "store", "--study", study, *more
+        )
+        return said.split()[-1]
+
+    def output(self, job: str) -> str:
+        return "\n".join(
+            path.read_text() for path in sorted(self.slurm.folder.glob(f"va-search-{job}*.out"))
+        )
+
+    def wait(self, what: Callable[[], Any], job: str) -> Any:
+        """Wait until it is so; where it never is, the job's output says why."""
+        try:
+            return wait_for(what, SECONDS)
+        except AssertionError as error:
+            raise AssertionError(f"{self.slurm.state(job)}\n{self.output(job)}") from error
+
+    def wait_for_state(self, job: str, state: str) -> None:
+        """Wait until a job has this state, and none that a job keeps for ever."""
+        ends = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
+
+        def reached() -> bool:
+            now = self.slurm.state(job)
+            assert now == state or now not in ends, f"{now}: {self.output(job)}"
+            return now == state
+
+        self.wait(reached, job)
+
+    def checkpoints(self, study: str) -> list[Path]:
+        return sorted((self.home / "studies" / study / "running").glob("*/*"))
+
+    def left(self) -> list[str]:
+        """Whatever jobs left on nodes: processes, and folders in /tmp."""
+        here = [line for host in self.slurm.hosts.hosts for line in _processes(host)]
+        for host in self.slurm.hosts.hosts:
+            folders = (host.folder / "tmp").iterdir()
+            here += [str(path) for path in folders if path.name.startswith("va-")]
+        return here
+
+
+def _processes(host: Host) -> list[str]:
+    """The command lines of what runs on a node, but for its daemons."""
+    lines = []
+    for process in host.processes():
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if words and not re.search(r"sshd|slurmd|slurmstepd", words):
+            lines.append(f"{host.name}: {words}")
+    return lines
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    reason = slurm_world.lacking()
+    if reason:
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("slurm")
+    with slurm_world.running_slurm(folder, ["one", "two"]) as slurm:
+        yield Cluster(slurm)
+    assert machines.left_links() == []
+    assert machines.left_mounts(folder) == []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(cluster: Cluster) -> Iterator[None]:
+    """After each test no job is left, and nothing of one."""
+    yield
+    for job in cluster.slurm.run("squeue", "--noheader", "--format", "%A").split():
+        cluster.slurm.run("scancel", job)
+    wait_for(lambda: not cluster.slurm.run("squeue", "--noheader"), 60)
+    wait_for(lambda: not cluster.left() or None, 30) if cluster.left() else None
+    assert cluster.left() == []
+
+
+def test_a_job_is_told_of_its_end_and_goes_on_in_the_next(cluster: Cluster) -> None:
+    job = cluster.submit(cluster.space(epochs=400), "first")
+    cluster.wait(lambda: cluster.checkpoints("first"), job)
+    cluster.slurm.run("scancel", "--batch", "--signal=USR1", job)
+    cluster.wait_for_state(job, "PENDING")
+    before = trials(cluster.home, "first")
+    assert len(before) < 4, "it was to be told in the middle of the study"
+    assert cluster.checkpoints("first"), "running trials write a checkpoint"
+    assert cluster.left() == []
+    cluster.wait_for_state(job, "COMPLETED")
+    after = trials(cluster.home, "first")
+    assert len(after) == 4
+    assert {trial: after[trial] for trial in before} == before
+    assert any(record.get("resumed_at") for record in after.values())
+    assert "Restarts=1" in cluster.slurm.run("scontrol", "show", "job", job)
+    status = json.loads(cluster.slurm.run("va-search", "status", "first", "--json"))
+    assert (len(status["complete"]), status["failed"]) == (4, [])
+
+
+def test_a_second_node_trains_too_and_is_lost(cluster: Cluster) -> None:
+    space = cluster.space(epochs=150, rates=5)
+    job = cluster.submit(space, "wide", "--nodes=2")
+    records = lambda: trials(cluster.home, "wide")  # noqa: E731
+    both = {"one", "two"}
+    cluster.wait(lambda: {record["node"] for record in records().values()} == both, job)
+    lost = cluster.slurm.hosts["two"]
+    lost.power_off()
+    before = records()
+    assert len(before) < 10, "the node was to be lost in the middle of the study"
+    try:
+        cluster.wait_for_state(job, "COMPLETED")
+        assert len(records()) == 10
+        assert {trial: records()[trial] for trial in before} == before
+    finally:
+        cluster.slurm.hosts.power_on(lost)
+        (lost.folder / "tmp").mkdir(exist_ok=True)
+        for folder in (lost.folder / "tmp").glob("va-*"):
+            slurm_world.shutil.rmtree(folder)  # of a node whose plug was pulled
+        cluster.slurm.start_node(lost)
+        cluster.slurm.wait_for_idle()
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_job_that_is_cancelled_leaves_its_checkpoints_and_nothing_else(
+    cluster: Cluster, nodes: int
+) -> None:
+    study = f"cancelled-{nodes}"
+    job = cluster.submit(cluster.space(epochs=4000, rates=1), study, f"--nodes={nodes}")
+    cluster.wait(lambda: cluster.checkpoints(study), job)
+    cluster.slurm.run("scancel", job)
+    wait_for(lambda: not cluster.slurm.run("squeue", "--noheader"), 60)
+    assert cluster.slurm.state(job) == "CANCELLED"
+    assert cluster.checkpoints(study)
+    assert list((cluster.home / "studies" / study).glob("failures/*")) == []
+
+
+def test_a_job_that_gets_nowhere_is_not_begun_for_ever(cluster: Cluster) -> None:
+    """The script as it is, with searches that are told to stop before they have trained."""
+    folder = cluster.slurm.folder / "nowhere"
+    (folder / "bin").mkdir(parents=True)
+    program = folder / "bin" / "va-search"
+    program.write_text("#!/bin/bash\nkill -USR1 $PPID\ntrap 'exit 130' USR1\nsleep 60 & wait\n")
+    program.chmod(0o755)
+    (folder / "bin" / "activate").write_text(f"PATH={folder / 'bin'}:$PATH\n")
+    text = (cluster.slurm.folder / "slurm.sh").read_text()
+    path = folder / "slurm.sh"
+    path.write_text(text.replace(f"{ENVIRONMENT}/bin/activate", f"{folder}/bin/activate"))
+    said = cluster.slurm.run("sbatch", str(path), "space.yaml", "--data", "store", "--study", "no")
+    job = said.split()[-1]
+    cluster.wait(lambda: cluster.slurm.state(job) == "FAILED", job)
+    assert "Restarts=3" in cluster.slurm.run("scontrol", "show", "job", job)
+    assert "nothing was trained in this run" in cluster.output(job)
+
+
+def test_an_array_of_three(cluster: Cluster) -> None:
+    """Three jobs, two nodes."""
+    space = cluster.space(epochs=30, rates=3)
+    job = cluster.submit(space, "array", "--array=1-3")
+    cluster.wait_for_state(job, "COMPLETED")
+    records = trials(cluster.home, "array")
+    assert len(records) == 6
+    asked = (cluster.home / "studies" / "array" / "asked.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["trial"] for line in asked) == sorted(records)
