@@ -68,14 +68,18 @@ def test_whole_numbers_keep_their_steps_and_every_end_can_be_a_prior() -> None:
 
 
 def test_a_random_search_draws_by_the_prior_again_and_again_the_same(tiny_store: Store) -> None:
-    believed = space(tiny_store, "random", learning_rate={**RATE, "prior": 3e-4, "strength": "strong"})
+    believed = space(
+        tiny_store, "random", learning_rate={**RATE, "prior": 3e-4, "strength": "strong"}
+    )
     samplers = [Sampler(believed, "random", 3) for _ in range(2)]
     rates = [[sampler.ask()[1]["learning_rate"] for _ in range(200)] for sampler in samplers]
     assert rates[0] == rates[1] and rates[0][0] == 3e-4
     near = np.mean([abs(math.log10(rate / 3e-4)) < 0.5 for rate in rates[0]])
     assert near > 0.75  # a third would be chance
     plain = Sampler(space(tiny_store, "random", learning_rate=RATE), "random", 3)
-    near = np.mean([abs(math.log10(plain.ask()[1]["learning_rate"] / 3e-4)) < 0.5 for _ in range(200)])
+    near = np.mean(
+        [abs(math.log10(plain.ask()[1]["learning_rate"] / 3e-4)) < 0.5 for _ in range(200)]
+    )
     assert near < 0.5
 
 
@@ -101,7 +105,10 @@ def test_a_grid_begins_with_the_priors_and_misses_nothing(tiny_store: Store) -> 
         "layers": {"int": [1, 3], "prior": 2},
         "learning_rate": {"choice": [0.1, 0.2, 0.3], "prior": 0.3},
     }
-    plain = {name: {key: value for key, value in form.items() if key != "prior"} for name, form in settings.items()}
+    plain = {
+        name: {key: value for key, value in form.items() if key != "prior"}
+        for name, form in settings.items()
+    }
     believed, unbelieved = (space(tiny_store, "grid", **each) for each in (settings, plain))
 
     def ids(of: Space) -> list[str]:

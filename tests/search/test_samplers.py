@@ -4,6 +4,7 @@ come to an end."""
 from __future__ import annotations
 
 import time
+from itertools import islice
 from pathlib import Path
 from typing import get_args
 
@@ -100,17 +101,18 @@ def test_a_resumed_search_goes_on_with_all_that_is_left(tiny_store: Store, sampl
 def test_thousands_of_finished_trials_resume_in_seconds(
     tiny_store: Store, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells = {
+    cells: dict[str, object] = {
         "features": ["face"],
         "encoder": "gru",
-        "hidden_size": {"int": [1, 120]},
-        "epochs": {"int": [1, 90]},
+        "hidden_size": {"int": [1, 400]},
+        "epochs": {"int": [1, 300]},
     }
     space = read(tiny_store, sampler, cells)
-    whole = proposals_of(read(tiny_store, "grid", cells))
+    number = 5_000 if sampler == "grid" else 2_500
     finished = []
-    while len(finished) < 10_000 and (trial := whole.next()) is not None:
-        finished.append((trial.id, trial.settings, (value_of(trial.settings),)))
+    for cell in islice(space.combinations(), number):
+        for settings in space.trials(cell):
+            finished.append((trial_id(settings, "data"), settings, (value_of(settings),)))
     # a Gaussian process of a hundred configurations takes a second; a few tell the same here
     monkeypatch.setattr(sampler_module, "GP_KEPT", 30)
     monkeypatch.setattr(sampler_module, "GP_BEST", 15)

@@ -254,9 +254,10 @@ def fit(
     same call again goes on from what is finished.
 
     `hours` of search and race, `trials` of the search, and what else a `budget` has, such as
-    {"gpu_hours": 8, "worth": 0.01}: instead of those in the space's budget. `match`: scale and shift the test predictions to the mean and spread of all labelled frames; no
-    test label is read. `out`: folder for the test predictions. `notify`: a command that is run at a
-    new best trial and at the end (api/notify.py). `more` as in `run_search`
+    {"gpu_hours": 8, "worth": 0.01}: instead of those in the space's budget. `match`: scale and
+    shift the test predictions to the mean and spread of all labelled frames; no test label is read.
+    `out`: folder for the test predictions. `notify`: a command that is run at a new best trial and
+    at the end (api/notify.py). `more` as in `run_search`
     (progress). InputError with all problems."""
     fitting = plan_fit(
         space,

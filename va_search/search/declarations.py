@@ -8,8 +8,9 @@
     hidden_size: {value: 64, when: {encoder: [lstm, gru]}}    fixed, and only for some encoders
     loss_weights: {liking: {choice: [0.5, 1]}}  of targets beside valence and arousal, each as above
 
-A choice or a range may have a prior, with a strength: priors.py. `when` goes with every form: the setting is in play only when each setting named there is in play
-and has one of the values given; otherwise it takes its default."""
+A choice or a range may have a prior, with a strength: priors.py. `when` goes with every form: the
+setting is in play only when each setting named there is in play and has one of the values given;
+otherwise it takes its default."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ class Progress:
     """The state of a search for a watcher; `planned` counts trials of the whole study, None where
     only time bounds it.
 
-    `best`: the best validation CCC by target; `score`: the best objective of a trial. `device`: what trials are trained on, in words; None
-    before that is known. `lacks`: what the cluster lacks to run a single trial; None while it can.
-    `undelivered`: trials that the tracking server has yet to take, once training is over; None
-    before. `remarks`: what happened so far that is worth a line of its own, such as who killed a
-    trial's process."""
+    `best`: the best validation CCC by target; `score`: the best objective of a trial. `device`:
+    what trials are trained on, in words; None before that is known. `lacks`: what the cluster lacks
+    to run a single trial; None while it can. `undelivered`: trials that the tracking server has yet
+    to take, once training is over; None before. `remarks`: what happened so far that is worth a
+    line of its own, such as who killed a trial's process."""
 
     planned: int | None
     finished: int
