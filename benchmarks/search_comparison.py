@@ -1,21 +1,20 @@
-"""Samplers and objectives compared on real trainings, at equal time: the table in docs/search.md.
+"""Searches compared in real runs, at equal core-seconds, by scores on people held out from everything:
 
-    python benchmarks/search_comparison.py --store stores/case --home comparison --minutes 60 --seeds 2
+    python benchmarks/search_comparison.py --store stores/case --home comparison --seconds 90 \
+        --rows random=benchmarks/search_simulator/wide.yaml default=search_spaces/any.yaml
 
-Each row and seed is one study in a home of its own under --home (trials are shared within a home,
-which would be free time), given so many minutes; marks in between are read afterwards from when
-each trial finished, so that one study of 60 minutes gives the 10 and 30 minute marks too. The same
-command goes on where it was stopped, and only prints once all is done; studies are interleaved seed
-by seed, so that a part of it compares too.
+Each row and seed is one study of `run_search`, in a home of its own under --home (trials are shared
+within a home, which would be free time), over the row's space with the seed as its sampler's. Fold
+--held-out of the store is the test set of a copy that lacks its labels; the next fold validates.
+A study may spend --seconds core-seconds, counted over all of its processes (driver, Ray,
+trainings), so that what else runs on the machine does not take its time away; Ray's own start is
+taken off, since it is the same for all. The same command goes on where it was stopped.
 
-A minute is --cores times 60 core-seconds, counted over the search's processes (driver, Ray,
-trainings), so that what else runs on the machine does not take a study's time away.
-
-Rows: `grid` (a range of floats becomes three values), `random` and `tpe` without early stopping;
-`tpe+asha`, `both` and `ensemble` with it. The space is --space with sampler, seed, objective,
-budget and early stopping replaced; what is printed are the best single trial and the ensemble
-(--recipe), out-of-fold on validation: both chosen again without the recordings they are judged on.
-Mean over seeds, and the lowest and highest of them."""
+Printed: of each study the trials that had finished after shares of the time, and the scores on the
+held-out people of the ensemble by --recipe and of the best single trial, both chosen of the trials
+until then by the people who validate; and for each row the share of the time after which its
+ensemble, mean over seeds, has reached what that of the first row has at the end. Strategies that
+need more runs than anybody has time for are compared by benchmarks/search_simulator."""
 
 from __future__ import annotations
 
@@ -34,37 +33,35 @@ from typing import Any
 
 import numpy as np
 import yaml
+from flows import cccs, divided, labels_of
 from process_tree import Tree
 
-from va_search.data.store import Store
+from va_search.data.store import Store, frames_hash
 from va_search.ensemble import compare
 from va_search.ensemble.material import Materials, gather
+from va_search.ensemble.post_processing import combine
 from va_search.ensemble.recipe import Recipe, load_recipe
 from va_search.errors import InputError, Interrupted
 from va_search.files import write_json
 from va_search.home import Home
+from va_search.predictions.bank import Bank
 from va_search.search.study import Study
 from va_search.trial import Trial
 
-ASHA = {"grace_epochs": 5, "reduction_factor": 3}
-ROWS: dict[str, dict[str, Any]] = {
-    "grid": {"sampler": "grid"},
-    "random": {"sampler": "random"},
-    "tpe": {"sampler": "tpe"},
-    "tpe+asha": {"sampler": "tpe", "early_stopping": ASHA},
-    "both": {"sampler": "tpe", "objective": "both", "early_stopping": ASHA},
-    "ensemble": {"sampler": "tpe", "objective": "ensemble", "early_stopping": ASHA},
-}
 NAME = "compared"
 """The study's name in each home."""
+MARKS = (0.03, 0.05, 0.08, 1 / 9, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.65, 0.8, 1.0)
+"""Shares of the time after which the scores are looked at."""
+SHOWN = (1 / 9, 1 / 3, 1.0)
 
 
 @dataclass(frozen=True)
-class One:
-    """One row and seed, its home, and what its clock showed (`clock.json`: pairs of time.time() and
-    seconds spent)."""
+class Comparand:
+    """One row and seed, its home, and its clock (`clock.json`: pairs of time.time() and core-seconds
+    spent, from when Ray had started)."""
 
     row: str
+    space: Path
     seed: int
     folder: Path
 
@@ -74,208 +71,205 @@ class One:
 
     def clock(self) -> list[tuple[float, float]]:
         path = self.folder / "clock.json"
-        return [(at, spent) for at, spent in json.loads(path.read_text())] if path.is_file() else []
+        return (
+            [(now, spent) for now, spent in json.loads(path.read_text())] if path.is_file() else []
+        )
 
     @property
     def spent(self) -> float:
-        """Seconds of searching so far: core-seconds over cores."""
+        """Core-seconds of searching so far."""
         return max((spent for _, spent in self.clock()), default=0.0)
 
-    def reached_by(self, trial: Trial) -> float:
-        """Seconds of searching after which a trial had finished; infinite for one after the clock's
-        last look."""
+    def spent_at(self, trial: Trial) -> float:
+        """Core-seconds of searching when a trial had finished; infinite after the last look."""
         finished = datetime.fromisoformat(str(trial.finished_at)).timestamp()
-        return next((spent for at, spent in self.clock() if at >= finished), math.inf)
+        return next((spent for now, spent in self.clock() if now >= finished), math.inf)
 
 
 class Clock:
-    """Counts a search's time from within, and asks it to stop when its minutes are over."""
+    """Counts a search's core-seconds from within, and asks it to stop when they are spent."""
 
-    def __init__(self, one: One, options: argparse.Namespace) -> None:
-        self.one, self.cores, self.end = one, options.cores, 60 * options.minutes
-        self.tree, self.looks, self.before = Tree(os.getpid()), one.clock(), one.spent
+    def __init__(self, comparand: Comparand, seconds: float) -> None:
+        self.comparand, self.end = comparand, seconds
+        self.tree, self.looks, self.before = Tree(os.getpid()), comparand.clock(), comparand.spent
+        self.of_start: float | None = None
 
     def look(self, _: Any = None) -> None:
         self.tree.look()
-        spent = self.before + sum(self.tree.core_seconds.values()) / self.cores
-        self.looks.append((time.time(), spent))
-        write_json(self.one.folder / "clock.json", self.looks)
-        if spent >= self.end:
-            self.one.study.ask_to_stop()
+        spent = sum(self.tree.core_seconds.values())
+        if self.of_start is None:
+            self.of_start = spent
+        self.looks.append((time.time(), self.before + spent - self.of_start))
+        write_json(self.comparand.folder / "clock.json", self.looks)
+        if self.looks[-1][1] >= self.end:
+            self.comparand.study.ask_to_stop()
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A study at a mark: trials that had finished, and scores on the held-out people (0 without a
+    trial)."""
+
+    trials: int = 0
+    ensemble: float = 0.0
+    single: float = 0.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--home", type=Path, required=True, help="the folder of the studies' homes")
+    parser.add_argument("--rows", nargs="+", required=True, metavar="NAME=SPACE")
     parser.add_argument(
-        "--space", type=Path, default=Path(__file__).parents[1] / "search_spaces" / "any.yaml"
+        "--held-out", type=int, help="a fold of the store; its first one unless given"
     )
-    parser.add_argument("--minutes", type=float, default=60.0, help="searching time of each study")
-    parser.add_argument(
-        "--marks", type=float, nargs="+", default=[10.0, 30.0, 60.0], help="in minutes"
-    )
+    parser.add_argument("--seconds", type=float, default=90.0, help="core-seconds of each study")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
-    parser.add_argument("--recipe", default="greedy")
-    parser.add_argument(
-        "--cores", type=int, default=os.cpu_count() or 1, help="cores, and so trials side by side"
-    )
+    parser.add_argument("--recipe", default="bagged_greedy")
+    parser.add_argument("--concurrent", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    store, recipe = Store.open(options.store), load_recipe(options.recipe)
-    studies = [
-        One(row, seed, options.home / f"{row}-{seed}")
-        for seed in range(options.seeds)
-        for row in options.rows
-    ]
-    for one in studies:
-        search(one, options)
-    tables = {one: read(one, store, recipe, options.marks) for one in studies}
-    print_table(tables, options)
+    whole = Store.open(options.store)
+    folds = sorted({recording.fold for recording in whole.labelled if recording.fold is not None})
+    held_out = folds[0] if options.held_out is None else options.held_out
+    validation = folds[(folds.index(held_out) + 1) % len(folds)]
+    options.home.mkdir(parents=True, exist_ok=True)
+    copy = divided(
+        whole, options.home / f"without-{held_out}", test=held_out, validation=validation
+    )
+    comparands: list[Comparand] = []
+    for seed in range(options.seeds):
+        for pair in options.rows:
+            row, _, space = pair.partition("=")
+            comparands.append(Comparand(row, Path(space), seed, options.home / f"{row}-{seed}"))
+    for comparand in comparands:
+        search(comparand, copy.path, options)
+    recipe = load_recipe(options.recipe)
+    truth = labels_of(whole, copy)
+    scores = {}
+    for comparand in comparands:
+        scores[comparand] = scores_of(comparand, copy, truth, recipe, options.seconds)
+    print_table(scores, [pair.partition("=")[0] for pair in options.rows])
 
 
-def search(one: One, options: argparse.Namespace) -> None:
+def search(comparand: Comparand, store: Path, options: argparse.Namespace) -> None:
     """Search for what is left of a study's time, in a process of its own."""
-    left = 60 * options.minutes - one.spent
+    left = options.seconds - comparand.spent
     if left < 1:
         return
-    print(f"{one.row}, seed {one.seed}: {left / 60:.1f} minutes to go", flush=True)
-    process = multiprocessing.get_context("spawn").Process(target=searched, args=(one, options))
+    print(f"{comparand.row}, seed {comparand.seed}: {left:.0f} core-seconds to go", flush=True)
+    arguments = (comparand, store, options)
+    process = multiprocessing.get_context("spawn").Process(target=searched, args=arguments)
     process.start()
     try:
         process.join()
     except KeyboardInterrupt:
         process.join()  # it got the signal too, and saves what is finished
         raise SystemExit(130) from None
-    if process.exitcode or 60 * options.minutes - one.spent > 1:
-        raise SystemExit(
-            f"{one.folder}: stopped before its time was over; the same command goes on"
-        )
+    if process.exitcode or options.seconds - comparand.spent > 1:
+        raise SystemExit(f"{comparand.folder}: stopped before its time; the same command goes on")
 
 
-def searched(one: One, options: argparse.Namespace) -> None:
+def searched(comparand: Comparand, store_path: Path, options: argparse.Namespace) -> None:
     from va_search.api.searching import credit_for
     from va_search.search.machine import Options
     from va_search.search.run import Callbacks, Request, run_search
     from va_search.search.space import load_space
 
-    one.folder.mkdir(parents=True, exist_ok=True)
-    path = one.folder / "space.yaml"
-    path.write_text(yaml.safe_dump(document(one, yaml.safe_load(options.space.read_text()))))
-    store = Store.open(options.store)
-    space, home = load_space(path, store), Home(one.folder)
+    comparand.folder.mkdir(parents=True, exist_ok=True)
+    document = yaml.safe_load(comparand.space.read_text())
+    document |= {"sampler_seed": comparand.seed, "budget": {"trials": 2_000}}
+    path = comparand.folder / "space.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    store, home = Store.open(store_path), Home(comparand.folder)
+    space = load_space(path, store)
     credit = credit_for(home, space, store)
-    clock, machine = Clock(one, options), Options(concurrent=options.cores)
+    clock, machine = Clock(comparand, options.seconds), Options(concurrent=options.concurrent)
     with suppress(Interrupted):  # by the clock, or by Ctrl-C: `search` looks which
         callbacks = Callbacks(clock.look, credit=credit)
         run_search(home, space, store, Request(NAME, machine), callbacks)
     clock.look()
-    one.study.forget_stop()
+    comparand.study.forget_stop()
 
 
-def document(one: One, space: dict[str, Any]) -> dict[str, Any]:
-    """The space of one row and seed."""
-    made = {
-        name: value for name, value in space.items() if name not in ("early_stopping", "objective")
-    }
-    made |= ROWS[one.row] | {"sampler_seed": one.seed, "budget": {"trials": 1_000_000}}
-    if one.row == "grid":
-        made["settings"] = {name: gridded(value) for name, value in space["settings"].items()}
-    return made
-
-
-def gridded(declared: Any) -> Any:
-    """A range of floats as its ends and its middle; anything else as it is."""
-    if not isinstance(declared, dict) or "float" not in declared:
-        return declared
-    low, high = (float(end) for end in declared["float"])
-    middle = math.sqrt(low * high) if declared.get("log") else (low + high) / 2
-    rest = {"when": declared["when"]} if "when" in declared else {}
-    return {"choice": [low, float(f"{middle:.4g}"), high], **rest}
-
-
-@dataclass(frozen=True)
-class Reached:
-    """What a study had at a mark; None where it was not searched so long, or had no trial."""
-
-    trials: int
-    single: float | None
-    ensemble: float | None
-
-
-def read(one: One, store: Store, recipe: Recipe, marks: list[float]) -> list[Reached | None]:
+def scores_of(
+    comparand: Comparand, store: Store, truth: Any, recipe: Recipe, seconds: float
+) -> list[Scores]:
+    """Scores of a study at each mark."""
     try:
-        materials = gather(Home(one.folder), [NAME], store, outside=False)
+        materials = gather(Home(comparand.folder), [NAME], store, outside=False)
     except InputError:  # no trial at all
-        return [None for _ in marks]
-    times = {candidate.id: one.reached_by(candidate) for candidate in materials.lines.candidates}
-    return [
-        reached(materials, times, recipe, 60 * mark) if one.spent >= 60 * mark - 1 else None
-        for mark in marks
-    ]
+        return [Scores() for _ in MARKS]
+    spent = {trial.id: comparand.spent_at(trial) for trial in materials.lines.candidates}
+    scores: list[Scores] = []
+    for mark in MARKS:
+        finished = {trial for trial, time in spent.items() if time <= mark * seconds}
+        if scores and len(finished) == scores[-1].trials:
+            scores.append(scores[-1])
+            continue
+        scores.append(honest(materials, finished, truth, recipe, comparand))
+    return scores
 
 
-def reached(
-    materials: Materials, times: dict[str, float], recipe: Recipe, seconds: float
-) -> Reached:
-    finished, then = at_mark(materials, times, seconds)
-    if then is None:
-        return Reached(finished, None, None)
-    single = compare.out_of_fold(compare.predicted_by(compare.best_single(then)))
-    ensemble = compare.out_of_fold(compare.predicted_by(compare.carry_out(recipe, then)))
-    return Reached(
-        finished, single["score"] if single else None, ensemble["score"] if ensemble else None
-    )
-
-
-def at_mark(
-    materials: Materials, times: dict[str, float], seconds: float
-) -> tuple[int, Materials | None]:
-    """How many trials had finished after so long, and what they give; None where a dimension has
-    none."""
-    known = {trial for trial, took in times.items() if took <= seconds}
-    dimensions = {}
-    for dimension, material in materials.items():
-        members = [
-            index for index, candidate in enumerate(material.candidates) if candidate.id in known
-        ]
+def honest(
+    materials: Materials,
+    finished: set[str],
+    truth: Any,
+    recipe: Recipe,
+    comparand: Comparand,
+) -> Scores:
+    """Scores of the finished trials on the held-out people."""
+    targets = {}
+    for target, material in materials.items():
+        members = [index for index, trial in enumerate(material.candidates) if trial.id in finished]
         if not members:
-            return len(known), None
-        dimensions[dimension] = material.subset(np.array(members, dtype=np.intp))
-    return len(known), replace(materials, targets=dimensions)
+            return Scores()
+        targets[target] = material.subset(np.array(members, dtype=np.intp))
+    known, store = replace(materials, targets=targets), materials.lines.store
+    bank, recordings = Bank(comparand.study.home.bank), store.split("test")
 
+    frames = frames_hash(recordings)
 
-def print_table(tables: dict[One, list[Reached | None]], options: argparse.Namespace) -> None:
-    columns = [
-        f"{what}, {mark:g} min"
-        for mark in options.marks
-        for what in ("trials", "best single", "ensemble")
-    ]
-    print(
-        f"\nscore out-of-fold (recipe {options.recipe}), {options.seeds} seeds: mean (lowest to highest)\n"
+    def predictions(trial: Trial, target: str) -> Any:
+        return bank.column(trial.study, trial.id, "test", target, frames_hash=frames)
+
+    columns = []
+    for target, outcome in compare.carry_out(recipe, known).items():
+        fitted = outcome.fits.fit()
+        members = [predictions(trial, target) for trial in known[target].candidates]
+        columns.append(combine(fitted.weights, members, recordings, fitted.post))
+    candidates = next(iter(known.values())).candidates
+    best = max(candidates, key=lambda trial: trial.score or 0.0)
+    single = np.stack([predictions(best, target) for target in store.target_names], axis=1)
+    return Scores(
+        len(finished),
+        statistics.fmean(cccs(np.stack(columns, axis=1), truth, store)),
+        statistics.fmean(cccs(single, truth, store)),
     )
-    print("| search | " + " | ".join(columns) + " |")
-    print("|---" * (len(columns) + 1) + "|")
-    for row in options.rows:
-        found = [table for one, table in tables.items() if one.row == row]
-        cells = []
-        for at_mark in zip(*found, strict=True):
-            there = [each for each in at_mark if each is not None]
-            cells.append(f"{statistics.mean(each.trials for each in there):.0f}" if there else "–")
-            cells.append(spread([each.single for each in there]))
-            cells.append(spread([each.ensemble for each in there]))
-        print(f"| {row} | " + " | ".join(cells) + " |")
 
 
-def spread(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "–"
-    return f"{statistics.mean(known):.3f}" + (
-        f" ({min(known):.3f} to {max(known):.3f})" if len(known) > 1 else ""
-    )
+def print_table(scores: dict[Comparand, list[Scores]], rows: list[str]) -> None:
+    """Print a Markdown table: a line per study, then each row's cost."""
+    names = ("1/9", "1/3", "all")
+    heads = [f"{what}, {name}" for name in names for what in ("trials", "ensemble", "single")]
+    print("\n| search | seed | " + " | ".join(heads) + " |\n" + "|---" * (2 + len(heads)) + "|")
+    for comparand, marks in scores.items():
+        cells: list[str] = []
+        for mark in SHOWN:
+            at_mark = marks[MARKS.index(mark)]
+            cells += [str(at_mark.trials), f"{at_mark.ensemble:.3f}", f"{at_mark.single:.3f}"]
+        print(f"| {comparand.row} | {comparand.seed} | " + " | ".join(cells) + " |")
+    curves: dict[str, list[float]] = {}
+    for row in rows:
+        of_row = [marks for comparand, marks in scores.items() if comparand.row == row]
+        curves[row] = [
+            statistics.fmean(at_mark.ensemble for at_mark in seeds)
+            for seeds in zip(*of_row, strict=True)
+        ]
+    goal = curves[rows[0]][-1]
+    for row, curve in curves.items():
+        reached = [mark for mark, value in zip(MARKS, curve, strict=True) if value >= goal]
+        cost = f"{reached[0]:.2f} of the time" if reached else "not in the time"
+        print(f"{row}: ensemble {curve[-1]:.3f}; reached {goal:.3f} after {cost}")
 
 
 if __name__ == "__main__":

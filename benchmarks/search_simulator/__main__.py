@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.search_simulator import strategies
-from benchmarks.search_simulator.pool import Honest, Pool
+from benchmarks.search_simulator.pool import Honest, Pool, read_pools
 from benchmarks.search_simulator.portfolio import portfolio
 from benchmarks.search_simulator.simulate import Strategy, latest, replay
 
@@ -59,6 +59,18 @@ STRATEGIES: dict[str, Callable[[Pool, int, First], Strategy]] = {
     "portfolio, tpe": lambda pool, seed, first: strategies.Proposed(
         pool, "tpe", seed, first["mean"]
     ),
+    "portfolio of 4, random": lambda pool, seed, first: strategies.Proposed(
+        pool, "random", seed, first["mean"][:4]
+    ),
+    "portfolio of 8, random": lambda pool, seed, first: strategies.Proposed(
+        pool, "random", seed, first["mean"][:8]
+    ),
+    "portfolio, tpe, objective ensemble": lambda pool, seed, first: strategies.ByCredit(
+        pool, "tpe", seed, first["mean"]
+    ),
+    "portfolio, tpe, curves": lambda pool, seed, first: strategies.Extrapolated(
+        pool, "tpe", seed, first["mean"]
+    ),
     "portfolio by cost, tpe": lambda pool, seed, first: strategies.Proposed(
         pool, "tpe", seed, first["per second"]
     ),
@@ -81,15 +93,10 @@ def main() -> None:
     options = parser.parse_args()
     data_sets: dict[str, list[Pool]] = {}
     for name in options.data:
-        folders = sorted(
-            folder
-            for folder in options.records.glob(f"{name}-*")
-            if folder.name.removeprefix(f"{name}-").isdigit()
-        )[: options.divisions]
-        numbers = range(options.configurations)
-        data_sets[name] = [Pool.read(folder, numbers) for folder in folders]
-        sizes = [len(pool.trainings) for pool in data_sets[name]]
-        print(f"{name}: {sizes} configurations on {len(folders)} divisions of people", flush=True)
+        pools = read_pools(options.records, name, options.divisions, options.configurations)
+        data_sets[name] = pools
+        sizes = [len(pool.trainings) for pool in pools]
+        print(f"{name}: {sizes} configurations on {len(pools)} divisions of people", flush=True)
     names = list(STRATEGIES) if options.only is None else ["random", *options.only]
     tables: dict[str, dict[str, Curves]] = {}
     for data, pools in data_sets.items():

@@ -165,6 +165,16 @@ class Pool:
         )
 
 
+def read_pools(records: Path, data: str, divisions: int, configurations: int) -> list[Pool]:
+    """Read the first divisions of a data set, of each so many configurations."""
+    folders = sorted(
+        folder
+        for folder in records.glob(f"{data}-*")
+        if folder.name.removeprefix(f"{data}-").isdigit()
+    )
+    return [Pool.read(folder, range(configurations)) for folder in folders[:divisions]]
+
+
 def read_training(path: Path) -> Training:
     """Read the record of one training."""
     with np.load(path) as arrays:

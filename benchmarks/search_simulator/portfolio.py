@@ -1,5 +1,9 @@
 """A portfolio: configurations that are best together, to be trained first on any data.
 
+    python -m benchmarks.search_simulator.portfolio sim --data case again simulated --length 8
+
+prints it as the `first` of a space, of all feature sets, chosen on these data sets.
+
 It is chosen on data sets all of whose labels are known, greedily: the next entry is the one with
 which the plain mean of the entries' predictions, each scaled to unit variance, correlates best
 with the labels, averaged over data sets (as a share of the best that a single configuration has
@@ -7,14 +11,59 @@ there), divisions and targets. A correlation is what the CCC is once scale and m
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
-from benchmarks.search_simulator.pool import Outcome, Pool
+from benchmarks.search_simulator.pool import Outcome, Pool, read_pools
+from benchmarks.search_simulator.record import WIDE
+from va_search.search.configurations import Configuration
 
 Series = NDArray[np.float64]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("records", type=Path, help="the folder that record.py wrote")
+    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--length", type=int, default=8)
+    parser.add_argument("--divisions", type=int, default=2)
+    parser.add_argument("--configurations", type=int, default=200)
+    options = parser.parse_args()
+    data_sets = {
+        name: read_pools(options.records, name, options.divisions, options.configurations)
+        for name in options.data
+    }
+    # Of a store with few frames a second several rates are one number of frames.
+    pools = [pool for several in data_sets.values() for pool in several]
+    pool = max(pools, key=lambda pool: len(pool.space.declared("frame_step")))
+    entries = []
+    for number in portfolio(data_sets, options.length):
+        entries.append(as_written(pool.configurations[number], pool))
+    plain = json.loads(json.dumps(entries))  # no two places hold one object
+    print("first:")
+    for entry in plain:
+        line = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=10_000)
+        print(f"- {line.strip()}")
+
+
+def as_written(configuration: Configuration, pool: Pool) -> Configuration:
+    """A configuration as any store's space may have it: what varies, the frame step in steps a
+    second, all feature sets."""
+    document = yaml.safe_load(WIDE.read_text())["settings"]
+    entry: Configuration = {}
+    for name, value in configuration.items():
+        if name == "frame_step":
+            rates = document[name]["steps_per_second"]
+            entry[name] = {"steps_per_second": rates[pool.space.declared(name).index(value)]}
+        elif name != "features" and isinstance(document[name], dict):
+            entry[name] = float(f"{value:.2g}") if isinstance(value, float) else value
+    return entry
 
 
 def portable(pools: Sequence[Pool]) -> list[int]:
@@ -93,3 +142,7 @@ def correlations(series: Series, label: Series) -> Series:
     spread = series.std(axis=1)
     covariance = series @ centred / len(label)
     return covariance / np.where(spread > 0, spread, np.inf) / label.std()
+
+
+if __name__ == "__main__":
+    main()

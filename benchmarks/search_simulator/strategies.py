@@ -110,6 +110,7 @@ class Promoted(Proposed):
         super().__init__(pool, sampler, seed, first)
         self._reached: dict[int, dict[int, float]] = {}
         self._promoted: dict[int, set[int]] = {}
+        self._told: set[int] = set()
 
     def goes_on(self, outcome: Outcome) -> bool:
         if outcome.epochs not in (GRACE_EPOCHS, GRACE_EPOCHS * REDUCTION_FACTOR):
@@ -129,8 +130,10 @@ class Promoted(Proposed):
         return super().next()
 
     def ended(self, outcome: Outcome) -> None:
-        # Of a trial that is gone on with the sampler keeps its first value: it has no other place.
-        if outcome.epochs <= GRACE_EPOCHS or self.pool.trainings[outcome.number].epochs == 1:
+        if outcome.number in self._told:
+            self.sampler.retell({str(outcome.number): (self.pool.score(outcome),)})
+        else:
+            self._told.add(outcome.number)
             super().ended(outcome)
 
 
