@@ -96,7 +96,7 @@ class Bank:
         return self.root / name
 
     @property
-    def _is_working_copy(self) -> bool:
+    def is_working_copy(self) -> bool:
         """True for this machine's copy of a bank at a URL."""
         return self.root.resolve().is_relative_to(user_cache() / "homes")
 
@@ -369,7 +369,7 @@ class Bank:
         for split in facts.predictions:
             if (folder / f"{split}.arrow").is_file():
                 self._checked_table(study, trial, split, facts)
-        if self._is_working_copy:  # its other files may not have been brought
+        if self.is_working_copy:  # its other files may not have been brought
             note_unsealed(self.root)
             return facts
         try:
