@@ -182,20 +182,12 @@ def _link_out(folder: Path, name: str) -> Path | None:
     for part in name.split("/"):
         path = path / part
         # Looked at first, as it is quick: nearly nothing is a link.
-        if is_link(path):
+        if path.is_symlink():
             root = os.path.realpath(folder).rstrip(os.sep)
             # Not Path.resolve, which raises RuntimeError for a link to itself.
             if not os.path.realpath(path).startswith(root + os.sep):
                 return path
     return None
-
-
-def is_link(path: Path) -> bool:
-    """Return True for a link, to whatever it leads."""
-    try:
-        return stat.S_ISLNK(path.lstat().st_mode)
-    except OSError:
-        return False
 
 
 def is_verified(path: Path, sha256: str) -> bool:

@@ -19,6 +19,7 @@ from ensemble_world import write_outside
 from submission_world import UnitWorld, make_unit_world
 from trial_world import forget_seal
 
+import va_search
 from va_search.ensemble.build import build
 from va_search.ensemble.outside import add_outside
 from va_search.ensemble.recipe import read_recipe
@@ -368,6 +369,50 @@ def test_records_from_before_are_sealed_when_their_predictions_are_read(
     assert scores_of(home, "new") == whole.scores
     assert {path: path.read_bytes() for path in sealed} == sealed
     assert caplog.text.count("are sealed now") == 1
+
+
+def test_an_ensemble_from_before_is_sealed_with_its_members_when_it_is_opened(
+    whole: Whole, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = whole.world.home
+    path = home.ensemble("e")
+    sealed = read_json(path)
+    before = {**sealed, "of a later version": 1}
+    del before["seal"], before["member_seals"]
+    write_json(path, before)
+    read_ensemble(home, "e")  # in a list: nothing is written
+    assert read_json(path) == before
+
+    opened = va_search.open_ensemble("e", home=home.root)
+    assert opened.document.member_seals == sealed["member_seals"]
+    document = read_json(path)
+    assert document["seal"] and document["of a later version"] == 1
+    assert (
+        read_ensemble(home, "e")
+        == opened.document
+        == va_search.open_ensemble("e", home=home.root).document
+    )
+    assert caplog.text.count("sealed now, with its members as they are") == 1
+    # What happens to a member from now on is told.
+    whole.world.add("first", "a0", seed=9, noise=0.6)
+    with pytest.raises(InputError, match="a0 of study first was replaced"):
+        submitted(whole, whole.folder / "out")
+
+
+def test_an_ensemble_from_before_that_cant_be_sealed_is_used_with_a_warning(
+    whole: Whole, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = whole.world.home.ensemble("e")
+    before = read_json(path)
+    del before["seal"], before["member_seals"]
+    write_json(path, before)
+    record = whole.world.bank.folder("first", "a0") / "trial.json"
+    content = record.read_bytes()
+    record.write_text("{")
+    assert va_search.open_ensemble("e", home=whole.world.home.root).document.member_seals is None
+    assert read_json(path) == before and "can't be sealed (" in caplog.text
+    record.write_bytes(content)
+    assert submitted(whole, whole.folder / "out") == whole.submitted
 
 
 def test_records_in_a_folder_of_another_user_are_checked_by_their_content(

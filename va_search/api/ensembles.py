@@ -393,12 +393,13 @@ class OpenEnsemble:
 def open_ensemble(name: str, *, home: AnyHome = None) -> OpenEnsemble:
     """Open a saved ensemble of a home; InputError, with the names that are there, where it is
     none."""
-    from va_search.ensemble.saved import read_ensemble
+    from va_search.ensemble.saved import read_ensemble, seal_older
 
     opened = open_home(home)
     with opened.using():
         check_ensemble(opened.files, name, lambda ensemble: f"open_ensemble({ensemble!r})")
-        return OpenEnsemble(opened, read_ensemble(opened.files, name))
+        ensemble = read_ensemble(opened.files, name)
+        return OpenEnsemble(opened, seal_older(opened.files, ensemble))
 
 
 def build_ensemble(

@@ -16,7 +16,7 @@ null then, and all count alike. A blend has `parts`, whole ensembles with their 
 
 The file has a seal over itself (seals.py), and `member_seals` pin the files of every member as they
 were when it was built: one that was trained or added again since, or is damaged, is told before the
-ensemble is used. Files from before have neither."""
+ensemble is used. Files from before get both when they are opened for use."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from va_search.data.store import Recording
 from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
 from va_search.ensemble.estimate import Estimate
 from va_search.ensemble.post_processing import AS_IT_IS, PostProcessing, combine
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError, JobError, unknown_name, warn_once
 from va_search.files import checked_name, read_json, safe_names, write_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank
@@ -368,6 +368,32 @@ def _seals_of_members(home: Home, ensemble: Ensemble) -> dict[str, str]:
         if seal is not None:
             seals[folder] = seal
     return seals
+
+
+def seal_older(home: Home, ensemble: Ensemble) -> Ensemble:
+    """Seal the file of a saved ensemble from before there were seals, its members pinned as they
+    are now, and return it as it is saved; this is told.
+
+    Unchanged where it has a seal; with a warning where it can't be given one."""
+    path = home.ensemble(ensemble.name)
+    document = read_json(path)
+    if SEAL in document:
+        return ensemble
+    # Of a home at a URL a copy is here, which may lack files of members.
+    if Bank(home.bank).is_working_copy:
+        warn_once(f"{path}: from an earlier version, without a seal; build it again to give it one")
+        return ensemble
+    try:
+        seals = _seals_of_members(home, ensemble)
+        write_json(path, sealed({**document, "member_seals": seals}, {}))
+    except (InputError, JobError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        warn_once(
+            f"{path}: from an earlier version, without a seal, and can't be sealed ({reason})"
+        )
+        return ensemble
+    warn_once(f"{path}: from an earlier version; sealed now, with its members as they are")
+    return ensemble.model_copy(update={"member_seals": seals})
 
 
 def check_members(ensemble: Ensemble, bank: Bank, *, predictions: bool = False) -> None:

@@ -50,7 +50,6 @@ from va_search.seals import (
     check_inside,
     damages,
     is_as_sealed,
-    is_link,
     is_verified,
     read_seal,
     seal_files,
@@ -85,17 +84,19 @@ class Bank:
         self.has_records = has_records
 
     def folder(self, study: str, trial: str) -> Path:
-        """Return a trial's folder; InputError for names that are no names, and for a link that
-        leads out of the bank."""
-        name = f"{checked_name(study, 'study name')}/{checked_name(trial, 'trial')}"
+        """Return a trial's folder; InputError for names that are no names, and DamagedRecord for a
+        link that leads out of the bank."""
+        return self._inside(f"{checked_name(study, 'study name')}/{checked_name(trial, 'trial')}")
+
+    def _inside(self, name: str, advice: str = "") -> Path:
         try:
             check_inside(self.root, name)
         except InputError as error:
-            raise DamagedRecord(*error.problems) from error
+            raise DamagedRecord(f"{error}{advice}") from error
         return self.root / name
 
     @property
-    def _is_working_copy(self) -> bool:
+    def is_working_copy(self) -> bool:
         """True for this machine's copy of a bank at a URL."""
         return self.root.resolve().is_relative_to(user_cache() / "homes")
 
@@ -303,11 +304,9 @@ class Bank:
     def _record(self, study: str, trial: str) -> tuple[Trial, dict[str, Any], FileSeals | None]:
         """A complete trial, its record as it stands in the file, and the seals in that;
         DamagedRecord when it is not as it was written, or is another trial's."""
-        path, advice = self.folder(study, trial) / RECORD, self._advice(study, trial)
-        try:
-            check_inside(self.root, f"{study}/{trial}/{RECORD}")
-        except InputError as error:
-            raise DamagedRecord(f"{error}; {advice}") from error
+        name = f"{checked_name(study, 'study name')}/{checked_name(trial, 'trial')}/{RECORD}"
+        advice = self._advice(study, trial)
+        path = self._inside(name, f"; {advice}")
         document = record_document(path, advice)
         try:
             files = read_seal(path, self._as_sealed(document, trial), advice)
@@ -370,7 +369,7 @@ class Bank:
         for split in facts.predictions:
             if (folder / f"{split}.arrow").is_file():
                 self._checked_table(study, trial, split, facts)
-        if self._is_working_copy:  # its other files may not have been brought
+        if self.is_working_copy:  # its other files may not have been brought
             note_unsealed(self.root)
             return facts
         try:
@@ -392,7 +391,7 @@ class Bank:
         if name not in files:
             raise self._damaged(study, trial, name, "not among the files that the trial wrote")
         path = folder / name
-        if is_verified(path, files[name].sha256) and not is_link(path):
+        if is_verified(path, files[name].sha256) and not path.is_symlink():
             return
         for reason in damages(folder, {name: files[name]}).values():
             raise self._damaged(study, trial, name, reason)
@@ -406,7 +405,7 @@ class Bank:
         return DamagedRecord(f"{path}: {state}; {self._advice(study, trial)}")
 
     def _advice(self, study: str, trial: str) -> str:
-        folder = self.folder(study, trial)
+        folder = self.root / study / trial
         if trial.startswith("outside-"):
             return (
                 "its model is left out. To have it again, remove the folder "
