@@ -19,6 +19,9 @@ from va_search.errors import InputError, unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
+    from va_search.api.dependents import Dependents
+    from va_search.api.studies import Cleaning
+    from va_search.api.trials import OpenTrial
     from va_search.data.store import Store
     from va_search.ensemble.outside import Added
     from va_search.report.standing import StudyProgress
@@ -60,15 +63,21 @@ class OpenStudy:
         """The store the study was begun on; InputError where it is not there any more."""
         return open_noted_store(self.files.document()["store_path"], None)
 
-    def trials(self) -> pd.DataFrame:
+    def trials(self, *, every: bool = False) -> pd.DataFrame:
         """Complete trials, one row each, the best score first, indexed by trial id.
 
         Columns: each target and score (CCC), epochs, seconds, source ("trained", or "outside" for
-        models from elsewhere), finished_at, and each setting, `features` joined by "+"."""
+        models from elsewhere), finished_at, and each setting, `features` joined by "+".
+
+        `every`: failed, running and unfinished trials too, with state, times, device and failure,
+        the settings that differ first: the table of `va-search trials --csv`."""
         import pandas as pd
 
+        from va_search.api.trials import every_trial, table_of
         from va_search.trial import SCORE
 
+        if every:
+            return table_of(self, every_trial(self))
         with self.home.using():
             complete = list(self.files.bank.each_trial(self.name))
         if not complete:
@@ -91,7 +100,7 @@ class OpenStudy:
             assert trial.failure is not None
             traceback = trial.failure.traceback.strip()
             row = {"trial": trial.id, "reason": trial.failure.reason, "traceback": traceback}
-            rows.append({**row, **_setting_columns(trial.noted_settings)})
+            rows.append({**row, **setting_columns(trial.noted_settings)})
         columns = ["trial", "reason", "traceback"]
         return pd.DataFrame(rows, columns=None if rows else columns).set_index("trial")
 
@@ -110,6 +119,13 @@ class OpenStudy:
                 if is_better and math.isfinite(reached.ccc):
                     best[measure] = (trial.id, reached.ccc)
         return best
+
+    def trial(self, name: str) -> OpenTrial:
+        """Open a complete trial by its id, or by a beginning that no other id has: `curves`,
+        `weights`, `load_model()`."""
+        from va_search.api.trials import open_trial
+
+        return open_trial(self, name)
 
     def curves(self, trial: str) -> pd.DataFrame:
         """Training of a trial, one row per epoch: loss (mean over batches), ccc_TARGET
@@ -213,6 +229,37 @@ class OpenStudy:
         from va_search.api.ensembles import write_report
 
         return write_report([self], out, home=self.home, **more)
+
+    # --- Keeping house ----------------------------------------------------------------------------
+
+    @property
+    def dependents(self) -> Dependents:
+        """What in the home depends on the study."""
+        from va_search.api.dependents import Dependents
+
+        with self.home.using():
+            return Dependents.of(self.home.files, self.name)
+
+    def rename(self, to: str) -> OpenStudy:
+        """Give the study another name in everything that names it; return it under that name.
+        `rename_study` (api/studies.py) says more."""
+        from va_search.api.studies import rename_study
+
+        rename_study(self.name, to, home=self.home)
+        return OpenStudy(self.home, to)
+
+    def remove(self, *, with_dependents: bool = False) -> None:
+        """Remove the study with its trials, and `with_dependents` the ensembles made of them."""
+        from va_search.api.studies import remove_study
+
+        remove_study(self.name, with_dependents=with_dependents, home=self.home)
+
+    def clean(self) -> Cleaning:
+        """Remove weights of trials that no ensemble is made of, and checkpoints; return what was
+        removed."""
+        from va_search.api.studies import clean_study
+
+        return clean_study(self.name, home=self.home)
 
     def _target_names(self) -> tuple[str, ...]:
         """The store's targets; valence and arousal where it is not known any more."""
@@ -318,10 +365,10 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
         row[measure] = float("nan") if ccc is None else ccc
     for name in ("epochs", "seconds", "source", "finished_at"):
         row[name] = getattr(trial, name)
-    return {**row, **_setting_columns(trial.noted_settings)}
+    return {**row, **setting_columns(trial.noted_settings)}
 
 
-def _setting_columns(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+def setting_columns(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """Settings as cells: lists as tuples, so that rows can be grouped by them."""
     cells: dict[str, Any] = {}
     for name, value in (settings or {}).items():

@@ -36,6 +36,7 @@ from va_search.cli import (
     study,
     submissions,
     submit,
+    trials,
 )
 
 FIRST = "Start here, in this order"
@@ -136,6 +137,8 @@ app.add_typer(
 app.add_typer(
     study.app, name="study", rich_help_panel=STUDY, epilog="Example: va-search study list"
 )
+app.command(epilog=trials.TRIALS_EXAMPLE, rich_help_panel=STUDY)(trials.trials)
+app.command(epilog=trials.TRIAL_EXAMPLE, rich_help_panel=STUDY)(trials.trial)
 _add(STUDY, submissions, submissions.submissions)
 _add(ENSEMBLE, refit, refit.refit)
 _add(ENSEMBLE, predict, predict.predict)
