@@ -80,6 +80,13 @@ def search(
             help="Stop within this time, such as 90m or 1h30m, even if trials are running; exit code 3.",
         ),
     ] = None,
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Search together with the processes that search the study already, if any.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the trials of a space. Complete trials are never trained again; Ctrl-C loses no
@@ -126,6 +133,7 @@ def search(
             options=options,
             warm_start=warm_start or (),
             stop_after=stop_after,
+            join=join,
         )
         following = opened.files.command("ensemble", study, *recipe)
         output.done(vars(run(output, opened, search_it, following)))

@@ -97,6 +97,10 @@ class StudyBudget:
             return
         self._noted = elapsed
 
+    def leave_time(self) -> None:
+        """Take the time of this run so far as noted: by another process that searches the study."""
+        self._noted = self.elapsed
+
     def seconds_left(self, settled: int, seconds: Sequence[float], concurrent: int) -> float | None:
         """Return an estimate for the whole search; None while nothing tells.
 
