@@ -2,13 +2,19 @@
 `flock` and without.
 
     <path>           locked with flock; its text names the holder: "<pid> on <host>"
-    <path>.holder    only where the file system has no flock (some Lustre, NFS and FUSE mounts): a JSON document that
-                     exactly one process can create, and that its holder renews every BEAT seconds
+    <path>.holder    only where the file system has no flock, or one that other machines do not see (some Lustre, NFS
+                     and FUSE mounts): a JSON document that exactly one process can create, and that its holder
+                     renews every BEAT seconds
 
 Conventions: a holder of the second kind counts as dead when its process is gone from this machine,
 or when another machine has not renewed the file for SILENCE seconds by the file server's own clock,
 and does not while it is watched: clocks differ, and may be set. All machines that share a folder
-must mount it alike: a process that locks with flock is not seen by one that cannot.
+must mount it alike: a process that locks with flock is not seen by one that cannot. A machine
+that exports a folder by NFS and uses it as its own disk locks for itself alone: search there through
+a mount, as the others do. Whether flock holds for all machines is told by the mount's type and
+options: on NFS it does (`lockd`, or version 4) but for `local_lock=flock` or `all`, on Lustre with
+`flock`, on Ceph, GFS2 and OCFS2; of other file systems that machines share it is not taken for
+granted.
 
 A holder that slept (stopped, suspended, cut off) may have lost its lock meanwhile, as has one whose
 file somebody deleted. So whoever writes under a lock for long asks before each write whether it is
@@ -22,12 +28,15 @@ import fcntl
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -48,6 +57,14 @@ process."""
 WATCHED = 1.5
 """A holder of another machine that seems dead is watched for so many beats: a living one renews its
 file meanwhile."""
+
+ON_ONE_MACHINE = {
+    *("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs"),
+    *("zfs", "apfs", "hfs"),
+}
+"""File systems that one machine alone has mounted."""
+
+MOUNTS = Path("/proc/self/mountinfo")
 
 READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -92,12 +109,15 @@ class Lock:
     def _lock(self, file: TextIO) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            holds_for_all = flock_holds_for_all(self.path)
         except BlockingIOError:
             return False
         except OSError as error:
             if error.errno not in WITHOUT_FLOCK:
                 raise
-            # A file system without flock: the file that only one process can create decides.
+            holds_for_all = False
+        if not holds_for_all:
+            # The file that only one process can create decides.
             self._token = _create_holder_file(_holder_file(self.path))
             return self._token is not None
         # Its holder may have released and removed the file between our opening and locking it.
@@ -175,7 +195,7 @@ def in_use(path: Path) -> bool:
         if error.errno not in WITHOUT_FLOCK:
             raise
         return _is_held(_holder_file(path))
-    return False
+    return not flock_holds_for_all(path) and _is_held(_holder_file(path))
 
 
 def holder(path: Path) -> str:
@@ -184,6 +204,55 @@ def holder(path: Path) -> str:
     with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip() or "?"
     return "?"
+
+
+def is_on_one_machine(path: Path) -> bool:
+    """Return True where a path is on a disk of this machine, as far as the system says."""
+    mount = mount_of(path)
+    return mount is None or mount.kind in ON_ONE_MACHINE
+
+
+def flock_holds_for_all(path: Path) -> bool:
+    """Return True where a lock with `flock` at a path is seen by all machines that share it."""
+    mount = mount_of(path.parent)
+    if mount is None or mount.kind in ON_ONE_MACHINE:
+        return True
+    if mount.kind in ("nfs", "nfs4"):
+        return not mount.options & {"local_lock=flock", "local_lock=all", "nolock"}
+    if mount.kind == "lustre":
+        return "flock" in mount.options
+    return mount.kind in ("ceph", "gfs2", "ocfs2")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mounted file system: its type and options."""
+
+    kind: str
+    options: frozenset[str]
+
+
+@lru_cache(maxsize=256)
+def mount_of(path: Path) -> Mount | None:
+    """Return the mount that a path is on; None where the system does not say."""
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    resolved = path.resolve()
+    folders = {str(folder) for folder in (resolved, *resolved.parents)}
+    mount, longest = None, 0
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        fields, described = before.split(), after.split()
+        if len(fields) < 6 or len(described) < 3:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+        # Of several mounts at one point the last one is on top.
+        if point in folders and len(point) >= longest:
+            options = {*fields[5].split(","), *described[2].split(",")}
+            mount, longest = Mount(described[0], frozenset(options)), len(point)
+    return mount
 
 
 def this_process() -> dict[str, Any]:

@@ -245,6 +245,8 @@ def _tracking_lines(summary: Summary) -> Iterator[str]:
 def counts_text(summary: Summary) -> str:
     """Trials that are complete, of how many if not all are, and what became of the others."""
     parts = [f"{summary.trained} trained now", f"{summary.failed} failed"]
+    if summary.elsewhere:
+        parts.append(f"{summary.elsewhere} by other processes")
     if summary.adopted:
         parts.append(f"{summary.adopted} taken from other studies")
     complete = counted(summary.complete, "trial")

@@ -104,6 +104,7 @@ def run_search(
     budget: Mapping[str, float | None] | None = None,
     warm_start: Sequence[str] = (),
     stop_after: float | None = None,
+    join: bool = False,
     only: Literal["failed", "begun"] | None = None,
     progress: bool | Callable[[Progress], None] = True,
     note: Note | None = None,
@@ -114,7 +115,8 @@ def run_search(
 
     `budget`: takes the place of the space's, key by key, such as {"hours": 2, "worth": 0.01}.
     `warm_start`: earlier studies whose trials TPE learns first. `stop_after`: seconds of wall time
-    after which the search ends, whatever runs then. `only`: train again nothing but what `failed`,
+    after which the search ends, whatever runs then. `join`: search together with other processes
+    that search the study already, on any machine that has this home. `only`: train again nothing but what `failed`,
     or what was `begun` too. `progress`: a line in the terminal or notebook, or a function that is
     called about once a second; False shows nothing. `note` takes each sentence to know beforehand;
     by default it goes to standard error, or nowhere without progress. `notify`: a command that is
@@ -135,7 +137,7 @@ def run_search(
         note = to_standard_error if progress else silent
 
     def search(watch: Callable[[Progress], None]) -> OpenStudy:
-        request = run.Request(study, options or Machine(), warm_start, only, stop_after)
+        request = run.Request(study, options or Machine(), warm_start, only, stop_after, join)
         callbacks = run.Callbacks(
             watch=watch,
             note=note,

@@ -89,6 +89,13 @@ def search(
     ] = None,
     worth: WorthOption = None,
     notify: NotifyOption = None,
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Search together with the processes that search the study already, if any.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the trials of a space. Complete trials are never trained again; Ctrl-C loses no
@@ -139,6 +146,7 @@ def search(
             warm_start=warm_start or (),
             stop_after=stop_after,
             notify=notify,
+            join=join,
         )
         following = opened.files.command("ensemble", study, *recipe)
         output.done(vars(run(output, opened, search_it, following)))

@@ -167,6 +167,10 @@ class StudyBudget:
             return f"no better {self._objective} in {trials} (budget.no_improvement)"
         return None
 
+    def leave_time(self) -> None:
+        """Take the time of this run so far as noted: by another process that searches the study."""
+        self._noted = self.elapsed
+
     def seconds_left(self, settled: int, seconds: Sequence[float], concurrent: int) -> float | None:
         """Return an estimate for the whole search; None while nothing tells.
 

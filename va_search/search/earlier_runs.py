@@ -6,13 +6,14 @@ another version, is none. Two trials mean the same if they would compute the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from va_search.search.configurations import Space
 from va_search.search.failures import Breaker
 from va_search.search.proposals import AskedTrial
 from va_search.search.results import Results
 from va_search.search.study import Study
+from va_search.trial import Trial
 from va_search.trial_settings import TrialSettings, configuration_id
 
 
@@ -24,6 +25,7 @@ class EarlierRuns:
         self, study: Study, space: Space, trial_id: Callable[[TrialSettings], str]
     ) -> None:
         self._study, self._space, self._trial_id = study, space, trial_id
+        _, self._position = study.asked_since(0)
         self._asked = list(study.asked())
         # A run that resumes a trial notes it again, without its configuration.
         self._configurations = {
@@ -32,6 +34,15 @@ class EarlierRuns:
             if trial.configuration is not None
         }
         self._meanings: set[str] = set()
+
+    def asked_since(self) -> list[AskedTrial]:
+        """Return the trials that were asked for since the last look, by whichever process, with
+        what else their configurations consist of (folds, seeds)."""
+        asked, self._position = self._study.asked_since(self._position)
+        for trial in asked:
+            if trial.configuration is not None:
+                self._configurations[trial.id] = trial.configuration
+        return self._begun(asked)
 
     def complete(self, results: Results, breaker: Breaker) -> list[AskedTrial]:
         """Return the complete trials that count, of several that mean the same the first one;
@@ -58,16 +69,18 @@ class EarlierRuns:
         """Return the trials that were asked for and are not complete, then what their
         configurations lack (folds, seeds); each once. `complete` comes before."""
         trials: dict[str, AskedTrial] = {}
-        for trial in self._begun():
+        for trial in self._begun(self._asked):
             is_complete = trial.id in results.records
             if not is_complete and self._space.meaning(trial.settings) not in self._meanings:
                 trials[trial.id] = trial
         return list(trials.values())
 
-    def _begun(self) -> list[AskedTrial]:
+    def _begun(self, noted: Sequence[Trial]) -> list[AskedTrial]:
+        """Return noted trials that are the study's own, then the others of their
+        configurations."""
         begun = []
         one_of_each: dict[str, AskedTrial] = {}
-        for asked in self._asked:
+        for asked in noted:
             settings = self._own(asked.id, asked.settings)
             if settings is not None:
                 trial = AskedTrial(asked.id, settings)

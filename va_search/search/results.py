@@ -25,6 +25,7 @@ class Results:
         self.beside: Counter[str] = Counter()
         self.damaged: set[str] = set()
         self.adopted = 0
+        self.elsewhere = 0
         self.seconds: list[float] = []
         """Of each trial that was trained in this run."""
         self.devices: Counter[str] = Counter()
@@ -58,6 +59,10 @@ class Results:
     def finish_adopted(self) -> None:
         """Count a trial that was taken over from another study."""
         self.adopted += 1
+
+    def finish_elsewhere(self) -> None:
+        """Count a trial that another process trained, which searches the study too."""
+        self.elsewhere += 1
 
     def finish_trained(self, record: Trial) -> None:
         """Count a trial that was trained in this run."""

@@ -3,13 +3,14 @@ MLflow, and its summary."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
 from va_search import __version__
 from va_search.data.store import Store
+from va_search.errors import InputError
 from va_search.files import checked_name
 from va_search.home import Home
 from va_search.search.budget import planned_trials
@@ -20,8 +21,10 @@ from va_search.search.machine import Options
 from va_search.search.outcomes import Credit
 from va_search.search.readiness import check_ready
 from va_search.search.scheduler import Scheduler, Surroundings, need_of
+from va_search.search.searchers import Searchers
 from va_search.search.study import Study
 from va_search.search.summary import (
+    Progress,
     Summary,
     front,
     progress_of,
@@ -51,14 +54,15 @@ class Request:
 
     `warm_start`: studies whose trials TPE learns first, now and whenever this study goes on.
     `only`: train nothing but what `failed`, or what was `begun` and is not complete, whatever the
-    budget. `stop_after`: so many seconds of wall time at most, whatever runs then. `options` say on
-    what to run."""
+    budget. `stop_after`: so many seconds of wall time at most, whatever runs then. `join`: search
+    together with the processes that search the study already. `options` say on what to run."""
 
     study: str
     options: Options = field(default_factory=Options)
     warm_start: Sequence[str] = ()
     only: Literal["failed", "begun"] | None = None
     stop_after: float | None = None
+    join: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,18 @@ def run_search(
     ends: list[str] = []
     with (
         ending_in(request.stop_after) as deadline,
-        study.searching(),
+        study.searching(join=request.join) as searchers,
         kept(home, study.name, lost=ends.append, need=need_of(space)) as everywhere,
     ):
         warm = warm_start_of(study, request.warm_start, space, store)
-        changes = _begin(study, space, store, request.warm_start)
+        joined = not searchers.leads or bool(searchers.others())
+        changes = _begin(study, space, store, request.warm_start, joins=joined)
         for change in changes:
             note(f"space changed: {change}")
+        if joined:
+            note(_joined_text(study, searchers, options))
+        if request.only is None:
+            searchers.announce()
         surroundings = Surroundings(
             spent=study.document()["seconds"],
             warm=warm,
@@ -111,32 +120,109 @@ def run_search(
             only=None if request.only is None else _open_trials(study, request.only),
             deadline=deadline,
             ends=ends,
+            searchers=None if request.only is not None else searchers,
+            joined=joined,
         )
 
         def deliver(trial: Trial) -> None:
-            delivery.put(trial)
+            deliveries.put(trial)
 
         scheduler = Scheduler(study, space, store, deliver, surroundings)
+        deliveries = Deliveries(
+            searchers,
+            lambda: [*scheduler.results.records.values(), *study.failures()],
+            lambda: _delivery(scheduler, tracked_at, callbacks.pictures),
+        )
         # Opened once nothing is left to refuse, lest its thread dies with the process.
-        delivery = _delivery(scheduler, tracked_at, callbacks.pictures)
+        deliveries.open_if_due()
         complete_before = len(scheduler.results.finished)
-        for trial in [*scheduler.results.records.values(), *study.failures()]:
-            delivery.put(trial)
+
+        def watch(progress: Progress) -> None:
+            deliveries.open_if_due()
+            callbacks.watch(progress)
+
         try:
             with scheduler.stop.heard(lambda: len(scheduler.results.finished)):
-                train(scheduler, options, callbacks.watch, lambda: _end(scheduler, delivery))
+                train(scheduler, options, watch, lambda: _end(scheduler, deliveries.delivery))
         finally:
-            undelivered = _close(scheduler, delivery, callbacks.watch)
-        return summary_of(scheduler, complete_before, changes, undelivered, delivery.problem)
+            if not searchers.others():
+                study.forget_stop()
+            deliveries.open_if_due()
+            undelivered = _close(scheduler, deliveries.delivery, callbacks.watch)
+        return summary_of(scheduler, complete_before, changes, undelivered, deliveries.problem)
 
 
-def _begin(study: Study, space: Space, store: Store, warm_start: Sequence[str]) -> list[str]:
+def _begin(
+    study: Study, space: Space, store: Store, warm_start: Sequence[str], *, joins: bool
+) -> list[str]:
     """Note with the study that it is searched, and return what of the space changed since the last
-    time."""
+    time. InputError where other processes search it, which have another space or version."""
     noted = study.check(store)
     changes = space.changes(noted["space"]) if noted is not None else []
-    study.begin(store, space.document, warm_start=warm_start, changes=changes)
+    if joins and noted is not None:
+        _check_alike(study, noted, changes)
+    study.begin(store, space.document, warm_start=warm_start, changes=changes, joins=joins)
     return changes
+
+
+def _check_alike(study: Study, noted: Mapping[str, Any], changes: Sequence[str]) -> None:
+    others = ", ".join(study.searchers())
+    problems = []
+    for change in changes:
+        problems.append(
+            f"--join: study {study.name!r} is searched by {others} on another space ({change})"
+        )
+    if noted["package_version"] != __version__:
+        problems.append(
+            f"--join: study {study.name!r} is searched by {others} with va-search "
+            f"{noted['package_version']}, this is {__version__}"
+        )
+    if problems:
+        raise InputError(*problems)
+
+
+def _joined_text(study: Study, searchers: Searchers, options: Options) -> str:
+    others = searchers.others()
+    text = f"joins the search of study {study.name!r} by {', '.join(others)}"
+    on_same_cores = searchers.on_same_cores()
+    if on_same_cores and options.concurrent is None and options.address is None:
+        text += (
+            f"; note: process {on_same_cores[0]} uses the same cores of this machine: give each "
+            "process --concurrent, or cores of its own (taskset)"
+        )
+    return text
+
+
+class Deliveries:
+    """The delivery of a study's trials to MLflow, by the one of its processes that leads.
+
+    `trials` are all that are known here, `make` opens a delivery."""
+
+    def __init__(
+        self,
+        searchers: Searchers,
+        trials: Callable[[], Sequence[Trial]],
+        make: Callable[[], Delivery],
+    ) -> None:
+        self._searchers, self._trials, self._make = searchers, trials, make
+        self.delivery: Delivery | None = None
+
+    def open_if_due(self) -> None:
+        """Deliver from now on, where no other process does."""
+        if self.delivery is None and self._searchers.take_lead():
+            self.delivery = self._make()
+            for trial in self._trials():
+                self.delivery.put(trial)
+
+    def put(self, trial: Trial) -> None:
+        """Deliver a trial that is complete or has failed."""
+        if self.delivery is not None:
+            self.delivery.put(trial)
+
+    @property
+    def problem(self) -> str | None:
+        """The reason for which MLflow does not take what is delivered here."""
+        return None if self.delivery is None else self.delivery.problem
 
 
 def _delivery(scheduler: Scheduler, tracked_at: Place, pictures: Pictures | None) -> Delivery:
@@ -155,13 +241,14 @@ def _delivery(scheduler: Scheduler, tracked_at: Place, pictures: Pictures | None
     )
 
 
-def _close(scheduler: Scheduler, delivery: Delivery, watch: Watch) -> list[str]:
+def _close(scheduler: Scheduler, delivery: Delivery | None, watch: Watch) -> list[str]:
     """Close the study, whatever ended its training, and deliver what is finished; return the trials
     that the tracking server did not take."""
     scheduler.claims.release_all()
-    scheduler.budget.note_time()
-    scheduler.study.forget_stop()
+    scheduler.note_time()
     _end(scheduler, delivery)
+    if delivery is None:  # another process delivers
+        return []
     return delivery.close(
         _patience(scheduler),
         watch=lambda waiting: watch(progress_of(scheduler, undelivered=waiting)),
@@ -179,8 +266,10 @@ def _patience(scheduler: Scheduler) -> float:
     return max(1.0, min(INTERRUPTED_SECONDS, LEAVING_SECONDS - seconds_since_signal()))
 
 
-def _end(scheduler: Scheduler, delivery: Delivery) -> None:
+def _end(scheduler: Scheduler, delivery: Delivery | None) -> None:
     """Give the study's run in MLflow its last word; the first call counts."""
+    if delivery is None:
+        return
     status = "FINISHED"
     if scheduler.stop.interrupted:
         status = "KILLED"

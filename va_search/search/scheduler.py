@@ -3,8 +3,9 @@ here, and no thread is started: `loop.py` asks and tells.
 
 A scheduler draws trials from the proposals, passes over those the bank has, adopts those another
 study of the same home completed, and leaves alone those another process is training until they are
-done. Its parts own what they count: `queue` the trials that run or wait for another turn, `results`
-those that are over, `budget` what may still be spent, `stop` the requests to end."""
+done: it may search this very study (`sharing`). Its parts own what they count: `queue` the trials
+that run or wait for another turn, `results` those that are over, `budget` what may still be spent,
+`stop` the requests to end."""
 
 from __future__ import annotations
 
@@ -36,6 +37,8 @@ from va_search.search.outcomes import Credit, SamplerValues, Values, objective
 from va_search.search.proposals import AskedTrial, Proposals, partner_of
 from va_search.search.results import Results
 from va_search.search.saves import Claims
+from va_search.search.searchers import Searchers
+from va_search.search.shared_search import SharedSearch
 from va_search.search.study import Study
 from va_search.search.trial_queue import TrialQueue, Wanted
 from va_search.search.warm import Warm
@@ -60,7 +63,8 @@ class Surroundings:
     see it, which brings what a trial's node put there; None: the study's own. `only`: train nothing
     but these of the trials asked for before, whatever the budget. `deadline`: when the search must
     be over, whatever runs then. `ends`: reasons for which the search can't go on, whatever its
-    trials do; others may add to it, such as who keeps the home's lease."""
+    trials do; others may add to it, such as who keeps the home's lease. `searchers`: the processes
+    that search the study, None: this one alone; `joined`: others did before it."""
 
     spent: float = 0.0
     warm: Sequence[Warm] = ()
@@ -69,6 +73,8 @@ class Surroundings:
     only: frozenset[str] | None = None
     deadline: Deadline | None = None
     ends: list[str] = field(default_factory=list)
+    searchers: Searchers | None = None
+    joined: bool = False
 
 
 class Scheduler:
@@ -96,6 +102,12 @@ class Scheduler:
         self._breaker = Breaker(_reasons(study.failures()))
         self._asked: set[str] = set()  # by this run
         self._partners: set[str] = set()  # running trials that share another one's device
+        self._earlier_runs = EarlierRuns(study, space, self.trial_id)
+        self.sharing: SharedSearch | None = None
+        if around.searchers is not None:
+            self.sharing = SharedSearch(
+                study, around.searchers, self._earlier_runs, joined=around.joined
+            )
         # Told by the backend, for those who watch.
         self.device: str | None = None
         self.concurrent = 1
@@ -110,8 +122,7 @@ class Scheduler:
         """Count the complete trials of the space, and let the sampler learn from them. What was
         asked for and is not complete comes first; it is returned where nothing else may be
         trained."""
-        earlier_runs = EarlierRuns(self.study, self.space, self.trial_id)
-        complete = earlier_runs.complete(self.results, self._breaker)
+        complete = self._earlier_runs.complete(self.results, self._breaker)
         for trial in complete:
             self._count(self.results.records[trial.id])
         worth = self._worth_of(trial.id for trial in complete)
@@ -122,7 +133,7 @@ class Scheduler:
             ]
         self.proposals.warm_up(learnt)
         self.proposals.learn([(*trial, worth.get(trial.id)) for trial in complete])
-        unfinished = earlier_runs.unfinished(self.results)
+        unfinished = self._earlier_runs.unfinished(self.results)
         self.begun = len(unfinished)
         if self.only is not None:
             return [trial for trial in unfinished if trial.id in self.only]
@@ -134,6 +145,18 @@ class Scheduler:
     def ask(self, wanted: Wanted | None = None) -> AskedTrial | None:
         """Return a trial to train now, claimed; None when there is none (`waiting` is True where
         there will be). With `wanted`: one of those asked for already whose settings pass."""
+        if self.sharing is None:
+            return self._ask(wanted)
+        if self.sharing.pauses or self.stopping:
+            return None
+        with self.sharing.turn() as asked_by_others:
+            self.proposals.resume(asked_by_others)
+            if self.sharing.is_due():
+                self._settle_deferred()
+            return self._ask(wanted)
+
+    def _ask(self, wanted: Wanted | None) -> AskedTrial | None:
+        claimed_by_others: set[str] = set()
         while not self.stopping and self.enough is None:
             if self.queue.is_full:
                 return None
@@ -146,8 +169,14 @@ class Scheduler:
                 continue
             if not self.claims.take(trial.id):
                 self.queue.defer(trial)
-                return None
-            if self._is_known(trial.id):  # completed elsewhere between the look and the claim
+                if self.sharing is None:
+                    return None
+                if trial.id in claimed_by_others:
+                    self.sharing.pause()
+                    return None
+                claimed_by_others.add(trial.id)
+                continue
+            if self._has_ended_elsewhere(trial):  # between the look and the claim
                 self.claims.release(trial.id)
                 continue
             self._note_asked(trial)
@@ -157,6 +186,29 @@ class Scheduler:
             self.accrue()
             return trial
         return None
+
+    def _has_ended_elsewhere(self, trial: AskedTrial) -> bool:
+        """Return True if a trial is complete by now, or another process that searches the study
+        has seen it fail; then it counts."""
+        if self.sharing is None:
+            return self._is_known(trial.id)
+        self.sharing.look_afresh(trial.id)
+        if self._is_known(trial.id):
+            return True
+        record = self.sharing.failed_elsewhere(trial.id)
+        if record is None:
+            return False
+        assert record.failure is not None
+        self.results.fail(record.failure.reason)
+        self.proposals.tell(trial.id, None)
+        self._deliver(record)
+        return True
+
+    def _settle_deferred(self) -> None:
+        """Learn from what other processes have ended since the last look."""
+        for trial in self.queue.deferred:
+            if not self.claims.is_held(trial.id) and self._has_ended_elsewhere(trial):
+                self.queue.forget(trial)
 
     def ask_partners(self, settings: TrialSettings, most: int) -> list[AskedTrial]:
         """Return at most so many trials, claimed, that can be trained as one model with a trial of
@@ -204,6 +256,8 @@ class Scheduler:
                 self.results.damage(trial)
                 self.proposals.tell(trial, None)
             return asked is None
+        elif self.sharing is not None and trial not in self.results.finished:
+            self.results.finish_elsewhere()
         self._accept(trial, asked=asked)
         return True
 
@@ -323,7 +377,14 @@ class Scheduler:
         elif failed is not None or not self.stopping:
             self._fail(trial, settings, failed or NOT_IN_BANK)
         self.claims.release(trial)
-        self.budget.note_time()
+        self.note_time()
+
+    def note_time(self) -> None:
+        """Keep the time this run took so far; of several processes one does."""
+        if self.sharing is None or self.sharing.leads:
+            self.budget.note_time()
+        else:
+            self.budget.leave_time()
 
     def _fail(self, trial: str, settings: TrialSettings, failed: str) -> None:
         reason = Failure(failed).reason

@@ -10,8 +10,8 @@ of `search`.
       running/<trial>/  checkpoint of a trial that is being trained, or was when its search ended: saves.py
       spent/<run>.json  time and device time of each process that searched: spending.py
       tracking.json     why MLflow takes nothing, while it does not
-      lock              held by the one process that searches
-      stop              asks that process to stop, as Ctrl-C would
+      lock, searchers/  held by the processes that search: searchers.py
+      stop              asks them to stop, as Ctrl-C would
 
 What is complete is told by the bank alone; these files only say what was asked and what went wrong.
 """
@@ -32,10 +32,11 @@ from va_search.data.store import Store
 from va_search.errors import InputError, JobError, unknown_name
 from va_search.files import checked_name, read_json, remove_folder, write_json
 from va_search.home import Home
-from va_search.locks import in_use, only_one
+from va_search.locks import in_use, one_after_another
 from va_search.models.sources import keep
 from va_search.predictions.bank import Bank
 from va_search.search.housekeeping import refuse_pending
+from va_search.search.searchers import Searchers
 from va_search.trial import Failure, Trial, TrialState, known_settings
 
 
@@ -49,6 +50,11 @@ class Study:
     @property
     def folder(self) -> Path:
         return self.home.study(self.name)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of this process for Tune's own files."""
+        return Searchers(self.folder).scratch
 
     @property
     def bank(self) -> Bank:
@@ -81,21 +87,33 @@ class Study:
         return list(self.document().get("warm_start", [])) if self.exists() else []
 
     @contextmanager
-    def searching(self) -> Iterator[None]:
-        """Context in which this process is the only one that searches the study; a request to stop
-        counts from now."""
-        with only_one(self.folder / "lock", f"study {self.name!r}"):
+    def searching(self, *, join: bool = False) -> Iterator[Searchers]:
+        """Context in which this process searches the study: alone, or with `join` beside others.
+
+        A request to stop counts from when the first of them began.
+        InputError where the study is searched and can't be joined, or is not to be."""
+        searchers = Searchers(self.folder)
+        searchers.enter(join=join)
+        try:
             refuse_pending(self.home, self.name)
-            self.forget_stop()
-            yield
+            if searchers.leads and not searchers.others():
+                searchers.clear()
+                self.forget_stop()
+            yield searchers
+        finally:
+            searchers.leave()
 
     @property
     def is_searched(self) -> bool:
         """True while a living process searches the study."""
-        return in_use(self.folder / "lock")
+        return in_use(self.folder / "lock") or bool(self.searchers())
+
+    def searchers(self) -> list[str]:
+        """Return the processes that search the study, as `<pid> on <host>`."""
+        return Searchers(self.folder).all()
 
     def ask_to_stop(self) -> bool:
-        """Ask the process that searches the study to stop; False when there is none, and then
+        """Ask all processes that search the study to stop; False when there are none, and then
         nothing is asked."""
         if not self.is_searched:
             return False
@@ -145,10 +163,31 @@ class Study:
         *,
         warm_start: Sequence[str] = (),
         changes: Sequence[str] = (),
+        joins: bool = False,
     ) -> None:
         """Note store, space, studies to learn from and what of the space changed.
 
-        InputError when data that the study was begun on has changed since."""
+        `joins`: other processes search the study by now. InputError when data that the study was
+        begun on has changed since."""
+        keep(space, self.folder / "code")
+        with self._changing():
+            self._note(store, space, warm_start, changes)
+        if not joins:
+            self._forget_checkpoints()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Context in which no other process changes study.json."""
+        with one_after_another(self.folder / "searchers" / "document"):
+            yield
+
+    def _note(
+        self,
+        store: Store,
+        space: dict[str, Any],
+        warm_start: Sequence[str],
+        changes: Sequence[str],
+    ) -> None:
         noted = self.check(store) or {}
         earlier_changes = noted.get("space_changes", [])
         if changes:
@@ -165,19 +204,21 @@ class Study:
             "space_changes": earlier_changes,
             "package_version": __version__,
         }
-        keep(space, self.folder / "code")
         write_json(self.folder / "study.json", document)
-        # What a kill between a trial's end and its checkpoint's left.
+
+    def _forget_checkpoints(self) -> None:
+        """Remove what a kill between a trial's end and its checkpoint's left."""
         for checkpoint in (self.folder / "running").glob("*"):
             if self.bank.is_complete(self.name, checkpoint.name):
                 remove_folder(checkpoint)
 
     def spend(self, seconds: float) -> None:
         """Add wall-clock seconds of searching to what the study has spent."""
-        document = self.document()
-        write_json(
-            self.folder / "study.json", {**document, "seconds": document["seconds"] + seconds}
-        )
+        with self._changing():
+            document = self.document()
+            write_json(
+                self.folder / "study.json", {**document, "seconds": document["seconds"] + seconds}
+            )
 
     def ask(
         self,
@@ -209,19 +250,42 @@ class Study:
         if not path.is_file():
             return
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                entry = json.loads(line)
-                name, settings = str(entry["trial"]), dict(entry["settings"])
-            except (ValueError, KeyError, TypeError):
-                continue
-            yield Trial(
-                study=self.name,
-                id=name,
-                state=TrialState.ASKED,
-                settings=known_settings(settings),
-                settings_json=settings,
-                configuration=entry.get("configuration"),
-            )
+            trial = self._asked_trial(line)
+            if trial is not None:
+                yield trial
+
+    def asked_since(self, position: int) -> tuple[list[Trial], int]:
+        """Return the trials asked for since the list was so many bytes long, and its length now."""
+        try:
+            with open(self.folder / "asked.jsonl", "rb") as ledger:
+                ledger.seek(position)
+                whole_lines = ledger.read().rpartition(b"\n")[0]
+        except FileNotFoundError:
+            return [], position
+        if not whole_lines:
+            return [], position
+        trials = []
+        for line in whole_lines.decode(errors="replace").splitlines():
+            trial = self._asked_trial(line)
+            if trial is not None:
+                trials.append(trial)
+        return trials, position + len(whole_lines) + 1
+
+    def _asked_trial(self, line: str) -> Trial | None:
+        """Return the trial in a line of asked.jsonl; None for a line cut by a kill."""
+        try:
+            entry = json.loads(line)
+            name, settings = str(entry["trial"]), dict(entry["settings"])
+        except (ValueError, KeyError, TypeError):
+            return None
+        return Trial(
+            study=self.name,
+            id=name,
+            state=TrialState.ASKED,
+            settings=known_settings(settings),
+            settings_json=settings,
+            configuration=entry.get("configuration"),
+        )
 
     def record_failure(self, trial: str, settings: dict[str, Any], failed: str) -> Trial:
         """Keep a failed training's traceback; return the failed trial, which tracking gets."""

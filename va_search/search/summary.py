@@ -70,6 +70,7 @@ class Summary:
     without losing on another, {trial, valence, arousal} each; None for any other objective.
     `beside`: complete trials of the study that are not counted here but are by `status`, `ensemble`
     and `report`, by why. `devices`: how many of the trials trained now ran on which device.
+    `elsewhere`: how many were trained meanwhile by other processes that search the study.
     `generalises_to`: whether people and clips of validation are in training, over the space's
     folds; None where none of them validates."""
 
@@ -93,6 +94,7 @@ class Summary:
     tracking_problem: str | None
     reason: str | None
     generalises_to: str | None
+    elsewhere: int = 0
 
 
 class Unfinished(JobError):
@@ -134,6 +136,7 @@ def summary_of(
         tracking_problem=tracking_problem,
         reason=_why_no_more(scheduler),
         generalises_to=generalises_to(scheduler.store, scheduler.space.folds),
+        elsewhere=results.elsewhere,
     )
     problem = unfinished(scheduler)
     if problem is not None:

@@ -95,6 +95,15 @@ class TrialQueue:
         """Have a trial wait that another process trains now."""
         self._deferred.append(trial)
 
+    @property
+    def deferred(self) -> list[AskedTrial]:
+        """The trials that another process trained when they were drawn last."""
+        return list(self._deferred)
+
+    def forget(self, trial: AskedTrial) -> None:
+        """Have a deferred trial wait no more: another process has ended it."""
+        self._deferred.remove(trial)
+
     def wait_for_memory(self, trial: str) -> None:
         """Have a running trial wait until nothing else runs."""
         settings = self.end(trial)

@@ -68,7 +68,7 @@ class RayBackend:
 
         _use_waiting_processes()
         keep_secrets_from_tune()
-        scratch = self.study.folder / "ray"
+        scratch = self.study.scratch
         remove_folder(scratch)
         options = self.options
         searcher = TaskSearcher(driver, max(WAVE, WAVE_EACH * self.concurrent))
