@@ -46,9 +46,9 @@ touch "$began"
 
 # Signals are for the search, which stops as by Ctrl-C: every running trial writes a checkpoint.
 search='' warned=''
-pass_on() { [ -z "$search" ] || kill -s "$1" "$search" 2>/dev/null; }
-trap 'warned=yes; pass_on USR1' USR1
-trap 'warned=""; ended=yes; pass_on TERM' TERM
+pass_on() { [ -n "$search" ] && kill -s "$1" "$search" 2>/dev/null; }
+trap 'warned=yes; pass_on USR1' USR1      # before the search runs, it is told as soon as it does
+trap 'warned=""; pass_on TERM || exit 143' TERM
 
 # Several nodes: one Ray for this job alone. It lives as long as this shell holds the pipe, through which each node gets
 # the token (in no file that others read, no list of processes). `ray symmetric-run` would end the Ray of every other
@@ -65,7 +65,7 @@ if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
   exec 3> "$job/pipe"
   { cat "$job/token"; echo; } >&3
   until [ -e "$job/ready" ]; do
-    kill -0 "$nodes" 2>/dev/null && [ "$SECONDS" -lt 600 ] || { echo "Ray did not start" >&2; exit 1; }
+    if [ -e "$job/ended" ] || ! kill -0 "$nodes" 2>/dev/null; then echo "Ray did not start" >&2; exit 1; fi
     sleep 1
   done
   echo join >&3

@@ -27,7 +27,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from va_search.errors import JobError
@@ -35,17 +34,23 @@ from va_search.files import remove_folder
 from va_search.search.interruption import block_signals
 from va_search.search.machine import cores, gpus_seen
 from va_search.search.ray_backend.folder import NODE_PREFIX, RAY, private_folder
-from va_search.search.ray_backend.privacy import own_token
+from va_search.search.ray_backend.privacy import free_ports, own_token
 
 TURN_SECONDS = 0.5
 LEAVING_SECONDS = 20.0
 """So long after SIGTERM a node is over: SLURM kills 30 s after it (KillWait)."""
 
-READY = "ready"
+READY, ENDED = "ready", "ended"
+"""Files that the head makes in its FOLDER."""
 STARTED = "Ray runtime started"
 
-PORTS = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port")
-"""Ports that Ray would take fixed ones for, or wait half a minute for who tells them."""
+PORTS = (
+    "dashboard-agent-listen-port",
+    "dashboard-agent-grpc-port",
+    "runtime-env-agent-port",
+    "metrics-export-port",
+)
+"""Ports of Ray's agents, given for the reason of connection.py's AGENT_PORTS."""
 
 OPTIONS = {
     # Any port: two Rays on one machine would take the same from Ray's own range.
@@ -117,7 +122,9 @@ def serve(address: str, job: Path) -> int:
                 options |= {"node-ip-address": own_address(host), "address": address}
             return _run(options, is_head, folder / "start.log", line, job / READY)
     finally:
-        if not is_head:
+        if is_head:
+            (job / ENDED).touch()
+        else:
             remove_folder(job)
 
 
@@ -149,15 +156,6 @@ def _run(options: dict[str, str], is_head: bool, log: Path, line: LifeLine, read
             sys.stderr.write(f"{socket.gethostname()}: Ray ended:\n{text}\n")
             return 1
     return 0
-
-
-def free_ports(host: str, number: int) -> list[int]:
-    """Return ports at an address of this machine that nobody has this moment, all different."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind((host, 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def own_address(other: str) -> str:
