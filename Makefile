@@ -22,7 +22,7 @@ test: $(VENV)/.ready            ## the tests that take minutes in all, on all co
 test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browser
 	$(BIN)/pytest -m 'slow or browser or postgres' --timeout 300
 
-test-cluster: $(VENV)/.ready    ## `ray up` on hosts in network namespaces; needs root, iproute2, openssh-server, rsync
+test-cluster: $(VENV)/.ready    ## `ray up` and SLURM on hosts in network namespaces; needs root, iproute2, openssh-server, rsync, slurm-wlm, munge
 	$(BIN)/pytest -m cluster --timeout 900
 
 fuzz: $(VENV)/.ready            ## malformed files through every reader of what users hand in, a quarter of an hour (FUZZ=--help)

@@ -30,6 +30,13 @@ export VA_SEARCH_HOME="${VA_SEARCH_HOME:-$PWD/va-home}"   # CHANGE: on a disk th
 job=${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/va-$SLURM_JOB_ID
 rm -rf "$job"      # of a run of this job that was killed
 mkdir -m 700 "$job" || exit 1
+nodes=''
+clean() {
+  exec 3>&-        # so the nodes end their Ray and remove their folders
+  [ -z "$nodes" ] || wait "$nodes"
+  rm -rf "$job"
+}
+trap clean EXIT
 export VA_SEARCH_CACHE=$job/cache
 began=$job/began
 touch "$began"
@@ -39,9 +46,9 @@ touch "$began"
 
 # Signals are for the search, which stops as by Ctrl-C: every running trial writes a checkpoint.
 search='' warned=''
-pass_on() { [ -z "$search" ] || kill -s "$1" "$search" 2>/dev/null; }
-trap 'warned=yes; pass_on USR1' USR1
-trap 'warned=""; ended=yes; pass_on TERM' TERM
+pass_on() { [ -n "$search" ] && kill -s "$1" "$search" 2>/dev/null; }
+trap 'warned=yes; pass_on USR1' USR1      # before the search runs, it is told as soon as it does
+trap 'warned=""; pass_on TERM || exit 143' TERM
 
 # Several nodes: one Ray for this job alone. It lives as long as this shell holds the pipe, through which each node gets
 # the token (in no file that others read, no list of processes). `ray symmetric-run` would end the Ray of every other
@@ -58,9 +65,10 @@ if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
   exec 3> "$job/pipe"
   { cat "$job/token"; echo; } >&3
   until [ -e "$job/ready" ]; do
-    kill -0 "$nodes" 2>/dev/null && [ "$SECONDS" -lt 300 ] || { echo "Ray did not start" >&2; exit 1; }
+    if [ -e "$job/ended" ] || ! kill -0 "$nodes" 2>/dev/null; then echo "Ray did not start" >&2; exit 1; fi
     sleep 1
   done
+  echo join >&3
   export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$job/token
   address=(--address "$head")
 fi
@@ -76,11 +84,8 @@ code=$?
 study=$(printf '%s\n' "$@" | sed -n '/^--study$/{n;p;};s/^--study=//p')
 trained=$(find "$VA_SEARCH_HOME/bank/$study" "$VA_SEARCH_HOME/studies/$study/running" -newer "$began" -print -quit 2>/dev/null)
 
-if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
-  exec 3>&-      # the nodes end their Ray and remove their folders
-  wait "$nodes"
-fi
-rm -rf "$job"
+clean
+trap - EXIT
 
 # Told to stop before it was complete: the same job again. Not after scancel, nor when the search failed (1, 2).
 if [ -n "$warned" ] && [ "$code" -ge 128 ]; then

@@ -6,9 +6,8 @@ the nodes are network namespaces of this machine, and the lines marked CHANGE ar
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,8 +134,14 @@ def nothing_left(cluster: Cluster) -> Iterator[None]:
     for job in cluster.slurm.run("squeue", "--noheader", "--format", "%A").split():
         cluster.slurm.run("scancel", job)
     wait_for(lambda: not cluster.slurm.run("squeue", "--noheader"), 60)
-    wait_for(lambda: not cluster.left() or None, 30) if cluster.left() else None
+    until = time.monotonic() + 30
+    while cluster.left() and time.monotonic() < until:
+        time.sleep(0.5)
     assert cluster.left() == []
+
+
+def test_the_file_is_checked_before_it_is_queued(cluster: Cluster) -> None:
+    cluster.slurm.run("va-search", "cluster", "check", "slurm.sh")
 
 
 def test_a_job_is_told_of_its_end_and_goes_on_in_the_next(cluster: Cluster) -> None:
@@ -156,6 +161,7 @@ def test_a_job_is_told_of_its_end_and_goes_on_in_the_next(cluster: Cluster) -> N
     assert "Restarts=1" in cluster.slurm.run("scontrol", "show", "job", job)
     status = json.loads(cluster.slurm.run("va-search", "status", "first", "--json"))
     assert (len(status["complete"]), status["failed"]) == (4, [])
+    cluster.slurm.run("va-search", "ensemble", "first", "--name", "first-best")
 
 
 def test_a_second_node_trains_too_and_is_lost(cluster: Cluster) -> None:
@@ -176,7 +182,7 @@ def test_a_second_node_trains_too_and_is_lost(cluster: Cluster) -> None:
         cluster.slurm.hosts.power_on(lost)
         (lost.folder / "tmp").mkdir(exist_ok=True)
         for folder in (lost.folder / "tmp").glob("va-*"):
-            slurm_world.shutil.rmtree(folder)  # of a node whose plug was pulled
+            shutil.rmtree(folder)  # of a node whose plug was pulled
         cluster.slurm.start_node(lost)
         cluster.slurm.wait_for_idle()
 
@@ -188,7 +194,7 @@ def test_a_job_that_is_cancelled_leaves_its_checkpoints_and_nothing_else(
     study = f"cancelled-{nodes}"
     job = cluster.submit(cluster.space(epochs=4000, rates=1), study, f"--nodes={nodes}")
     cluster.wait(lambda: cluster.checkpoints(study), job)
-    cluster.slurm.run("scancel", job)
+    cluster.slurm.run("scancel", "--name", "va-search")
     wait_for(lambda: not cluster.slurm.run("squeue", "--noheader"), 60)
     assert cluster.slurm.state(job) == "CANCELLED"
     assert cluster.checkpoints(study)

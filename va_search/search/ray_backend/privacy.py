@@ -13,9 +13,10 @@ import ipaddress
 import os
 import re
 import secrets
+import socket
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,15 @@ def keep_secrets_from_tune() -> None:
 
     passed_on = class_cache.ENV_VARS_TO_PROPAGATE
     class_cache.ENV_VARS_TO_PROPAGATE = {name for name in passed_on if name.startswith(PASSED_ON)}
+
+
+def free_ports(host: str, number: int) -> list[int]:
+    """Return ports at an address of this machine that nobody has this moment, all different."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind((host, 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 @dataclass(frozen=True)
