@@ -28,7 +28,8 @@ from va_search.trial import Trial
 class StudyProgress:
     """Progress of a study's search. `planned`, `running`, `seconds_left`: None where not known.
 
-    `tracking`: why MLflow takes nothing, where a search noted that."""
+    `tracking`: why MLflow takes nothing, where a search noted that. `processes`: how many search
+    it."""
 
     study: str
     complete: int
@@ -38,6 +39,7 @@ class StudyProgress:
     running: int | None
     seconds_left: float | None
     tracking: str | None
+    processes: int = 0
 
 
 def progress_of(
@@ -72,6 +74,7 @@ def progress_of(
         running=running,
         seconds_left=_seconds_left(trials, left, running),
         tracking=Study(home, study).tracking_problem,
+        processes=max(len(Study(home, study).searchers()), int(searching)),
     )
 
 
