@@ -33,7 +33,7 @@ def test_a_second_search_joins_and_a_stop_ends_both(
     assert "--join" in document["error"]
     second = started(file, store, home, "s", "--join", "--concurrent", "1")
     wait_for(lambda: len(study.searchers()) == 2)
-    wait_for(lambda: len(list((home / "claims" / "training").glob("*.lock"))) == 2)
+    wait_for(lambda: len(list((home / "claims" / "training").glob("*.lock"))) == 2, 600)
     # Both end, and leave what they trained for whoever goes on.
     assert study.ask_to_stop()
     ends = [process.communicate(timeout=240) for process in (first, second)]

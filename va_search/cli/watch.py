@@ -121,13 +121,13 @@ def _shown_over(output: Output) -> Iterator[Callable[[list[str]], None]]:
         with Live(console=output.standard, auto_refresh=False) as live:
             yield lambda lines: live.update(Text(plain_text("\n".join(lines))), refresh=True)
         return
-    before: list[str] = []
+    shown: list[str] = []
 
     def show(lines: list[str]) -> None:
-        nonlocal before
+        nonlocal shown
         unchanging = [_without_times(line) for line in lines]
-        if unchanging != before:
-            before = unchanging
+        if unchanging != shown:
+            shown = unchanging
             output.show("\n".join(lines))
 
     yield show
