@@ -243,8 +243,9 @@ def mount_of(path: Path) -> Mount | None:
     folders = {str(folder) for folder in (resolved, *resolved.parents)}
     mount, longest = None, 0
     for line in lines:
-        before, _, after = line.partition(" - ")
-        fields, described = before.split(), after.split()
+        # Point and options of the mount, then type, source and options of its file system.
+        of_mount, _, of_file_system = line.partition(" - ")
+        fields, described = of_mount.split(), of_file_system.split()
         if len(fields) < 6 or len(described) < 3:
             continue
         point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from typer.testing import CliRunner
 from va_search import __version__
 from va_search.cli.main import app
 from va_search.cluster.check import check_cluster
-from va_search.cluster.slurm import seconds_of
+from va_search.cluster.slurm import SHORT, WITH_VALUE, WITHOUT_VALUE, seconds_of
 from va_search.errors import InputError
 
 GOOD = """#!/bin/bash
@@ -191,3 +194,57 @@ def test_the_command_says_what_to_do_next(folder: Path) -> None:
     (folder / "job.sh").write_text(GOOD.replace("--time=04:00:00", "--time=4h"))
     result = CliRunner().invoke(app, ["cluster", "check", "job.sh"])
     assert result.exit_code == 2 and "job.sh:4: error: '4h' is no time for SLURM" in result.stdout
+
+
+needs_sbatch = pytest.mark.skipif(shutil.which("sbatch") is None, reason="no SLURM here")
+
+
+@pytest.fixture
+def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sbatch` of a cluster whose controller does not answer: it reads options, and no more."""
+    lines = [
+        "ClusterName=none",
+        "SlurmctldHost=localhost",
+        "SlurmctldPort=1",
+        "AuthType=auth/none",
+        "GresTypes=gpu",
+        "NodeName=localhost",
+        "PartitionName=all Nodes=ALL",
+    ]
+    (tmp_path / "slurm.conf").write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+
+
+@needs_sbatch
+@pytest.mark.usefixtures("sbatch")
+def test_every_option_of_sbatch_is_known() -> None:
+    text = subprocess.run(["sbatch", "--help"], capture_output=True, text=True, check=True).stdout
+    names = set(re.findall(r"--([a-z][a-z0-9-]+)", text))
+    assert len(names) > 80
+    assert names <= {*WITH_VALUE.split(), *WITHOUT_VALUE.split()}
+    assert set(re.findall(r"-(\w), --([a-z-]+)", text)) <= set(SHORT.items())
+
+
+@needs_sbatch
+@pytest.mark.usefixtures("sbatch")
+@pytest.mark.parametrize(
+    ("old", "new", "refusal"),
+    [
+        ("#!/bin/bash\n", "\n", "does not look like a batch script"),
+        ("--nodes=1\n", "--nodes=1\r\n", "DOS line breaks"),
+        ("--job-name=", "--jobname=", "unrecognized option"),
+        ("-c 8", "-c 8 -z", "invalid option"),
+        ("--job-name=va", "--job-name=my search", "Invalid directive found in batch script"),
+        ("--job-name=va", "--job-name='va", ""),
+        ("04:00:00", "4h", "Invalid --time specification"),
+    ],
+)
+def test_what_sbatch_refuses_is_an_error_here(
+    folder: Path, old: str, new: str, refusal: str
+) -> None:
+    text = GOOD.replace(old, new)
+    assert "error" in {level for _, level, _ in seen(text, folder)}
+    ran = subprocess.run(
+        ["sbatch", "--test-only", "job.sh"], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode != 0 and refusal in ran.stderr and "contact" not in ran.stderr

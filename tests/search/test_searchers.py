@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from loop_world import SPACE, finish, take
+from ray_world import wait_for
 
 from va_search.data.store import Store
 from va_search.errors import InputError
@@ -190,3 +196,51 @@ def test_another_space_is_no_search_of_this_study(join: Join, study: Study) -> N
         _begin(study, first.space, first.store, (), joins=True)
     assert "on another space (" in refused.value.problems[0]
     assert "with va-search 0, this is" in refused.value.problems[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["grid", "tpe"])
+def test_three_processes_of_which_one_is_killed(
+    tmp_path: Path, tiny_store: Store, study: Study, sampler: str
+) -> None:
+    planned = 18
+    space, log = tmp_path / "space.yaml", tmp_path / "log"
+    rates = str([0.001 * number for number in range(1, 31)])
+    document = SPACE.format(
+        rates=rates, trials=planned, sampler=sampler, folds="[official]", objective="score"
+    )
+    space.write_text(document)
+    script = Path(__file__).with_name("searcher_process.py")
+    words = [sys.executable, str(script), str(space), str(tiny_store.path)]
+    words += [str(study.home.root), str(log)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    processes = [
+        subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+
+    def begun() -> list[tuple[int, str]]:
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [(int(line.split()[0]), line.split()[1]) for line in lines]
+
+    try:
+        wait_for(lambda: len({pid for pid, _ in begun()}) == 3 and len(begun()) > 5)
+        killed = begun()[-1][0]
+        os.kill(killed, signal.SIGKILL)
+        survivors = [process for process in processes if process.pid != killed]
+        outputs = [process.communicate(timeout=300)[0].split() for process in survivors]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    complete = study.bank.trials("s")
+    counts = Counter(trial for _, trial in begun())
+    begun_twice = [trial for trial, times in counts.items() if times > 1]
+    # What the killed one trained is trained again by another, and nothing else is.
+    assert len(begun_twice) <= 1 and max(counts.values()) <= 2
+    assert set(begun_twice) <= {trial for pid, trial in begun() if pid == killed}
+    assert len(complete) == planned and set(counts) == set(complete)
+    for output in outputs:
+        before, trained, elsewhere, finished = map(int, output)
+        assert finished == planned and before + trained + elsewhere == planned
+    assert not study.is_searched

@@ -15,6 +15,7 @@ from va_search.api.home import check_studies, studies_of
 from va_search.api.progress import duration
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import opened
+from va_search.cli.watch import watch_study
 from va_search.errors import counted
 from va_search.table import DASH, Table, columns, number, row
 
@@ -46,11 +47,22 @@ def status(
     *,
     home: HomeOption = DEFAULT_HOME,
     best: Annotated[int, typer.Option(min=1, help="How many of the best trials to show.")] = 10,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show how a study goes until all is trained, or Ctrl-C."),
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")
+    ] = 2.0,
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a study's finished, failed and best trials, and the scores of each fold, also while it is
     being searched."""
+    if watch:
+        with command(as_json) as output:
+            watch_study(output, home, study, every, address)
+        return
     if address is not None:
         # Only a home that was typed is meant for the head: this machine's own one is not there.
         was_typed = getattr(context.get_parameter_source("home"), "name", "") == "COMMANDLINE"
@@ -116,6 +128,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
             "complete": scores,
             "failed": [trial.to_json() for trial in failures],
             "searching": progress.searching,
+            "processes": progress.processes,
             "planned": progress.planned,
             "running": progress.running,
             "seconds_left": progress.seconds_left,
@@ -136,6 +149,8 @@ def progress_text(progress: StudyProgress, spent: float) -> str:
     elif progress.planned is not None:
         complete = f"{progress.complete:,} of {counted(progress.planned, 'planned trial')} complete"
     state = "searching now" if progress.searching else "not searching"
+    if progress.processes > 1:
+        state += f" by {progress.processes} processes"
     if progress.running is not None:
         state += f" ({progress.running:,} running)"
     text = f"study {progress.study}: {complete}, {progress.failed:,} failed, {state}; "

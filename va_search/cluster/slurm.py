@@ -100,7 +100,7 @@ class BatchFile:
 
     path: Path
     lines: list[str]
-    given: list[BatchOption] = field(default_factory=list)
+    options: list[BatchOption] = field(default_factory=list)
     commands: list[ShellLine] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -134,8 +134,8 @@ class BatchFile:
     def option(self, names: str) -> BatchOption | None:
         """The last of the options with one of these names, with blanks between them; None where
         there is none."""
-        known = names.split()
-        return next((option for option in reversed(self.given) if option.name in known), None)
+        wanted = names.split()
+        return next((option for option in reversed(self.options) if option.name in wanted), None)
 
     def number(self, name: str) -> int | None:
         """The whole number, or the first of a range, that an option gives; None without it."""
@@ -211,14 +211,14 @@ class BatchFile:
 
     def _read_long(self, number: int, word: str, words: list[str]) -> None:
         written, equals, value = word.partition("=")
-        known = [*WITH_VALUE.split(), *WITHOUT_VALUE.split()]
-        longer = sorted(name for name in known if name.startswith(written))
-        if written in known:
+        menu = [*WITH_VALUE.split(), *WITHOUT_VALUE.split()]
+        longer = sorted(name for name in menu if name.startswith(written))
+        if written in menu:
             name = written
         elif len(longer) == 1:  # getopt takes the beginning of a name where it is clear
             name = longer[0]
         else:
-            near = nearest_name(written, known)
+            near = nearest_name(written, menu)
             hint = "" if near is None else f"; did you mean --{near}?"
             self.error("option-unknown", number, f"--{written}: sbatch has no such option{hint}")
             return
@@ -246,7 +246,7 @@ class BatchFile:
                 f"type it beside the file: sbatch --{name}={value} {self.path}"
             )
             self.error("option-variable", number, text)
-        self.given.append(BatchOption(name, value, number))
+        self.options.append(BatchOption(name, value, number))
 
 
 def check_batch_file(path: Path) -> list[Finding]:
@@ -533,15 +533,15 @@ def _check_installed(file: BatchFile, line: int, environment: Path) -> None:
         )
         file.error("environment", line, text)
         return
-    for package, here in (("ray", metadata.version("ray")), ("va_search", __version__)):
+    for package, own_version in (("ray", metadata.version("ray")), ("va_search", __version__)):
         versions = {
             info.name.removeprefix(f"{package}-").removesuffix(".dist-info")
             for info in environment.glob(f"lib/python3*/site-packages/{package}-*.dist-info")
         }
         if not versions and package == "ray":
             file.error("environment", line, f"{environment} has no Ray; install va-search there")
-        for version in sorted(versions - {here}):
-            text = f"{package} {version} in {environment}, {here} here: a study wants one version"
+        for version in sorted(versions - {own_version}):
+            text = f"{package} {version} in {environment}, {own_version} here: a study wants one version"
             file.error("environment-version", line, text)
 
 

@@ -33,7 +33,8 @@ class StudyProgress:
     """Progress of a study's search. `planned`, `running`, `seconds_left`: None where not known.
 
     `tracking`: why MLflow takes nothing, where a search noted that. `accounts` of its budget, and
-    the one that ends first if all goes on as so far, with the seconds to that."""
+    the one that ends first if all goes on as so far, with the seconds to that. `processes`: how
+    many search it."""
 
     study: str
     complete: int
@@ -45,6 +46,7 @@ class StudyProgress:
     tracking: str | None
     accounts: tuple[Account, ...] = ()
     ends_first: tuple[Account, float] | None = None
+    processes: int = 0
 
 
 def progress_of(
@@ -83,6 +85,7 @@ def progress_of(
         tracking=Study(home, study).tracking_problem,
         accounts=kept,
         ends_first=first_to_end(kept, spent_by(Study(home, study)).seconds),
+        processes=max(len(Study(home, study).searchers()), int(searching)),
     )
 
 

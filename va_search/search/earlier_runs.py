@@ -25,8 +25,7 @@ class EarlierRuns:
         self, study: Study, space: Space, trial_id: Callable[[TrialSettings], str]
     ) -> None:
         self._study, self._space, self._trial_id = study, space, trial_id
-        _, self._position = study.asked_since(0)
-        self._asked = list(study.asked())
+        self._asked, self._position = study.asked_since(0)
         # A run that resumes a trial notes it again, without its configuration.
         self._configurations = {
             trial.id: trial.configuration

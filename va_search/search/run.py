@@ -166,15 +166,15 @@ def _begin(
 
 
 def _check_alike(study: Study, noted: Mapping[str, Any], changes: Sequence[str]) -> None:
-    others = ", ".join(study.searchers())
+    searchers = ", ".join(study.searchers())
     problems = []
     for change in changes:
         problems.append(
-            f"--join: study {study.name!r} is searched by {others} on another space ({change})"
+            f"--join: study {study.name!r} is searched by {searchers} on another space ({change})"
         )
     if noted["package_version"] != __version__:
         problems.append(
-            f"--join: study {study.name!r} is searched by {others} with va-search "
+            f"--join: study {study.name!r} is searched by {searchers} with va-search "
             f"{noted['package_version']}, this is {__version__}"
         )
     if problems:
@@ -182,8 +182,7 @@ def _check_alike(study: Study, noted: Mapping[str, Any], changes: Sequence[str])
 
 
 def _joined_text(study: Study, searchers: Searchers, options: Options) -> str:
-    others = searchers.others()
-    text = f"joins the search of study {study.name!r} by {', '.join(others)}"
+    text = f"joins the search of study {study.name!r} by {', '.join(searchers.others())}"
     on_same_cores = searchers.on_same_cores()
     if on_same_cores and options.concurrent is None and options.address is None:
         text += (

@@ -51,7 +51,7 @@ class Claims:
 
     def take(self, trial: str) -> bool:
         """Claim a trial; False when another living process holds it."""
-        lock = Lock(self.folder / f"{checked_name(trial, 'trial')}.lock", remove=True)
+        lock = Lock(self.path(trial), remove=True)
         if not lock.take():
             return False
         self._held[trial] = lock
@@ -70,7 +70,11 @@ class Claims:
     def is_held(self, trial: str) -> bool:
         """Return True while a living process (this one too) trains the trial: a file that a killed
         search left is no claim."""
-        return in_use(self.folder / f"{checked_name(trial, 'trial')}.lock")
+        return in_use(self.path(trial))
+
+    def path(self, trial: str) -> Path:
+        """Return the file of a trial's claim."""
+        return self.folder / f"{checked_name(trial, 'trial')}.lock"
 
     def release_all(self) -> None:
         for trial in list(self._held):
