@@ -151,14 +151,14 @@ def rename_study(
     from va_search.tracking.door import tracking_place
     from va_search.tracking.renaming import rename_experiment
 
-    opened = _in_a_folder(open_home(home), "study rename")
+    opened = in_a_folder(open_home(home), "study rename")
     files = opened.files
     checked_name(to, "study name")
     deed = Housekeeping("rename", study, to=to)
     begun = pending_of(files, study)
     if begun is None or not begun.is_like(deed):
         check_studies(files, [study], _instead(files, "rename", to))
-        _refuse_taken(files, to)
+        refuse_taken(files, to)
     place = tracking_place(files, tracking_uri)
     # An ensemble that can't be read is refused before anything is changed.
     fit = Dependents.of(files, study).fit
@@ -222,7 +222,7 @@ def _renamed(names: Sequence[str], study: str, to: str) -> list[str]:
     return [to if name == study else name for name in names]
 
 
-def _refuse_taken(home: Home, name: str) -> None:
+def refuse_taken(home: Home, name: str) -> None:
     """InputError where something of a study of this name is in the home."""
     from va_search.search.housekeeping import refuse_pending
 
@@ -252,7 +252,7 @@ def plan_removal(
     study: str, *, with_dependents: bool = False, home: OpenHome | str | Path | None = None
 ) -> Removal:
     """Return what `remove_study` would remove. InputError as there."""
-    files = _in_a_folder(open_home(home), "study remove").files
+    files = in_a_folder(open_home(home), "study remove").files
     if not _is_half(files, study):
         check_studies(files, [study], _instead(files, "remove"))
     dependents = Dependents.of(files, study)
@@ -373,7 +373,7 @@ def clean_study(study: str, *, home: OpenHome | str | Path | None = None) -> Cle
     from va_search.locks import only_one
     from va_search.search.housekeeping import refuse_pending
 
-    opened = _in_a_folder(open_home(home), "study clean")
+    opened = in_a_folder(open_home(home), "study clean")
     files = opened.files
     check_studies(files, [study], _instead(files, "clean"))
     refuse_pending(files, study)
@@ -400,7 +400,7 @@ def _instead(home: Home, *words: str) -> Callable[[str, list[str]], str]:
     return lambda _, studies: home.command("study", verb, studies[0], *more)
 
 
-def _in_a_folder(home: OpenHome, command: str) -> OpenHome:
+def in_a_folder(home: OpenHome, command: str) -> OpenHome:
     """Return the home; InputError for one at a URL."""
     if home.files.url is not None:
         raise InputError(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -144,6 +145,62 @@ def clean(
         cleaning = clean_study(study, home=opened_home)
         output.show(f"cleaned study {study}: {size_text(cleaning.freed)} are free")
         output.done(asdict(cleaning) | {"freed": cleaning.freed})
+
+
+@app.command(epilog="Example: va-search study export first --to first.zip")
+def export(
+    study: StudyArgument,
+    *,
+    to: Annotated[Path, typer.Option("--to", help="The zip file to write; it must not exist.")],
+    weights: Annotated[
+        bool, typer.Option(help="With the trials' weights; without them it is smaller.")
+    ] = True,
+    ensembles: Annotated[
+        bool, typer.Option("--ensembles", help="With the ensembles made of this study alone.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a study to one file, which `study import` takes in elsewhere: trials, settings,
+    failures. The store is not in it."""
+    with command(as_json) as output:
+        from va_search.api.archives import export_study
+        from va_search.api.studies import size_text
+
+        exported = export_study(
+            study, to, weights=weights, ensembles=ensembles, home=named_home(home)
+        )
+        trials = counted(exported.trials, "trial")
+        output.show(f"wrote study {study} to {to}: {trials}, {size_text(exported.bytes)}")
+        if exported.ensembles:
+            output.show(f"with it: ensemble {', '.join(exported.ensembles)}")
+        output.done(asdict(exported))
+
+
+@app.command(name="import", epilog="Example: va-search study import first.zip --as theirs")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file of `study export`.")],
+    *,
+    name: Annotated[
+        str | None, typer.Option("--as", help="The study's name here; default: its own.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a study in from a file; every file in it is checked first, and nothing is replaced.
+    After a kill the same command again ends it."""
+    with command(as_json) as output:
+        from va_search.api.archives import import_study
+        from va_search.api.studies import size_text
+
+        opened_home = named_home(home)
+        imported = import_study(file, name=name, home=opened_home)
+        trials = counted(imported.trials, "trial")
+        output.show(f"study {imported.study}: {trials} taken in, {size_text(imported.bytes)}")
+        if imported.ensembles:
+            output.show(f"with it: ensemble {', '.join(imported.ensembles)}")
+        output.show(f"next: {opened_home.files.command('status', imported.study)}")
+        output.done(asdict(imported))
 
 
 def _cleaning_lines(plan: Cleaning) -> list[str]:
