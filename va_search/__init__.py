@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from va_search.api.archives import import_study as import_study
+    from va_search.api.comparing import compare_studies as compare_studies
     from va_search.api.data import check_store as check_store
     from va_search.api.data import draft_streams as draft_streams
     from va_search.api.data import extract_features as extract_features
@@ -63,6 +64,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "api.archives": ("import_study",),
+    "api.comparing": ("compare_studies",),
     "api.data": (
         "check_store",
         "draft_streams",

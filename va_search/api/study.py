@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from va_search.api.archives import Exported
+    from va_search.api.comparing import StudyComparison
     from va_search.api.dependents import Dependents
     from va_search.api.studies import Cleaning
     from va_search.api.trials import OpenTrial
@@ -267,6 +268,12 @@ class OpenStudy:
         from va_search.api.archives import export_study
 
         return export_study(self.name, to, weights=weights, ensembles=ensembles, home=self.home)
+
+    def compare(self, other: str) -> StudyComparison:
+        """Compare it with another study of the home, paired over what they share."""
+        from va_search.api.comparing import compare_studies
+
+        return compare_studies(self.name, other, home=self.home)
 
     def _target_names(self) -> tuple[str, ...]:
         """The store's targets; valence and arousal where it is not known any more."""
