@@ -13,7 +13,8 @@ from ensemble_world import World
 from killing import killed_before_change
 from study_world import TRIALS, check_whole, make_studies
 
-from va_search.api.archives import export_study, import_study
+from va_search.api.archives import import_study
+from va_search.api.exporting import export_study
 from va_search.api.studies import list_studies
 from va_search.ensemble.saved import predict, read_ensemble
 from va_search.errors import InputError

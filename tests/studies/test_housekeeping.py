@@ -21,7 +21,9 @@ from va_search.api.studies import (
     remove_study,
     rename_study,
 )
-from va_search.ensemble.saved import check_members, predict, read_ensemble
+from va_search.ensemble.fresh import content_id, note_registered, stale_models
+from va_search.ensemble.refit import is_stale
+from va_search.ensemble.saved import check_members, predict, read_ensemble, write_ensemble
 from va_search.errors import InputError
 from va_search.files import read_json, write_json
 from va_search.home import Home
@@ -219,3 +221,24 @@ def test_a_cleaning_killed_at_any_moment_is_ended_by_the_same_call(
 def test_the_open_ensemble_finds_its_renamed_members(world: World) -> None:
     rename_study("first", "pilot", home=world.home.root)
     assert set(open_ensemble("best", home=world.home.root).members["study"]) == {"pilot"}
+
+
+def test_what_notes_the_build_of_an_ensemble_is_renamed_along(world: World) -> None:
+    best = read_ensemble(world.home, "best")
+    recipe = {"method": "refit", "of": "best", "content": content_id(best)}
+    again = best.model_copy(update={"name": "again", "recipe_document": recipe})
+    write_ensemble(world.home, again)
+    note_registered(world.home, best, model="best", version=3, tracking_uri="")
+    assert Dependents.of(world.home, "first").registered == ("models:/best/3",)
+    rename_study("first", "pilot", home=world.home.root)
+    best, again = (read_ensemble(world.home, name) for name in ("best", "again"))
+    assert stale_models(world.home, best) == []
+    assert not is_stale(world.home, again)
+
+
+def test_a_home_at_a_url_is_shown_and_not_changed(world: World) -> None:
+    url = f"file://{world.home.root}"
+    assert [entry.study for entry in list_studies(home=url)] == ["first", "second"]
+    for action in (remove_study, clean_study, partial(rename_study, to="pilot")):
+        with pytest.raises(InputError, match="changes homes in folders only"):
+            action("first", home=url)

@@ -1,90 +1,46 @@
-"""A study as one file that another home takes in: export and import.
+"""A study out of one file (exporting.py), taken in by another home.
 
-    FILE.zip
-      study/study.json, study/asked.jsonl, study/failures/, study/code/
-      trials/<trial>/, configurations/<configuration>/      entries as in the home
-      ensembles/<name>.json         those of this study alone, where they were asked for
-      va-search-study.json          format, study, and the digests of all other files; sealed
-
-Conventions: the same study gives the same bytes: names are sorted and no time is noted. Nothing of
-an archive is believed: names are checked one by one, sizes are bounded by the archive's own, every
-file is held against its digest before the first one is written, and nothing in a home is replaced.
-Code in it is run only with --trust-code, as any home's. The store is not part of it: whoever uses
-the study gives it, and its content is checked then."""
+Conventions: nothing of an archive is believed. Names are checked one by one, sizes are bounded by
+the archive's own, every file is held against its digest before the first one is written, and
+nothing in a home is replaced. Code in it is run only with --trust-code, as any home's."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from va_search import __version__
-from va_search.api.home import OpenHome, check_studies, open_home, studies_of
+from va_search.api.exporting import BANKS, BLOCK, CONTENTS, EXPORT_AGAIN, FORMAT
+from va_search.api.home import OpenHome, open_home, studies_of
 from va_search.errors import InputError, JobError
-from va_search.files import (
-    Name,
-    checked_name,
-    file_hash,
-    remove_folder,
-    whole_file,
-    write_json,
-)
+from va_search.files import Name, checked_name, file_hash, remove_folder, whole_file, write_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank
-from va_search.predictions.entries import (
-    entry_seal,
-    rewrite,
-    sealed_files,
-    without_weights,
-)
-from va_search.predictions.records import RECORD, record_document
-from va_search.seals import FileSeal, FileSeals, read_seal, sealed
+from va_search.predictions.entries import rewrite
+from va_search.predictions.records import RECORD
+from va_search.seals import read_seal
 from va_search.trial import Trial
 
 if TYPE_CHECKING:
     from va_search.ensemble.saved import Ensemble
 
-LOG = logging.getLogger(__name__)
-
-CONTENTS = "va-search-study.json"
-FORMAT = 1
 LONGEST_CONTENTS = 256 * 2**20
 """Bytes that the list of contents may have."""
 MOST_TIMES_LARGER, ALWAYS_ALLOWED = 200, 100 * 2**20
 """An archive may unpack to so many times its own size, and to so many bytes whatever its size."""
-BLOCK = 2**20
-EXPORT_AGAIN = "export the study again"
-OWN_FILES = ("study.json", "asked.jsonl")
-BANKS = {"trials": "bank", "configurations": "configurations"}
-"""Folders of entries in an archive, and in a home."""
-
-
 OUR_NAMES = re.compile(
     r"va-search-study\.json|ensembles/[^/]+\.json"
     r"|study/(study\.json|asked\.jsonl|failures/[^/]+\.json|code/[^/]+/.+\.py)"
     r"|(trials|configurations)/[^/]+/(trial\.json|[^/]+\.(arrow|safetensors))"
 )
-
-
-@dataclass(frozen=True)
-class Exported:
-    """An archive that was written: its `path` and size in bytes; `trials` and `ensembles` in it;
-    `left_out`: damaged trials."""
-
-    path: Path
-    study: str
-    bytes: int
-    trials: int
-    ensembles: tuple[str, ...]
-    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,161 +51,6 @@ class Imported:
     trials: int
     ensembles: tuple[str, ...]
     bytes: int
-
-
-# Export ---------------------------------------------------------------------------------------
-
-
-def export_study(
-    study: str,
-    to: str | Path,
-    *,
-    weights: bool = True,
-    ensembles: bool = False,
-    home: OpenHome | str | Path | None = None,
-) -> Exported:
-    """Write a study to a new zip file: its complete trials, documents and failures, with
-    `ensembles` those of this study alone; without `weights` the trials are as after `clean_study`.
-
-    Damaged trials are left out, with a warning. InputError where the file exists."""
-    path = Path(to)
-    if path.exists() or path.suffix != ".zip":
-        raise InputError(f"{path}: expected a new file that ends in .zip")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: its folder does not exist")
-    need = "weights" if weights else "predictions"
-    with open_home(home).using(need, studies=[study]) as opened:
-        files = opened.files
-        check_studies(files, [study], lambda _, of: files.command("study", "export", of[0]))
-        with whole_file(path) as beside, zipfile.ZipFile(beside, "w") as archive:
-            writer = _Writer(archive, files, study, weights)
-            writer.write_all(ensembles)
-    return Exported(
-        path,
-        study,
-        path.stat().st_size,
-        writer.trials,
-        tuple(writer.ensembles),
-        tuple(writer.left_out),
-    )
-
-
-class _Writer:
-    """An archive that is being written, and what it has so far."""
-
-    def __init__(self, archive: zipfile.ZipFile, home: Home, study: str, weights: bool) -> None:
-        self.archive = archive
-        self.home = home
-        self.study = study
-        self.has_weights = weights
-        self.files: FileSeals = {}
-        self.trials = 0
-        self.ensembles: list[str] = []
-        self.left_out: list[str] = []
-
-    def write_all(self, ensembles: bool) -> None:
-        """Write everything; the list of contents last."""
-        folder = self.home.study(self.study)
-        paths = [folder / name for name in OWN_FILES]
-        paths += sorted((folder / "failures").glob("[!.]*.json"))
-        paths += sorted((folder / "code").rglob("[!.]*.py"))
-        for path in paths:
-            if path.is_file():
-                self._text(f"study/{path.relative_to(folder).as_posix()}", path.read_bytes())
-        for kind, root in BANKS.items():
-            bank = Bank(self.home.root / root)
-            for trial in bank.trials(self.study):
-                try:
-                    bank.check(self.study, trial)
-                except InputError as error:
-                    LOG.warning("%s", error)
-                    self.left_out.append(trial)
-                    continue
-                self._entry(bank, kind, trial)
-        if ensembles:
-            for ensemble in self._own_ensembles():
-                self._ensemble(ensemble)
-        about = {"format": FORMAT, "study": self.study, "package_version": __version__}
-        self._text(CONTENTS, _json(sealed(about, self.files)))
-
-    def _entry(self, bank: Bank, kind: str, trial: str) -> None:
-        """Write a trial's files and its record, of which nothing was changed meanwhile."""
-        folder = bank.folder(self.study, trial)
-        document = record_document(folder / RECORD, EXPORT_AGAIN)
-        files = sealed_files(document)
-        if files is None:
-            raise JobError(f"{folder}: has no seal yet, and can't be given one here")
-        if not self.has_weights:
-            files = without_weights(files)
-        for name, seal in sorted(files.items()):
-            written = self._file(f"{kind}/{trial}/{name}", folder / name)
-            if written != seal:
-                raise JobError(f"{folder / name}: changed while it was exported; try again")
-        self._text(f"{kind}/{trial}/{RECORD}", _json(sealed(_unsealed(document), files)))
-        self.trials += kind == "trials"
-
-    def _own_ensembles(self) -> Iterator[Ensemble]:
-        from va_search.ensemble.renaming import every_ensemble, used_trials
-        from va_search.ensemble.saved import check_members
-
-        for ensemble in every_ensemble(self.home):
-            studies = {*ensemble.studies, *used_trials(ensemble)}
-            if studies == {self.study}:
-                check_members(ensemble, Bank(self.home.bank))
-                yield ensemble
-
-    def _ensemble(self, ensemble: Ensemble) -> None:
-        """Write an ensemble, pinned to its members as they are in the archive."""
-        from va_search.ensemble.saved import sealed_document
-
-        seals = {}
-        kinds = {root: kind for kind, root in BANKS.items()}
-        for folder in ensemble.member_seals or {}:
-            root, _, trial = folder.split("/")
-            prefix = f"{kinds[root]}/{trial}/"
-            files = {name: seal for name, seal in self.files.items() if name.startswith(prefix)}
-            if f"{prefix}{RECORD}" not in files:
-                raise InputError(f"ensemble {ensemble.name!r}: its member {trial} is not whole")
-            del files[f"{prefix}{RECORD}"]
-            seals[folder] = entry_seal({name.removeprefix(prefix): files[name] for name in files})
-        pinned = ensemble
-        if ensemble.member_seals is not None:
-            pinned = ensemble.model_copy(update={"member_seals": seals})
-        self._text(f"ensembles/{ensemble.name}.json", _json(sealed_document(pinned)))
-        self.ensembles.append(ensemble.name)
-
-    def _text(self, name: str, content: bytes) -> None:
-        with self._open(name, len(content)) as file:
-            file.write(content)
-        self.files[name] = FileSeal(len(content), hashlib.sha256(content).hexdigest())
-
-    def _file(self, name: str, path: Path) -> FileSeal:
-        size, sha = 0, hashlib.sha256()
-        with open(path, "rb") as source, self._open(name, path.stat().st_size) as file:
-            while block := source.read(BLOCK):
-                file.write(block)
-                sha.update(block)
-                size += len(block)
-        self.files[name] = FileSeal(size, sha.hexdigest())
-        return self.files[name]
-
-    def _open(self, name: str, size: int) -> IO[bytes]:
-        # Neither time nor owner: the same study gives the same bytes.
-        info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-        info.compress_type = zipfile.ZIP_DEFLATED
-        info.external_attr = 0o644 << 16
-        return self.archive.open(info, "w", force_zip64=size > 2**30)
-
-
-def _unsealed(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name != "seal"}
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
-
-
-# Import ---------------------------------------------------------------------------------------
 
 
 def import_study(
@@ -284,18 +85,18 @@ def import_study(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Archive]:
+def _opened(path: Path) -> Iterator[StudyArchive]:
     """Context with an archive whose names and sizes are checked; InputError for any other file."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
         with zipfile.ZipFile(path) as archive:
-            yield _Archive(path, archive)
+            yield StudyArchive(path, archive)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a whole zip file ({error})") from error
 
 
-class _Archive:
+class StudyArchive:
     """An archive that is read; nothing of it is believed before it was checked."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
@@ -410,10 +211,11 @@ class _Archive:
 
     def extract(self, home: Home, study: str) -> None:
         """Write everything but ensembles: each trial's record after its files, study.json last."""
-        free = shutil.disk_usage(home.root if home.root.is_dir() else Path()).free
+        free = shutil.disk_usage(home.study(study)).free
         total = sum(seal.bytes for seal in self.files.values())
         if total > free:
             raise JobError(f"{home.root}: {total:,} bytes are needed, {free:,} are free")
+        # Entries first: without study.json a search would find trials and no study.
         for kind, root in BANKS.items():
             for trial in self.entries(kind):
                 self._extract_entry(Bank(home.root / root), study, kind, trial)
@@ -428,8 +230,9 @@ class _Archive:
                 self._extract(name, path)
         if "study/study.json" in self.files:
             document = self._json("study/study.json")
-            here = studies_of(home)
-            learns_from = [other for other in document.get("warm_start", []) if other in here]
+            # A study that its sampler learnt from may not be in this home.
+            known = studies_of(home)
+            learns_from = [name for name in document.get("warm_start", []) if name in known]
             changed = {**document, "study": study, "warm_start": learns_from}
             write_json(folder / "study.json", changed)
 
@@ -472,8 +275,6 @@ class _Archive:
 
     def _blocks(self, name: str, most: int) -> Iterator[bytes]:
         """Yield a file's content; InputError as soon as there is more of it than there may be."""
-        import zlib
-
         size = 0
         try:
             with self._archive.open(self._infos[name]) as file:

@@ -92,11 +92,11 @@ def compare_studies(
         same = 0
         shared = sorted(ours.keys() & theirs.keys())
         for configuration in shared:
-            for trial, other in _pairs(ours[configuration], theirs[configuration]):
-                if trial.id == other.id:
+            for trial, partner in _pairs(ours[configuration], theirs[configuration]):
+                if trial.id == partner.id:
                     same += 1
                 else:
-                    differences.append(_score(trial) - _score(other))
+                    differences.append(_score(trial) - _score(partner))
         cells = sorted(_cells(ours) & _cells(theirs), key=str)
         return StudyComparison(
             studies=(first, second),
@@ -188,7 +188,7 @@ def _people(
     opened = open_noted_store(noted, store)
     seeds = sorted({seed for _, seed in cells})
     folds = sorted({fold for fold, _ in cells}, key=str)
-    every = [seed for seed in seeds if all((fold, seed) in cells for fold in folds)]
+    every = [seed for seed in seeds if {(fold, seed) for fold in folds} <= set(cells)]
     if not every:
         raise InputError("no seed has all the folds that both studies have")
     differences: NDArray[np.float64] | float = 0.0

@@ -19,9 +19,9 @@ from va_search.errors import InputError, unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
-    from va_search.api.archives import Exported
     from va_search.api.comparing import StudyComparison
     from va_search.api.dependents import Dependents
+    from va_search.api.exporting import Exported
     from va_search.api.studies import Cleaning
     from va_search.api.trials import OpenTrial
     from va_search.data.store import Store
@@ -265,7 +265,7 @@ class OpenStudy:
 
     def export(self, to: str | Path, *, weights: bool = True, ensembles: bool = False) -> Exported:
         """Write the study to a new zip file, which `import_study` takes in elsewhere."""
-        from va_search.api.archives import export_study
+        from va_search.api.exporting import export_study
 
         return export_study(self.name, to, weights=weights, ensembles=ensembles, home=self.home)
 

@@ -173,7 +173,7 @@ def export(
     """Write a study to one file, which `study import` takes in elsewhere: trials, settings,
     failures. The store is not in it."""
     with command(as_json) as output:
-        from va_search.api.archives import export_study
+        from va_search.api.exporting import export_study
         from va_search.api.studies import size_text
 
         exported = export_study(
@@ -334,7 +334,7 @@ def _sizes_table(sizes: StudySizes) -> Table:
         "predictions": sizes.predictions,
         "weights": sizes.weights,
         "checkpoints": sizes.checkpoints,
-        "other files": sizes.other,
+        "documents": sizes.documents,
         "in all": sizes.total,
     }
     rows = []
