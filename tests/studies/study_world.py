@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 from ensemble_world import World, make_world
@@ -53,7 +54,8 @@ def copied(made: World, root: Path) -> World:
     """A copy of the world at `root`, in place of an earlier one."""
     if root.exists():
         shutil.rmtree(root)
-    shutil.copytree(made.home.root, root)
+    # With hard links as they are, which shutil.copytree does not keep.
+    subprocess.run(["cp", "-a", str(made.home.root), str(root)], check=True)
     return World(Home(root), made.store)
 
 

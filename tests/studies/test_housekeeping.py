@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ensemble_world import World
+from folds_world import make_folds_world
 from killing import killed_before_change
 from study_world import TRIALS, check_whole, copied, make_studies
+from trial_world import forget_seal
 
 from va_search.api.dependents import Dependents
 from va_search.api.ensembles import open_ensemble
@@ -21,7 +24,9 @@ from va_search.api.studies import (
     remove_study,
     rename_study,
 )
+from va_search.ensemble.build import build
 from va_search.ensemble.fresh import content_id, note_registered, stale_models
+from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.refit import is_stale
 from va_search.ensemble.saved import check_members, predict, read_ensemble, write_ensemble
 from va_search.errors import InputError
@@ -242,3 +247,29 @@ def test_a_home_at_a_url_is_shown_and_not_changed(world: World) -> None:
     for action in (remove_study, clean_study, partial(rename_study, to="pilot")):
         with pytest.raises(InputError, match="changes homes in folders only"):
             action("first", home=url)
+
+
+def test_members_over_folds_and_trials_without_seals_are_renamed_along(tmp_path: Path) -> None:
+    world = make_folds_world(tmp_path, mixed=0)
+    recipe = load_recipe("over_folds")
+    ensemble = build(world.home, ["first"], recipe, "folds", world.store)
+    values = predict(ensemble, world.bank, "validation", world.store.labelled)
+    unsealed = world.bank.trials("first")[0]
+    forget_seal(world.bank.folder("first", unsealed) / "trial.json")
+    rename_study("first", "pilot", home=world.home.root)
+    check_whole(world.home)
+    renamed = predict(
+        read_ensemble(world.home, "folds"), world.bank, "validation", world.store.labelled
+    )
+    np.testing.assert_array_equal(values, renamed)
+    again = build(world.home, ["pilot"], recipe, "again", world.store)
+    assert again.scores == ensemble.scores
+
+
+def test_a_damaged_trial_is_carried_along_and_stays_named(world: World) -> None:
+    record = world.bank.folder("first", "a2") / "trial.json"
+    record.write_text("{}")
+    rename_study("first", "pilot", home=world.home.root)
+    assert (world.bank.folder("pilot", "a2") / "trial.json").read_text() == "{}"
+    with pytest.raises(InputError, match="damaged record"):
+        world.bank.trial("pilot", "a2")
