@@ -20,6 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from va_search.api.archives import import_study as import_study
+    from va_search.api.comparing import compare_studies as compare_studies
     from va_search.api.data import check_store as check_store
     from va_search.api.data import draft_streams as draft_streams
     from va_search.api.data import extract_features as extract_features
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from va_search.api.searching import make_plan as make_plan
     from va_search.api.searching import preview_search as preview_search
     from va_search.api.searching import run_search as run_search
+    from va_search.api.studies import list_studies as list_studies
     from va_search.api.study import OpenStudy as OpenStudy
     from va_search.api.study import import_predictions as import_predictions
     from va_search.api.study import open_study as open_study
@@ -60,6 +63,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "api.archives": ("import_study",),
+    "api.comparing": ("compare_studies",),
     "api.data": (
         "check_store",
         "draft_streams",
@@ -85,6 +90,7 @@ _MODULES = {
     "api.home": ("OpenHome", "open_home"),
     "api.reproduction": ("reproduce_paper",),
     "api.searching": ("load_space", "make_plan", "preview_search", "run_search"),
+    "api.studies": ("list_studies",),
     "api.study": ("OpenStudy", "import_predictions", "open_study"),
     "cluster.check": ("check_cluster",),
     "data.store": ("Store",),

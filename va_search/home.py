@@ -31,6 +31,7 @@ class Home:
     baselines/<content>.json  scores of baselines, by a hash of the data and folds they are of
     mlflow.db, mlflow-artifacts/   the embedded MLflow store
     home.json                 what tells this home from others on an MLflow server
+    housekeeping/<study>.json what was begun on a study and not ended (search/housekeeping.py)
 
     `url`: where the home lies when `root` is this machine's working copy of it (storage/homes.py).
     """

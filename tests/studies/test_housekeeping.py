@@ -3,14 +3,17 @@ moment."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
-from ensemble_world import World, make_world
+from ensemble_world import World
+from folds_world import make_folds_world
 from killing import killed_before_change
+from study_world import TRIALS, check_whole, copied, make_studies
+from trial_world import forget_seal
 
 from va_search.api.dependents import Dependents
 from va_search.api.ensembles import open_ensemble
@@ -22,18 +25,15 @@ from va_search.api.studies import (
     rename_study,
 )
 from va_search.ensemble.build import build
+from va_search.ensemble.fresh import content_id, note_registered, stale_models
 from va_search.ensemble.recipe import load_recipe
-from va_search.ensemble.saved import check_members, predict, read_ensemble
+from va_search.ensemble.refit import is_stale
+from va_search.ensemble.saved import check_members, predict, read_ensemble, write_ensemble
 from va_search.errors import InputError
 from va_search.files import read_json, write_json
 from va_search.home import Home
-from va_search.predictions.bank import Bank
-from va_search.predictions.records import files_beside, write_record
-from va_search.seals import seal_files
 from va_search.search.housekeeping import pending
 from va_search.search.study import Study
-
-TRIALS = ["a0", "a1", "a2"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,54 +46,13 @@ def _quick_disk() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Study `first` of three trials with weights, study `second` that took a0 over and learns from
-    `first`, and ensemble `best` of both."""
-    world = make_world(tmp_path_factory.mktemp("made"), trials=3)
-    for trial in TRIALS:
-        keep_weights(world.bank, "first", trial)
-    space = {"settings": {"features": ["face"]}}
-    Study(world.home, "first").begin(world.store, space)
-    Study(world.home, "first").record_failure("bad", {"seed": 1}, "ValueError: no")
-    checkpoint = world.home.running("first", "begun") / "checkpoint.safetensors"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.write_bytes(b"half")
-    world.bank.adopt("second", "a0", source="first")
-    Study(world.home, "second").begin(world.store, space, warm_start=["first"])
-    recipe = tmp_path_factory.mktemp("recipes") / "best_one.yaml"
-    recipe.write_text("method: top_k\nk: 1\n")
-    build(world.home, ["first"], load_recipe(recipe), "best", world.store)
-    return world
-
-
-def keep_weights(bank: Bank, study: str, trial: str) -> None:
-    """Give a trial a file of weights, as one that keeps them has it."""
-    folder = bank.folder(study, trial)
-    (folder / "valence.safetensors").write_bytes(b"weights of " + trial.encode())
-    document = read_json(folder / "trial.json")
-    write_record(folder, document, seal_files(folder, files_beside(folder)))
+    return make_studies(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
 def world(made: World, tmp_path: Path) -> World:
     """A copy of the world, which a test may change."""
     return copied(made, tmp_path / "home")
-
-
-def copied(made: World, root: Path) -> World:
-    if root.exists():
-        shutil.rmtree(root)
-    shutil.copytree(made.home.root, root)
-    return World(Home(root), made.store)
-
-
-def check_whole(home: Home) -> None:
-    """The home opens: all its studies are listed, and every trial and ensemble is whole."""
-    bank = Bank(home.bank)
-    for entry in list_studies(home=home.root):
-        for trial in bank.trials(entry.study):
-            bank.check(entry.study, trial)
-    for path in (home.root / "ensembles").glob("[!.]*.json"):
-        check_members(read_ensemble(home, path.stem), bank, predictions=True)
 
 
 def check_renamed(world: World) -> None:
@@ -267,3 +226,50 @@ def test_a_cleaning_killed_at_any_moment_is_ended_by_the_same_call(
 def test_the_open_ensemble_finds_its_renamed_members(world: World) -> None:
     rename_study("first", "pilot", home=world.home.root)
     assert set(open_ensemble("best", home=world.home.root).members["study"]) == {"pilot"}
+
+
+def test_what_notes_the_build_of_an_ensemble_is_renamed_along(world: World) -> None:
+    best = read_ensemble(world.home, "best")
+    recipe = {"method": "refit", "of": "best", "content": content_id(best)}
+    again = best.model_copy(update={"name": "again", "recipe_document": recipe})
+    write_ensemble(world.home, again)
+    note_registered(world.home, best, model="best", version=3, tracking_uri="")
+    assert Dependents.of(world.home, "first").registered == ("models:/best/3",)
+    rename_study("first", "pilot", home=world.home.root)
+    best, again = (read_ensemble(world.home, name) for name in ("best", "again"))
+    assert stale_models(world.home, best) == []
+    assert not is_stale(world.home, again)
+
+
+def test_a_home_at_a_url_is_shown_and_not_changed(world: World) -> None:
+    url = f"file://{world.home.root}"
+    assert [entry.study for entry in list_studies(home=url)] == ["first", "second"]
+    for action in (remove_study, clean_study, partial(rename_study, to="pilot")):
+        with pytest.raises(InputError, match="changes homes in folders only"):
+            action("first", home=url)
+
+
+def test_members_over_folds_and_trials_without_seals_are_renamed_along(tmp_path: Path) -> None:
+    world = make_folds_world(tmp_path, mixed=0)
+    recipe = load_recipe("over_folds")
+    ensemble = build(world.home, ["first"], recipe, "folds", world.store)
+    values = predict(ensemble, world.bank, "validation", world.store.labelled)
+    unsealed = world.bank.trials("first")[0]
+    forget_seal(world.bank.folder("first", unsealed) / "trial.json")
+    rename_study("first", "pilot", home=world.home.root)
+    check_whole(world.home)
+    renamed = predict(
+        read_ensemble(world.home, "folds"), world.bank, "validation", world.store.labelled
+    )
+    np.testing.assert_array_equal(values, renamed)
+    again = build(world.home, ["pilot"], recipe, "again", world.store)
+    assert again.scores == ensemble.scores
+
+
+def test_a_damaged_trial_is_carried_along_and_stays_named(world: World) -> None:
+    record = world.bank.folder("first", "a2") / "trial.json"
+    record.write_text("{}")
+    rename_study("first", "pilot", home=world.home.root)
+    assert (world.bank.folder("pilot", "a2") / "trial.json").read_text() == "{}"
+    with pytest.raises(InputError, match="damaged record"):
+        world.bank.trial("pilot", "a2")

@@ -23,7 +23,7 @@ from va_search.home import Home
 
 @dataclass(frozen=True)
 class Dependents:
-    """What depends on a study.
+    """Everything that depends on a study.
 
     `ensembles` have its trials as members, `named_in` only chose from them. `registered`:
     `models:/NAME/VERSION` of `ensembles`. `refitted`: ensembles whose members were those of
@@ -67,7 +67,7 @@ class Dependents:
             registered=tuple(registered),
             refitted=tuple(refitted),
             warm_started=tuple(warm_started(home, study)),
-            adopted_by={other: len(trials) for other, trials in adopted(home, study).items()},
+            adopted_by={name: len(trials) for name, trials in adopted(home, study).items()},
             fit=fit_of(home, study),
         )
 
@@ -87,8 +87,8 @@ class Dependents:
         for words, names in kinds:
             if names:
                 lines.append(f"{words}: {', '.join(names)}")
-        for other, count in self.adopted_by.items():
-            lines.append(f"study {other} has {counted(count, 'trial')} that it trained")
+        for adopting, count in self.adopted_by.items():
+            lines.append(f"study {adopting} has {counted(count, 'trial')} that it trained")
         if self.fit is not None:
             lines.append(f"it is a part of fit {self.fit}, which finds it by its name")
         return lines
@@ -100,13 +100,13 @@ def warm_started(home: Home, study: str) -> list[str]:
 
     names = []
     for path in sorted(home.studies.glob("[!.]*/study.json")):
-        other = path.parent.name
+        name = path.parent.name
         try:
-            learns_from = Study(home, other).warm_start
+            learns_from = Study(home, name).warm_start
         except InputError:
             continue  # a damaged document: whoever asks for that study is told
-        if study in learns_from and other != study:
-            names.append(other)
+        if study in learns_from and name != study:
+            names.append(name)
     return names
 
 
@@ -116,13 +116,13 @@ def adopted(home: Home, study: str) -> dict[str, list[str]]:
 
     bank = Bank(home.bank)
     trials: dict[str, list[str]] = {}
-    for other in bank.studies():
-        if other == study:
+    for adopting in bank.studies():
+        if adopting == study:
             continue
-        for name in bank.trials(other):
-            trial = bank.readable_trial(other, name)
+        for name in bank.trials(adopting):
+            trial = bank.readable_trial(adopting, name)
             if trial is not None and trial.trained_in == study:
-                trials.setdefault(other, []).append(name)
+                trials.setdefault(adopting, []).append(name)
     return trials
 
 

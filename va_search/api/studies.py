@@ -41,33 +41,33 @@ LOG = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class StudySizes:
     """Bytes that a study takes on the disk: of its trials' predictions (with their records, and the
-    configurations over folds made of them) and weights, checkpoints, and other files."""
+    configurations over folds made of them) and weights, checkpoints, and its documents."""
 
     predictions: Size
     weights: Size
     checkpoints: Size
-    other: Size
+    documents: Size
 
     @classmethod
     def of(cls, home: Home, study: str) -> StudySizes:
         """Return the sizes of a study's files as they are now."""
         folder = home.study(study)
         banks = [home.bank / folder.name, home.configurations / folder.name]
-        in_banks = [path for bank in banks for path in _files(bank)]
+        in_banks = [*_files(banks[0]), *_files(banks[1])]
         weights = [path for path in in_banks if path.suffix == WEIGHTS]
         checkpoints = list(_files(folder / "running"))
-        others = set(_files(folder)) - set(checkpoints)
+        documents = set(_files(folder)) - set(checkpoints)
         return cls(
             predictions=Size.of(set(in_banks) - set(weights)),
             weights=Size.of(weights),
             checkpoints=Size.of(checkpoints),
-            other=Size.of(others),
+            documents=Size.of(documents),
         )
 
     @property
     def total(self) -> Size:
         """All of it."""
-        return self.predictions + self.weights + self.checkpoints + self.other
+        return self.predictions + self.weights + self.checkpoints + self.documents
 
 
 @dataclass(frozen=True)
@@ -151,20 +151,20 @@ def rename_study(
     from va_search.tracking.door import tracking_place
     from va_search.tracking.renaming import rename_experiment
 
-    opened = _in_a_folder(open_home(home), "study rename")
+    opened = in_a_folder(open_home(home), "study rename")
     files = opened.files
     checked_name(to, "study name")
     deed = Housekeeping("rename", study, to=to)
     begun = pending_of(files, study)
     if begun is None or not begun.is_like(deed):
         check_studies(files, [study], _instead(files, "rename", to))
-        _refuse_taken(files, to)
-    place = tracking_place(files, tracking_uri)
+        refuse_taken(files, to)
+    tracked_at = tracking_place(files, tracking_uri)
     # An ensemble that can't be read is refused before anything is changed.
     fit = Dependents.of(files, study).fit
     with housekeeping(files, deed):
         remarks = _rename(files, study, to)
-        remarks += _tracked(place, lambda: rename_experiment(place, study, to))
+        remarks += _tracked(tracked_at, lambda: rename_experiment(tracked_at, study, to))
     if fit is not None:
         remarks.append(f"the same `fit` with --name {fit} again would make study {study} anew")
     return remarks
@@ -183,9 +183,9 @@ def _rename(home: Home, study: str, to: str) -> list[str]:
             copy_entry(bank, study, trial, to=to)
     _rename_documents(home, study, to)
     remarks = rename_in_ensembles(home, study, to)
-    for other, trials in adopted(home, study).items():
+    for adopting, trials in adopted(home, study).items():
         for trial in trials:
-            rename_origin(banks[0], other, trial, to=to)
+            rename_origin(banks[0], adopting, trial, to=to)
     for bank in banks:
         _remove_entries(bank, study)
     remove_folder(home.study(study))
@@ -206,8 +206,8 @@ def _rename_documents(home: Home, study: str, to: str) -> None:
     if (source / "study.json").is_file():
         write_json(target / "study.json", {**read_json(source / "study.json"), "study": to})
         (source / "study.json").unlink()
-    for other in warm_started(home, study):
-        path = home.study(other) / "study.json"
+    for warmed in warm_started(home, study):
+        path = home.study(warmed) / "study.json"
         document = read_json(path)
         document["warm_start"] = _renamed(document["warm_start"], study, to)
         write_json(path, document)
@@ -222,7 +222,7 @@ def _renamed(names: Sequence[str], study: str, to: str) -> list[str]:
     return [to if name == study else name for name in names]
 
 
-def _refuse_taken(home: Home, name: str) -> None:
+def refuse_taken(home: Home, name: str) -> None:
     """InputError where something of a study of this name is in the home."""
     from va_search.search.housekeeping import refuse_pending
 
@@ -252,7 +252,7 @@ def plan_removal(
     study: str, *, with_dependents: bool = False, home: OpenHome | str | Path | None = None
 ) -> Removal:
     """Return what `remove_study` would remove. InputError as there."""
-    files = _in_a_folder(open_home(home), "study remove").files
+    files = in_a_folder(open_home(home), "study remove").files
     if not _is_half(files, study):
         check_studies(files, [study], _instead(files, "remove"))
     dependents = Dependents.of(files, study)
@@ -292,7 +292,7 @@ def remove_study(
 
     removal = plan_removal(study, with_dependents=with_dependents, home=home)
     files = open_home(home).files
-    place = tracking_place(files, tracking_uri)
+    tracked_at = tracking_place(files, tracking_uri)
     remarks: list[str] = []
     deed = Housekeeping("remove", study)
     with housekeeping(files, deed, replaces=_is_half(files, study)):
@@ -302,7 +302,7 @@ def remove_study(
             remarks.append(f"removed ensemble {name}")
         for root in (files.configurations, files.bank):
             _remove_entries(Bank(root), study)
-        remarks += _tracked(place, lambda: remove_experiment(place, study))
+        remarks += _tracked(tracked_at, lambda: remove_experiment(tracked_at, study))
         remove_folder(files.study(study))
     return remarks
 
@@ -318,7 +318,7 @@ def _remove_entries(bank: Bank, study: str) -> None:
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What `clean` removes, or has removed: weights of these `trials`, and all `checkpoints` (names
+    """Everything that `clean_study` removes, or has removed: weights of these `trials`, and all `checkpoints` (names
     of trials that were begun). `kept`: trials with weights that ensembles are made of."""
 
     study: str
@@ -373,7 +373,7 @@ def clean_study(study: str, *, home: OpenHome | str | Path | None = None) -> Cle
     from va_search.locks import only_one
     from va_search.search.housekeeping import refuse_pending
 
-    opened = _in_a_folder(open_home(home), "study clean")
+    opened = in_a_folder(open_home(home), "study clean")
     files = opened.files
     check_studies(files, [study], _instead(files, "clean"))
     refuse_pending(files, study)
@@ -400,7 +400,7 @@ def _instead(home: Home, *words: str) -> Callable[[str, list[str]], str]:
     return lambda _, studies: home.command("study", verb, studies[0], *more)
 
 
-def _in_a_folder(home: OpenHome, command: str) -> OpenHome:
+def in_a_folder(home: OpenHome, command: str) -> OpenHome:
     """Return the home; InputError for one at a URL."""
     if home.files.url is not None:
         raise InputError(

@@ -19,7 +19,9 @@ from va_search.errors import InputError, unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
+    from va_search.api.comparing import StudyComparison
     from va_search.api.dependents import Dependents
+    from va_search.api.exporting import Exported
     from va_search.api.studies import Cleaning
     from va_search.api.trials import OpenTrial
     from va_search.data.store import Store
@@ -260,6 +262,18 @@ class OpenStudy:
         from va_search.api.studies import clean_study
 
         return clean_study(self.name, home=self.home)
+
+    def export(self, to: str | Path, *, weights: bool = True, ensembles: bool = False) -> Exported:
+        """Write the study to a new zip file, which `import_study` takes in elsewhere."""
+        from va_search.api.exporting import export_study
+
+        return export_study(self.name, to, weights=weights, ensembles=ensembles, home=self.home)
+
+    def compare(self, other: str) -> StudyComparison:
+        """Compare it with another study of the home, paired over what they share."""
+        from va_search.api.comparing import compare_studies
+
+        return compare_studies(self.name, other, home=self.home)
 
     def _target_names(self) -> tuple[str, ...]:
         """The store's targets; valence and arousal where it is not known any more."""

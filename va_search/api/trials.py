@@ -107,9 +107,6 @@ class OpenTrial:
 
         `trust_code`: run the code of own models that came with the home. InputError where the trial
         keeps no weights of the target."""
-        from va_search.models.sources import trust_everything
-        from va_search.training.weights import load_model
-
         weights = self.weights
         if not weights:
             raise InputError(
@@ -120,6 +117,10 @@ class OpenTrial:
             target = next(iter(weights))
         if target not in weights:
             raise InputError(unknown_name("target", target, weights))
+        # torch is imported only where there is something to load.
+        from va_search.models.sources import trust_everything
+        from va_search.training.weights import load_model
+
         if trust_code:
             trust_everything()
         return load_model(self.folder, target)

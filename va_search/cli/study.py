@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,9 +16,18 @@ from va_search.cli.options import TrackingUriOption
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import named_home, opened
 from va_search.errors import InputError, counted
-from va_search.table import DASH, Table, columns, number, row
+from va_search.table import (
+    DASH,
+    Table,
+    columns,
+    number,
+    row,
+    signed_with_interval,
+    with_interval,
+)
 
 if TYPE_CHECKING:
+    from va_search.api.comparing import StudyComparison
     from va_search.api.studies import Cleaning, StudyEntry, StudySizes
 
 app = typer.Typer(
@@ -146,6 +156,117 @@ def clean(
         output.done(asdict(cleaning) | {"freed": cleaning.freed})
 
 
+@app.command(epilog="Example: va-search study export first --to first.zip")
+def export(
+    study: StudyArgument,
+    *,
+    to: Annotated[Path, typer.Option("--to", help="The zip file to write; it must not exist.")],
+    weights: Annotated[
+        bool, typer.Option(help="With the trials' weights; without them it is smaller.")
+    ] = True,
+    ensembles: Annotated[
+        bool, typer.Option("--ensembles", help="With the ensembles made of this study alone.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a study to one file, which `study import` takes in elsewhere: trials, settings,
+    failures. The store is not in it."""
+    with command(as_json) as output:
+        from va_search.api.exporting import export_study
+        from va_search.api.studies import size_text
+
+        exported = export_study(
+            study, to, weights=weights, ensembles=ensembles, home=named_home(home)
+        )
+        trials = counted(exported.trials, "trial")
+        output.show(f"wrote study {study} to {to}: {trials}, {size_text(exported.bytes)}")
+        if exported.ensembles:
+            output.show(f"with it: ensemble {', '.join(exported.ensembles)}")
+        output.done(asdict(exported))
+
+
+@app.command(name="import", epilog="Example: va-search study import first.zip --as theirs")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file of `study export`.")],
+    *,
+    name: Annotated[
+        str | None, typer.Option("--as", help="The study's name here; default: its own.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a study in from a file; every file in it is checked first, and nothing is replaced.
+    After a kill the same command again ends it."""
+    with command(as_json) as output:
+        from va_search.api.archives import import_study
+        from va_search.api.studies import size_text
+
+        opened_home = named_home(home)
+        imported = import_study(file, name=name, home=opened_home)
+        trials = counted(imported.trials, "trial")
+        output.show(f"study {imported.study}: {trials} taken in, {size_text(imported.bytes)}")
+        if imported.ensembles:
+            output.show(f"with it: ensemble {', '.join(imported.ensembles)}")
+        output.show(f"next: {opened_home.files.command('status', imported.study)}")
+        output.done(asdict(imported))
+
+
+@app.command(epilog="Example: va-search study compare first second")
+def compare(
+    first: StudyArgument,
+    second: Annotated[str, typer.Argument(help="The other study's name.")],
+    *,
+    data: Annotated[
+        str | None, typer.Option("--data", help="The store; default: the one of the trials.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two studies on what they share: the same configurations on the same folds and seeds,
+    the best of each fold by fold and person by person, and ensembles of each alone."""
+    with command(as_json) as output:
+        from va_search.api.comparing import compare_studies
+
+        comparison = compare_studies(first, second, store=data, home=named_home(home))
+        output.show(_comparison_table(comparison))
+        for score in comparison.ensembles:
+            interval = with_interval(score.score, score.interval)
+            output.show(f"ensemble {score.name} of study {score.study}: {interval}, out-of-fold")
+        output.done(asdict(comparison))
+
+
+def _comparison_table(comparison: StudyComparison) -> Table:
+    """One row for each kind of pairs."""
+    best, same = comparison.best, comparison.same_trials
+    lines = [("same configuration, fold and seed", comparison.trials)]
+    notes = [f"{counted(comparison.configurations, 'configuration')} in both studies"]
+    if same:
+        notes.append(f"{counted(same, 'trial')} in both are the same training: left out")
+    if best is None:
+        notes.append("no configuration of each study has all folds and seeds that both have")
+    else:
+        names = [
+            f"{name}/{trial}" for name, trial in zip(comparison.studies, best.trials, strict=True)
+        ]
+        scores = [number(score) for score in best.scores]
+        notes.append(f"best configurations: {names[0]} ({scores[0]}), {names[1]} ({scores[1]})")
+        lines.append(("best configuration of each, by fold and seed", best.cells))
+        if best.people is not None:
+            lines.append(("best configuration of each, by person", best.people))
+        else:
+            notes.append(f"not compared by person: {best.reason}")
+    rows = []
+    for name, pairs in lines:
+        p = DASH if pairs.p is None else f"{pairs.p:.3f}"
+        won = f"{pairs.better:,} : {pairs.worse:,}"
+        difference = signed_with_interval(pairs.mean, pairs.interval)
+        rows.append(row(name, f"{pairs.pairs:,}", difference, won, p))
+    heads = columns("Pairs", "Difference (95 %)", "Better : worse", "p (Wilcoxon)", kind="number")
+    title = f"Study {comparison.studies[0]} less study {comparison.studies[1]} (score: mean CCC, in-sample)"
+    return Table(title, (*columns("Paired by"), *heads), tuple(rows), notes=tuple(notes))
+
+
 def _cleaning_lines(plan: Cleaning) -> list[str]:
     """Sentences on what is removed, what stays, and what is not possible afterwards."""
     from va_search.api.studies import size_text
@@ -213,7 +334,7 @@ def _sizes_table(sizes: StudySizes) -> Table:
         "predictions": sizes.predictions,
         "weights": sizes.weights,
         "checkpoints": sizes.checkpoints,
-        "other files": sizes.other,
+        "documents": sizes.documents,
         "in all": sizes.total,
     }
     rows = []

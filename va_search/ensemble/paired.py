@@ -8,6 +8,7 @@ a CCC that is not defined counts 0."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,43 @@ FEWEST_PEOPLE = 6
 LEVEL = 0.1
 
 Values = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Differences of `pairs`: their mean, its 95 % interval (Student's t; None with fewer than two
+    pairs), and p of Wilcoxon's signed-rank test (two-sided; None with fewer than `FEWEST_PEOPLE`,
+    and where all are zero). `better` and `worse`: pairs above and below zero."""
+
+    pairs: int
+    mean: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+    better: int
+    worse: int
+
+    @classmethod
+    def of(cls, differences: Sequence[float]) -> PairedDifference:
+        """Return the comparison of these differences, one a pair."""
+        from scipy.special import stdtrit
+        from scipy.stats import wilcoxon
+
+        values = np.asarray(differences, dtype=np.float64)
+        count = len(values)
+        interval, p = None, None
+        if count > 1:
+            half = float(stdtrit(count - 1, 0.975)) * float(values.std(ddof=1)) / np.sqrt(count)
+            interval = (float(values.mean() - half), float(values.mean() + half))
+        if count >= FEWEST_PEOPLE and values.any():
+            p = float(wilcoxon(values).pvalue)
+        return cls(
+            pairs=count,
+            mean=float(values.mean()) if count else None,
+            interval=interval,
+            p=p,
+            better=int((values > 0).sum()),
+            worse=int((values < 0).sum()),
+        )
 
 
 def shares(predictions: Values, annotations: Values, people: Sequence[str]) -> NDArray[np.float64]:

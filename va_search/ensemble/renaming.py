@@ -65,15 +65,15 @@ def rename_in_ensembles(home: Home, study: str, to: str) -> list[str]:
     contents: dict[str, tuple[str, str]] = {}
     for ensemble in every_ensemble(home):
         renamed = renamed_study(ensemble, study, to)
-        before, after = content_id(ensemble), content_id(renamed)
+        old_content, new_content = content_id(ensemble), content_id(renamed)
         # Also where only what depends on the file is left to do, after a kill.
         if renamed == ensemble:
-            before = content_id(renamed_study(ensemble, to, study))
-        contents[ensemble.name] = before, after
+            old_content = content_id(renamed_study(ensemble, to, study))
+        contents[ensemble.name] = old_content, new_content
         if not names_study(renamed, to):
             continue
         # First what notes the content: a kill in between leaves the file to be written again.
-        renew_registered(home, renamed, before)
+        renew_registered(home, renamed, old_content)
         if renamed != ensemble:
             write_ensemble(home, renamed)
         remark = forget_explanation(home, renamed.name, renamed)
@@ -88,11 +88,11 @@ def _rename_in_refits(home: Home, contents: Mapping[str, tuple[str, str]]) -> No
     taken from. `contents`: before and after, by the ensemble's name."""
     for ensemble in every_ensemble(home):
         recipe = ensemble.recipe_document
-        before, after = contents.get(str(recipe.get("of")), ("", ""))
-        is_of_it = recipe.get("method") == REFIT and recipe.get("content") == before
-        if not is_of_it or before == after:
+        old_content, new_content = contents.get(str(recipe.get("of")), ("", ""))
+        is_of_it = recipe.get("method") == REFIT and recipe.get("content") == old_content
+        if not is_of_it or old_content == new_content:
             continue
-        changed = {"recipe_document": {**recipe, "content": after}}
+        changed = {"recipe_document": {**recipe, "content": new_content}}
         renewed = ensemble.model_copy(update=changed)
         renew_registered(home, renewed, content_id(ensemble))
         write_ensemble(home, renewed)

@@ -337,15 +337,16 @@ def write_ensemble(home: Home, ensemble: Ensemble) -> None:
     path = home.ensemble(ensemble.name)
     if path.exists():
         check_inside(path.parent, path.name)
-    write_json(path, _document(ensemble))
+    write_json(path, sealed_document(ensemble))
 
 
 def seal_of_file(ensemble: Ensemble) -> str:
     """64 hex digits that stand for an ensemble's file as it is saved, its members with it."""
-    return str(_document(ensemble)[SEAL]["document"])
+    return str(sealed_document(ensemble)[SEAL]["document"])
 
 
-def _document(ensemble: Ensemble) -> dict[str, Any]:
+def sealed_document(ensemble: Ensemble) -> dict[str, Any]:
+    """Return an ensemble's file."""
     return sealed(ensemble.model_dump(mode="json"), {})
 
 

@@ -17,7 +17,13 @@ from typing import Any
 from va_search.errors import InputError
 from va_search.files import checked_name, remove_folder, write_json
 from va_search.predictions.bank import Bank
-from va_search.predictions.records import RECORD, files_beside, record_document, write_record
+from va_search.predictions.records import (
+    RECORD,
+    SealedTrial,
+    files_beside,
+    record_document,
+    write_record,
+)
 from va_search.seals import SEAL, FileSeal, FileSeals
 
 WEIGHTS = ".safetensors"
@@ -134,6 +140,11 @@ def sealed_files(document: dict[str, Any]) -> FileSeals | None:
 def without_weights(files: FileSeals) -> FileSeals:
     """Return the seals of all files but those of weights."""
     return {name: seal for name, seal in files.items() if not name.endswith(WEIGHTS)}
+
+
+def entry_seal(files: FileSeals) -> str:
+    """Return what `Bank.seal` gives for an entry of these files."""
+    return str(SealedTrial(files, (), {}).seal)
 
 
 def _link(source: Path, target: Path) -> None:
