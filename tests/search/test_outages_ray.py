@@ -98,6 +98,62 @@ def test_a_store_that_vanishes_stops_the_study_and_costs_no_trial(
     assert {trial: trials(home)[trial] for trial in before} == before
 
 
+CUTTING = """
+import mmap
+import os
+import sys
+from pathlib import Path
+from va_search.search.ray_backend import actor
+
+class CuttingActor(actor.TrialActor):
+    def _advance(self):
+        flag, features = Path({flag!r}), Path({features!r})
+        if self._fit is not None and self._fit.history and not flag.exists():
+            flag.touch()
+            with open(features, "rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            os.truncate(features, 100)  # by somebody else, while an epoch reads the file
+            mapped[len(mapped) - 1]
+        return super()._advance()
+
+actor.TrialActor = CuttingActor
+from va_search.cli.main import app
+app()
+"""
+"""The command line with an actor that reads a page of the store which is cut off: SIGBUS."""
+
+
+def test_a_store_that_is_cut_off_while_it_is_read_is_named_and_costs_no_trial(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
+    home, copy = tmp_path / "home", tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(store), str(copy)], check=True)
+    file = space(rates="[0.001, 0.002, 0.003, 0.004]", epochs=3)
+    features = max((copy / "features").glob("*.arrow"), key=lambda path: path.stat().st_size)
+    content = features.read_bytes()
+    script = tmp_path / "cutting.py"
+    script.write_text(CUTTING.format(flag=str(tmp_path / "cut"), features=str(features)))
+    options = command(file, copy, home)[3:]
+    done = subprocess.run(
+        [sys.executable, str(script), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit_code"]) == (1, 1), done.stderr
+    shown = " ".join(done.stderr.split())
+    assert f"{features}: 100 bytes, expected {len(content)} bytes" in shown
+    assert "was changed or cut off while it was read" in shown
+    assert "Bring the store back" in shown
+    assert failures(home) == [] and document["failed"] == 0
+
+    features.write_bytes(content)
+    code, summary, text = run(file, copy, home)
+    assert (code, summary["failed"], summary["missing"]) == (0, 0, 0), text
+
+
 @pytest.fixture
 def small_bank(tmp_path: Path) -> Iterator[Path]:
     """A home whose bank is a disk of its own, on which next to nothing has room."""

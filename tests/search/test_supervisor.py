@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from ray_world import alive, wait_for
 
+from va_search.data.store import Store
 from va_search.search.ray_backend import deaths as deaths_module
 from va_search.search.ray_backend import supervisor as module
 from va_search.search.ray_backend.deaths import Deaths, kernel_kills
@@ -203,3 +204,21 @@ def test_a_process_that_the_kernel_kills_for_memory_is_said_to_be() -> None:
     finally:
         wait_for(lambda: not (group / "cgroup.procs").read_text(), seconds=10)
         group.rmdir()
+
+
+def test_a_store_that_was_touched_when_a_process_died_is_the_outage(store: Path) -> None:
+    opened = Store.open(store)
+    deaths = Deaths(None)
+    assert deaths.outage_of_store() is None
+    deaths.check_store = opened.check_files
+    assert deaths.outage_of_store() is None
+    features = store / "features" / "face.arrow"
+    size = features.stat().st_size
+    os.truncate(features, 100)
+    outage = deaths.outage_of_store()
+    assert outage is not None and outage.kind == "store"
+    assert (
+        "a file of the store was changed or cut off while it was read: "
+        f"{features}: 100 bytes, expected {size} bytes"
+    ) in outage.reason
+    assert outage.reason.startswith("on ") and outage.traceback

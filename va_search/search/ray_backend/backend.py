@@ -121,6 +121,7 @@ def ray_backend(
     later know what they must have; InputError naming those that are not."""
     call = ray.supervisor.call
     stops_early = space.early_stopping is not None
+    ray.deaths.check_store = store.check_files
     if options.address is None:
         gpus = gpus_each(options, ray.resources.get("GPU", 0))
         concurrent = options.concurrent or side_by_side(ray.resources, gpus, options.threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from va_search.errors import InputError, JobError
+from va_search.errors import InputError, JobError, counted
 from va_search.search.gpus import made_visible
 from va_search.search.machine import Options, cores, token_hint
 from va_search.search.ray_backend.deaths import Deaths
@@ -34,6 +35,7 @@ from va_search.search.ray_backend.supervisor import Supervisor
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_BACKEND_LOG_LEVEL": "error",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -45,7 +47,8 @@ QUIET = {
     "RAY_raylet_start_wait_time_s": "180",
     "RAY_worker_register_timeout_seconds": "180",
 }
-"""Nothing leaves the machine, no second log of results and errors, our own Ctrl-C, no snapshots of
+"""Nothing leaves the machine, no second log of results and errors, no warnings of Ray's libraries on
+standard error, our own Ctrl-C, no snapshots of
 what the bank has; where Ray's GCS is gone the supervisor ends the search long before Ray would
 abort this process; and the details of a process's death are waited for, on a busy machine too."""
 
@@ -74,6 +77,9 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 START_SECONDS = 180.0
 """How long Ray may take to start on a busy machine."""
+
+TOO_LATE = re.compile(r"timed? ?out|deadline|did not answer within", re.IGNORECASE)
+"""Ray's words, and the supervisor's, for processes that take too long to start."""
 
 START_STOP_SECONDS = 1.0
 """How long a request to stop waits for a Ray that starts, when nothing runs that could be saved."""
@@ -129,10 +135,21 @@ def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> d
             raise InputError(
                 f"--address {options.address}: the search could not connect to the Ray cluster: {reason}{token_hint()}"
             ) from error
-        raise JobError(f"Ray could not be started on this machine: {reason}") from error
+        raise JobError(f"Ray could not be started on this machine: {_why_not(reason)}") from error
     if options.address is not None:
         supervisor.call(partial(_refuse_private, options.address))
     return supervisor.call(partial(_resources, options, supervisor))
+
+
+def _why_not(reason: str) -> str:
+    """Return why Ray did not start, in our words where its processes only took too long."""
+    if not TOO_LATE.search(reason):
+        return reason
+    load = f"a load of {os.getloadavg()[0]:.0f} on {counted(cores(), 'core')}"
+    return (
+        f"its processes were not ready in time. The machine may be too busy ({load}); run the same "
+        "command again when less runs here"
+    )
 
 
 def _resources(options: Options, supervisor: Supervisor) -> dict[str, float]:
@@ -148,12 +165,13 @@ def _resources(options: Options, supervisor: Supervisor) -> dict[str, float]:
 def _start(options: Options, folder: Path | None) -> None:
     import ray
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    # Tune would log the death of a trial's process; the search says why it died.
+    # Ray would log why it does not start, and Tune the death of a trial's process; the search says
+    # both in its own words.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     read_token_again()
     connect = partial(
-        ray.init, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True
+        ray.init, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True
     )
     with without_command_line():
         if folder is None:

@@ -10,11 +10,13 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from va_search.search.failures import Outage
+from va_search.seals import Damaged
+from va_search.search.failures import Outage, outage_of
 
 
 class NothingToReport(Exception):
@@ -61,9 +63,10 @@ class Death:
 
 class Deaths:
     """Explains the deaths of the processes of one Ray; `folder` is where its logs are, None for a
-    cluster's."""
+    cluster's. `check_store` raises Damaged where a file of the store was touched."""
 
     def __init__(self, folder: Path | None) -> None:
+        self.check_store: Callable[[], None] = lambda: None
         self._folder = folder
         self._kills = kernel_kills()
         self._unexplained = (
@@ -96,6 +99,20 @@ class Deaths:
             return Death(f"the trial's process {kernel}; {LESS}", for_memory=True)
         by_hand = "by hand or by another program, since neither the kernel nor Ray reports a lack of memory"
         return Death(f"the trial's process was killed {by_hand}")
+
+    def outage_of_store(self) -> Outage | None:
+        """Return the outage where a file of the store was touched since the search began; None where
+        none was.
+
+        Features are mapped: who reads pages that were cut off meanwhile is killed (SIGBUS)."""
+        try:
+            self.check_store()
+        except Damaged as error:
+            outage = outage_of(error)
+            if outage is not None:
+                reason = f"a file of the store was changed or cut off while it was read: {error}"
+                return replace(outage, reason=f"{outage.reason.partition(': ')[0]}: {reason}")
+        return None
 
     def _crash(self, process: int | None) -> str | None:
         """Return the signal a process crashed with and where, from its log; None where it did not

@@ -189,6 +189,9 @@ class EventCallback(Unsaved, Callback):
         outage = outage_in(text)
         if outage is not None:
             return MachineFailed(trials_of(trial), outage)
+        outage = self._ray.deaths.outage_of_store()
+        if outage is not None:
+            return MachineFailed(trials_of(trial), outage)
         death = self._ray.deaths.explain(text, (trial.last_result or {}).get("pid"))
         return Died(trials_of(trial), f"{text}\n{death.reason}", for_memory=death.for_memory)
 
