@@ -156,7 +156,7 @@ def search(one: One, options: argparse.Namespace) -> None:
 
 
 def searched(one: One, options: argparse.Namespace) -> None:
-    from va_search.api.searching import credit_for
+    from va_search.api.searching import Estimates
     from va_search.search.machine import Options
     from va_search.search.run import Callbacks, Request, run_search
     from va_search.search.space import load_space
@@ -166,7 +166,7 @@ def searched(one: One, options: argparse.Namespace) -> None:
     path.write_text(yaml.safe_dump(document(one, yaml.safe_load(options.space.read_text()))))
     store = Store.open(options.store)
     space, home = load_space(path, store), Home(one.folder)
-    credit = credit_for(home, space, store)
+    credit = Estimates(home, store) if space.objective == "ensemble" else None
     clock, machine = Clock(one, options), Options(concurrent=options.cores)
     with suppress(Interrupted):  # by the clock, or by Ctrl-C: `search` looks which
         callbacks = Callbacks(clock.look, credit=credit)

@@ -23,6 +23,7 @@ from va_search.search.saves import Claims
 from va_search.search.space_header import Budget
 from va_search.search.spending import Account, accounts, first_to_end, spent_by
 from va_search.search.study import Study
+from va_search.search.worth import Gain, last_gain
 from va_search.storage.lease import searched
 from va_search.storage.places import is_url
 from va_search.trial import Trial
@@ -33,7 +34,8 @@ class StudyProgress:
     """Progress of a study's search. `planned`, `running`, `seconds_left`: None where not known.
 
     `tracking`: why MLflow takes nothing, where a search noted that. `accounts` of its budget, and
-    the one that ends first if all goes on as so far, with the seconds to that."""
+    the one that ends first if all goes on as so far, with the seconds to that. `gain`: what the
+    ensemble may gain in a further hour, as the search noted it last."""
 
     study: str
     complete: int
@@ -45,6 +47,7 @@ class StudyProgress:
     tracking: str | None
     accounts: tuple[Account, ...] = ()
     ends_first: tuple[Account, float] | None = None
+    gain: Gain | None = None
 
 
 def progress_of(
@@ -83,6 +86,7 @@ def progress_of(
         tracking=Study(home, study).tracking_problem,
         accounts=kept,
         ends_first=first_to_end(kept, spent_by(Study(home, study)).seconds),
+        gain=last_gain(Study(home, study).folder),
     )
 
 
