@@ -209,6 +209,13 @@ class Contest:
             return float("nan")
         return self._judged(self._statistics, self._chosen(np.array(members)))
 
+    def chosen_by_all(self) -> tuple[list[Name], Vector]:
+        """Return the trials that are kept and the weights that all recordings together choose."""
+        if self._statistics is None:
+            return [], np.zeros(0)
+        moments = self._statistics.total()
+        return list(self._pool), select_greedily(moments, STEPS, START)
+
     def _measured(self) -> Statistics:
         """Statistics with a block for each fold and rows for the trials that are new."""
         # Recordings without labels are in no fold, and make one more block.

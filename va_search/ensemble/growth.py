@@ -68,7 +68,8 @@ def _slopes(falling: Vector, scores: Vector) -> Vector:
     """(order,) b of score = a − b · falling by least squares, 0 at least."""
     centred = falling - falling.mean()
     covariance = (scores - scores.mean(axis=1, keepdims=True)) @ centred
-    return np.maximum(0.0, -covariance / float(centred @ centred))
+    slopes: Vector = np.maximum(0.0, -covariance / float(centred @ centred))
+    return slopes
 
 
 def growth_of(credits: Credits, trials: Sequence[Name]) -> Growth | None:
@@ -84,12 +85,12 @@ def growth_of(credits: Credits, trials: Sequence[Name]) -> Growth | None:
         numbers = np.unique(np.ceil(np.array(SHARES) * len(names)).astype(int))
         for contest in credits.contests_on(frames):
             sizes.append(numbers.astype(float))
-            scores.append(_scores_of(contest, names, numbers.tolist()))
+            scores.append(scores_of(contest, names, numbers.tolist()))
     # Folds have about equally many trials: their curves are averaged size by size.
     return Growth(len(known) * np.mean(sizes, axis=0), np.mean(scores, axis=0))
 
 
-def _scores_of(contest: Contest, names: Sequence[Name], sizes: Sequence[int]) -> Vector:
+def scores_of(contest: Contest, names: Sequence[Name], sizes: Sequence[int]) -> Vector:
     """(order, size) scores of one target's ensembles of the first trials of random orders."""
     generator = np.random.default_rng(len(names))
     whole = contest.score_of(names)
