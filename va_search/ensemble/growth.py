@@ -86,6 +86,8 @@ def growth_of(credits: Credits, trials: Sequence[Name]) -> Growth | None:
         for contest in credits.contests_on(frames):
             sizes.append(numbers.astype(float))
             scores.append(scores_of(contest, names, numbers.tolist()))
+    if not np.isfinite(scores).all():  # where no ensemble has a CCC nothing can grow
+        return None
     # Folds have about equally many trials: their curves are averaged size by size.
     return Growth(len(known) * np.mean(sizes, axis=0), np.mean(scores, axis=0))
 
