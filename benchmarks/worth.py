@@ -5,7 +5,7 @@
 A pool is a folder that `benchmarks.search_simulator.record` made: trainings of one division of
 people, with predictions for those who validate and those who are held out from everything. The
 trials of a pool come in random orders. After some of them the gain by as many again is estimated as
-a search does it, and compared with the gain that came: out-of-fold on the people who validate, and
+a search does it (from 24 on), and compared with the gain that came: out-of-fold on the people who validate, and
 on the people held out. Then: where a search would have ended whose budget's `worth` is CCC per
 `HOURLY` trials, and how much the ensemble still gained until all were trained."""
 
@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from va_search.data.store import Store
 from va_search.ensemble.credit import Contest, Name
-from va_search.ensemble.growth import SHARES, Growth, scores_of
+from va_search.ensemble.growth import FEWEST, SHARES, Growth, scores_of
 from va_search.metrics import ccc
 
-AFTER = (12, 24, 48, 96)
+AFTER = (12, 18, 24, 36, 48, 72, 96)
 """Numbers of trials after which the gain is estimated."""
 HOURLY = 40
 WORTHS = (0.02, 0.01, 0.005, 0.002)
@@ -141,7 +141,11 @@ def _ended_line(replays: Sequence[Replay], worth: float) -> str:
     ends, left = [], []
     for replay in replays:
         whole = max(replay.scores)
-        below = [number for number in AFTER if replay.growths[number].gain(HOURLY)[0] < worth]
+        below = [
+            number
+            for number in AFTER
+            if number >= FEWEST and replay.growths[number].gain(HOURLY)[0] < worth
+        ]
         end = min(below, default=whole)
         ends.append(end)
         left.append([replay.scores[whole][part] - replay.scores[end][part] for part in (0, 1)])

@@ -22,11 +22,11 @@ def test_an_estimate_is_made_when_the_study_has_grown_by_a_quarter(tmp_path: Pat
         return Gain(0.1 / len(asked), 0.0, 0.2, 0.5, asked[-1][0])
 
     worth = Worth(tmp_path, 0.04, prospect)
-    for number in range(5, 26):
+    for number in range(5, 61):
         worth.consider(trials(number), 60.0 * number)
         if worth.reached is not None:
             break
-    assert [number for number, _ in asked] == [FEWEST, 15, 19]
+    assert [number for number, _ in asked] == [FEWEST, 30, 38]
     assert asked[0][1] == pytest.approx(60)  # one a minute
     assert worth.reached is not None and "less than budget.worth 0.04" in worth.reached
     assert last_gain(tmp_path) == worth.gain
@@ -47,11 +47,11 @@ def test_without_a_bound_it_costs_a_fiftieth_of_the_time_and_ends_nothing(
         return Gain(0.0, 0.0, 0.0, 0.5, asked[-1])
 
     worth = Worth(tmp_path, None, prospect)
-    for number in (12, 20, 30):
+    for number in (24, 31, 36):
         worth.consider(trials(number), 60.0)
     clock[0] += 100.0
-    worth.consider(trials(40), 60.0)
-    assert asked == [12, 40] and worth.reached is None
+    worth.consider(trials(50), 60.0)
+    assert asked == [24, 50] and worth.reached is None
 
 
 def test_an_estimate_that_fails_ends_no_search(tmp_path: Path) -> None:
@@ -59,5 +59,5 @@ def test_an_estimate_that_fails_ends_no_search(tmp_path: Path) -> None:
         raise ValueError("no labelled frame")
 
     worth = Worth(tmp_path, 0.01, prospect)
-    worth.consider(trials(20), 60.0)
+    worth.consider(trials(30), 60.0)
     assert worth.gain is None and worth.reached is None and last_gain(tmp_path) is None

@@ -22,8 +22,8 @@ import numpy as np
 from va_search.ensemble.credit import Contest, Credits, Name
 from va_search.ensemble.statistics import Vector
 
-FEWEST = 12
-"""Of fewer trials nothing is extrapolated."""
+FEWEST = 24
+"""Of fewer trials on a fold nothing is extrapolated."""
 ORDERS = 16
 SHARES = (0.35, 0.5, 0.7, 1.0)
 POWERS = (0.25, 0.5, 1.0, 2.0)
