@@ -89,8 +89,8 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     if progress.accounts:
         output.show(budget_text(progress))
     if progress.gain is not None:
-        trials = counted(progress.gain.trials, "trial")
-        output.show(f"worth: the ensemble of {trials} would gain {progress.gain.text}")
+        members = counted(progress.gain.trials, "trial")
+        output.show(f"worth: the ensemble of {members} would gain {progress.gain.text}")
     if progress.tracking is not None:
         output.show(f"tracking: {progress.tracking}")
     scored = [trial for trial in trials if trial.best]
