@@ -491,10 +491,10 @@ def test_wrong_feature_sets_are_refused_with_their_line(
 @pytest.mark.parametrize(
     ("header", "told"),
     [
-        ("sampler: bayes", "1: sampler: unknown sampler 'bayes' (known: grid, random, tpe)"),
+        ("sampler: bayes", "1: sampler: unknown sampler 'bayes' (known: gp, grid, random, tpe)"),
         (
             "objective: score",
-            "1: sampler: missing; expected grid (every configuration), random or tpe",
+            "1: sampler: missing; expected grid (every configuration), random, tpe or gp",
         ),
         (
             "sampler: grid\nobjektive: score",

@@ -102,12 +102,11 @@ class Fitting:
         if self.more_folds:
             share = {name: limit * SEARCH for name, limit in shared_bounds(self.space).items()}
         return run_search(
-            self.space,
+            with_budget(self.space, self.store, share),
             self.store,
             study=self.search_name,
             home=self.home,
             options=self.options,
-            budget=share,
             **more,
         )
 

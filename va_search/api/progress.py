@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -164,6 +164,8 @@ def progress_text(progress: Progress) -> str:
     if progress.best:
         parts += [f"best {target} {number(ccc)}" for target, ccc in progress.best.items()]
         parts[-1] += " (validation)"
+    if progress.gain is not None:
+        parts.append(f"ensemble gains about {number(progress.gain.expected, 4)} CCC an hour")
     parts.append(duration(progress.seconds))
     if progress.seconds_left is not None:
         parts.append(f"about {duration(progress.seconds_left)} left")
@@ -186,6 +188,8 @@ def summary_lines(summary: Summary, home: Home) -> Iterator[str]:
         devices = [f"{count} on {device}" for device, count in summary.devices.items()]
         yield f"trained now: {', '.join(devices)}"
     yield from _best_lines(summary, home)
+    if summary.gain is not None:
+        yield f"a greedy ensemble of all has {_gain_text(summary.gain)}"
     if summary.recovered:
         times = counted(summary.recovered, "time")
         yield f"{times} a trial's process ended before it and another one went on with it"
@@ -195,6 +199,15 @@ def summary_lines(summary: Summary, home: Home) -> Iterator[str]:
     if summary.reason:
         yield f"stopped: {summary.reason}"
     yield from _tracking_lines(summary)
+
+
+def _gain_text(gain: Mapping[str, float]) -> str:
+    """The score of an ensemble and what a further hour may add, with its spread."""
+    spread = f"{number(gain['low'], 4)} to {number(gain['high'], 4)}"
+    return (
+        f"{number(gain['score'])} (out-of-fold mean CCC); a further hour of searching would add about "
+        f"{number(gain['expected'], 4)} ({spread})"
+    )
 
 
 def _best_lines(summary: Summary, home: Home) -> Iterator[str]:

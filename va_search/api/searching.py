@@ -7,6 +7,7 @@ one of VA_SEARCH_HOME, or ./va-home. `options` say on what to run, and change no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,13 +20,14 @@ from va_search.files import written_or_shipped
 if TYPE_CHECKING:
     from va_search.api.study import OpenStudy
     from va_search.data.store import Store
+    from va_search.ensemble.credit import Credits
     from va_search.home import Home
     from va_search.search.configurations import Space
     from va_search.search.machine import Options
-    from va_search.search.outcomes import Credit
     from va_search.search.plan import Plan
     from va_search.search.preview import Preview
     from va_search.search.summary import Progress
+    from va_search.search.worth import Gain
     from va_search.tracking.delivery import Pictures
     from va_search.trial import Trial
 
@@ -138,10 +140,12 @@ def run_search(
 
     def search(watch: Callable[[Progress], None]) -> OpenStudy:
         request = run.Request(study, options or Machine(), warm_start, only, stop_after, join)
+        estimates = Estimates(opened.files, store)
         callbacks = run.Callbacks(
             watch=watch,
             note=note,
-            credit=credit_for(opened.files, space, store),
+            credit=estimates if space.objective == "ensemble" else None,
+            prospect=estimates.gain,
             pictures=pictures_for(opened.files, space, store, study),
         )
         summary = run.run_search(opened.files, space, store, request, callbacks)
@@ -170,14 +174,33 @@ def _shown(
     return search(watched(progress or silent, notifier))
 
 
-def credit_for(home: Home, space: Space, store: Store) -> Credit | None:
-    """The callable that tells a search how much trials add to an ensemble, where its objective asks
-    for that."""
-    if space.objective != "ensemble":
-        return None
-    from va_search.ensemble.credit import Credits
+class Estimates:
+    """The ensemble as a search asks for it: what trials add to it, and what it may gain by more.
 
-    return Credits(home, store)
+    Predictions are read once for both; the ensemble's code is imported when it is first asked."""
+
+    def __init__(self, home: Home, store: Store) -> None:
+        self._home, self._store = home, store
+
+    @cached_property
+    def _credits(self) -> Credits:
+        from va_search.ensemble.credit import Credits
+
+        return Credits(self._home, self._store)
+
+    def __call__(self, trials: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], float]:
+        """Credits of trials, given as (study, trial)."""
+        return self._credits(trials)
+
+    def gain(self, trials: Sequence[tuple[str, str]], more: float) -> Gain | None:
+        """The gain of the ensemble of these trials by so many more."""
+        from va_search.ensemble.growth import growth_of
+        from va_search.search.worth import Gain
+
+        growth = growth_of(self._credits, trials)
+        if growth is None:
+            return None
+        return Gain(*growth.gain(more), growth.score, len(trials))
 
 
 def pictures_for(home: Home, space: Space, store: Store, study: str) -> Pictures:

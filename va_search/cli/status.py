@@ -100,6 +100,9 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     output.show(progress_text(progress, document["seconds"]))
     if progress.accounts:
         output.show(budget_text(progress))
+    if progress.gain is not None:
+        members = counted(progress.gain.trials, "trial")
+        output.show(f"worth: the ensemble of {members} would gain {progress.gain.text}")
     if progress.tracking is not None:
         output.show(f"tracking: {progress.tracking}")
     scored = [trial for trial in trials if trial.best]
@@ -134,6 +137,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
             "seconds_left": progress.seconds_left,
             "tracking": progress.tracking,
             "budget": {account.name: account.to_json() for account in progress.accounts},
+            "gain": None if progress.gain is None else asdict(progress.gain),
             "ends_first": progress.ends_first[0].name if progress.ends_first else None,
             "folds": [{**asdict(result), "complete": result.complete} for result in folds],
             "pareto": front,

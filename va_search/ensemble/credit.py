@@ -64,7 +64,27 @@ class Credits:
 
         Without credit are those that validate on no fold of the store, whose predictions can't be
         read, and all while fewer than `FEWEST` are known of a fold."""
-        # Those that are new enter the contests on their frames.
+        self._enter(trials)
+        # A credit is the mean over the targets' contests.
+        credits = {}
+        for name in trials:
+            contests = self._contests.get(self._frames_of.get(name, ""), [])
+            if contests and all(contest.known >= FEWEST for contest in contests):
+                credits[name] = float(np.mean([contest.credit(name) for contest in contests]))
+        return credits
+
+    def contests(self, trials: Sequence[Name]) -> dict[str, list[Name]]:
+        """Return the trials that can be credited by the hash of the frames they are validated on,
+        after making all of them known."""
+        self._enter(trials)
+        by_frames: dict[str, list[Name]] = {}
+        for name in dict.fromkeys(trials):
+            if name in self._frames_of:
+                by_frames.setdefault(self._frames_of[name], []).append(name)
+        return by_frames
+
+    def _enter(self, trials: Sequence[Name]) -> None:
+        """Have those of the trials that are new enter the contests on their frames."""
         arrived: dict[str, list[Name]] = {}
         for name in dict.fromkeys(trials):
             if name in self._frames_of:
@@ -74,15 +94,8 @@ class Credits:
                 self._frames_of[name] = frames
                 arrived.setdefault(frames, []).append(name)
         for frames, names in arrived.items():
-            for contest in self._contests_on(frames):
+            for contest in self.contests_on(frames):
                 contest.enter(names)
-        # A credit is the mean over the targets' contests.
-        credits = {}
-        for name in trials:
-            contests = self._contests.get(self._frames_of.get(name, ""), [])
-            if contests and all(contest.known >= FEWEST for contest in contests):
-                credits[name] = float(np.mean([contest.credit(name) for contest in contests]))
-        return credits
 
     def _frames(self, name: Name) -> str | None:
         """The hash of the frames a trial is validated on; None where it can't be credited."""
@@ -99,7 +112,8 @@ class Credits:
         except InputError:
             return None
 
-    def _contests_on(self, frames: str) -> list[Contest]:
+    def contests_on(self, frames: str) -> list[Contest]:
+        """Return the contests of the trials that are validated on these frames, one per target."""
         if frames not in self._contests:
             recordings = self._folds[frames]
             annotations = self._store.annotations[positions(recordings)].T
@@ -185,6 +199,22 @@ class Contest:
         others = np.delete(np.arange(len(self._pool)), member)
         lost = self._ccc - self._judged(self._statistics, self._chosen(others))
         return float(lost) if np.isfinite(lost) else 0.0
+
+    def score_of(self, names: Sequence[Name]) -> float:
+        """The out-of-fold CCC of the ensemble of some trials, as far as these are kept; NaN where it
+        has none."""
+        chosen = set(names)
+        members = [index for index, name in enumerate(self._pool) if name in chosen]
+        if self._statistics is None or not members:
+            return float("nan")
+        return self._judged(self._statistics, self._chosen(np.array(members)))
+
+    def chosen_by_all(self) -> tuple[list[Name], Vector]:
+        """Return the trials that are kept and the weights that all recordings together choose."""
+        if self._statistics is None:
+            return [], np.zeros(0)
+        moments = self._statistics.total()
+        return list(self._pool), select_greedily(moments, STEPS, START)
 
     def _measured(self) -> Statistics:
         """Statistics with a block for each fold and rows for the trials that are new."""

@@ -23,6 +23,7 @@ from va_search.search.saves import Claims
 from va_search.search.space_header import Budget
 from va_search.search.spending import Account, accounts, first_to_end, spent_by
 from va_search.search.study import Study
+from va_search.search.worth import Gain, last_gain
 from va_search.storage.lease import searched
 from va_search.storage.places import is_url
 from va_search.trial import Trial
@@ -34,7 +35,8 @@ class StudyProgress:
 
     `tracking`: why MLflow takes nothing, where a search noted that. `accounts` of its budget, and
     the one that ends first if all goes on as so far, with the seconds to that. `processes`: how
-    many search it."""
+    many search it. `gain`: what the ensemble may gain in a further hour, as the search noted it
+    last."""
 
     study: str
     complete: int
@@ -47,6 +49,7 @@ class StudyProgress:
     accounts: tuple[Account, ...] = ()
     ends_first: tuple[Account, float] | None = None
     processes: int = 0
+    gain: Gain | None = None
 
 
 def progress_of(
@@ -86,6 +89,7 @@ def progress_of(
         accounts=kept,
         ends_first=first_to_end(kept, spent_by(Study(home, study)).seconds),
         processes=max(len(Study(home, study).searchers()), int(searching)),
+        gain=last_gain(Study(home, study).folder),
     )
 
 

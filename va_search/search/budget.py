@@ -30,6 +30,7 @@ from va_search.search.spending import (
     total,
 )
 from va_search.search.study import Study
+from va_search.search.worth import Prospect, Worth
 
 LOG = logging.getLogger(__name__)
 
@@ -71,8 +72,11 @@ class Improvement:
 class StudyBudget:
     """Limits of what a study may spend, and what its runs have spent of it, this one among them."""
 
-    def __init__(self, study: Study, space: Space, spent: float) -> None:
-        """`spent`: seconds of the study's earlier runs."""
+    def __init__(
+        self, study: Study, space: Space, spent: float, prospect: Prospect | None = None
+    ) -> None:
+        """`spent`: seconds of the study's earlier runs. `prospect`: estimates what the ensemble may
+        gain."""
         self._study = study
         self._limits = space.budget
         self._objective = space.objective
@@ -89,6 +93,7 @@ class StudyBudget:
         self.trials = space.budget_trials
         self.planned = planned_trials(space)
         self.improvement = Improvement()
+        self.worth = Worth(study.folder, space.budget.worth, prospect)
 
     # --- What is spent ----------------------------------------------------------------------------
 
@@ -165,7 +170,7 @@ class StudyBudget:
         if most is not None and since_best >= most:
             trials = counted(since_best, "trial")
             return f"no better {self._objective} in {trials} (budget.no_improvement)"
-        return None
+        return self.worth.reached
 
     def leave_time(self) -> None:
         """Take the time of this run so far as noted: by another process that searches the study."""

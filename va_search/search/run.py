@@ -32,6 +32,7 @@ from va_search.search.summary import (
     unfinished,
 )
 from va_search.search.warm import warm_start_of
+from va_search.search.worth import Prospect
 from va_search.storage.keeper import kept
 from va_search.tracking.delivery import Delivery, Pictures
 from va_search.tracking.door import ParentRun, Place, tracking_place
@@ -70,12 +71,14 @@ class Callbacks:
     """Functions that a search calls.
 
     `watch` about once a second, with the progress. `note` before anything is trained, with each
-    sentence that whoever searches should know by then. `credit` is what objective ensemble asks.
+    sentence that whoever searches should know by then. `credit` is what objective ensemble asks,
+    `prospect` what the ensemble may gain.
     `pictures` draws the study for its parent run."""
 
     watch: Watch
     note: Callable[[str], None] = lambda text: None
     credit: Credit | None = None
+    prospect: Prospect | None = None
     pictures: Pictures | None = None
 
 
@@ -116,6 +119,7 @@ def run_search(
             spent=study.document()["seconds"],
             warm=warm,
             credit=callbacks.credit,
+            prospect=callbacks.prospect,
             shared=everywhere,
             only=None if request.only is None else _open_trials(study, request.only),
             deadline=deadline,

@@ -42,6 +42,7 @@ from va_search.search.shared_search import SharedSearch
 from va_search.search.study import Study
 from va_search.search.trial_queue import TrialQueue, Wanted
 from va_search.search.warm import Warm
+from va_search.search.worth import Prospect
 from va_search.storage.homes import Need, SharedHome, shared
 from va_search.trial import Failure, Trial
 from va_search.trial_settings import TrialSettings, trial_id_on
@@ -59,7 +60,8 @@ class Surroundings:
     """Everything that a run of `search` depends on, besides its study.
 
     `spent`: seconds that earlier runs took. `warm`: earlier studies that the sampler learns from.
-    `credit`: what trials add to an ensemble (objective ensemble). `shared`: the home as all machines
+    `credit`: what trials add to an ensemble (objective ensemble). `prospect`: what an ensemble may
+    gain by more of them. `shared`: the home as all machines
     see it, which brings what a trial's node put there; None: the study's own. `only`: train nothing
     but these of the trials asked for before, whatever the budget. `deadline`: when the search must
     be over, whatever runs then. `ends`: reasons for which the search can't go on, whatever its
@@ -69,6 +71,7 @@ class Surroundings:
     spent: float = 0.0
     warm: Sequence[Warm] = ()
     credit: Credit | None = None
+    prospect: Prospect | None = None
     shared: SharedHome | None = None
     only: frozenset[str] | None = None
     deadline: Deadline | None = None
@@ -94,7 +97,7 @@ class Scheduler:
         self.only, self.warm = around.only, around.warm
         self._shared, self._ends = around.shared or shared(study.home), around.ends
         self.stop = StopRequest(study, around.deadline)
-        self.budget = StudyBudget(study, space, around.spent)
+        self.budget = StudyBudget(study, space, around.spent, around.prospect)
         self.results = Results()
         self.proposals = Proposals(space, self.trial_id)
         self.claims = Claims(study.home.root / "claims")
@@ -133,6 +136,7 @@ class Scheduler:
             ]
         self.proposals.warm_up(learnt)
         self.proposals.learn([(*trial, worth.get(trial.id)) for trial in complete])
+        self._consider_worth()
         unfinished = self._earlier_runs.unfinished(self.results)
         self.begun = len(unfinished)
         if self.only is not None:
@@ -307,12 +311,18 @@ class Scheduler:
         self.proposals.tell(asked or trial, self._values.of(record))
         if self._values.are_due:
             self.proposals.retell(self._worth_of(sorted(self.results.finished)))
+        self._consider_worth()
         self._deliver(record)
         return record
 
     def _count(self, record: Trial) -> None:
         value = objective(record, self.space.objective)
         self.budget.improvement.add(record.finished_at or "", record.id, value)
+
+    def _consider_worth(self) -> None:
+        """Have the budget look at what a further hour may bring, now and then."""
+        trials = [(self.study.name, trial) for trial in sorted(self.results.finished)]
+        self.budget.worth.consider(trials, self.budget.spent.seconds)
 
     def _worth_of(self, trials: Iterable[str]) -> dict[str, Values]:
         """Return the sampler's values, as of now, of these trials and of those of earlier
@@ -495,7 +505,8 @@ class Scheduler:
 def need_of(space: Space) -> Need:
     """Return the share of finished trials that a search over this space reads, of a home at a
     URL."""
-    return Need.PREDICTIONS if space.objective == "ensemble" else Need.RECORDS
+    reads = space.objective == "ensemble" or space.budget.worth is not None
+    return Need.PREDICTIONS if reads else Need.RECORDS
 
 
 def _reasons(failures: Iterable[Trial]) -> dict[str, str]:

@@ -79,7 +79,7 @@ class SpaceHeader(StrictModel):
     sampler: Annotated[
         Literal["grid", "random", "tpe", "gp"],
         Field(
-            description="grid (every configuration), random, tpe or gp (these learn from finished trials)"
+            description="grid (every configuration), random, tpe or gp (the last two learn from finished trials)"
         ),
     ]
     sampler_seed: Annotated[int, Field(ge=0)] = 0

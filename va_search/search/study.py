@@ -8,6 +8,7 @@ of `search`.
                         space that they come from (configuration; not in lines of older versions)
       failures/<trial>.json   settings and traceback of a trial whose last training failed
       running/<trial>/  checkpoint of a trial that is being trained, or was when its search ended: saves.py
+      worth.json        what the ensemble was expected to gain in a further hour: worth.py
       spent/<run>.json  time and device time of each process that searched: spending.py
       tracking.json     why MLflow takes nothing, while it does not
       lock, searchers/  held by the processes that search: searchers.py

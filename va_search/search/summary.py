@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from va_search.data.generalisation import generalises_to
 from va_search.errors import JobError, counted
 from va_search.search.scheduler import Scheduler
+from va_search.search.worth import Gain
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Progress:
     """The state of a search for a watcher; `planned` counts trials of the whole study, None where
     only time bounds it.
 
-    `best`: the best validation CCC by target; `score`: the best objective of a trial. `device`:
+    `best`: the best validation CCC by target; `score`: the best objective of a trial;
+    `gain`: what the ensemble may gain in a further hour. `device`:
     what trials are trained on, in words; None before that is known. `lacks`: what the cluster lacks
     to run a single trial; None while it can. `undelivered`: trials that the tracking server has yet
     to take, once training is over; None before. `remarks`: what happened so far that is worth a
@@ -35,6 +37,7 @@ class Progress:
     undelivered: int | None = None
     remarks: tuple[str, ...] = ()
     score: float | None = None
+    gain: Gain | None = None
 
 
 def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progress:
@@ -55,6 +58,7 @@ def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progres
         undelivered=undelivered,
         remarks=tuple(scheduler.remarks),
         score=budget.improvement.best,
+        gain=budget.worth.gain,
     )
 
 
@@ -72,7 +76,8 @@ class Summary:
     and `report`, by why. `devices`: how many of the trials trained now ran on which device.
     `elsewhere`: how many were trained meanwhile by other processes that search the study.
     `generalises_to`: whether people and clips of validation are in training, over the space's
-    folds; None where none of them validates."""
+    folds; None where none of them validates. `gain`: CCC that the ensemble is expected to gain in a
+    further hour (worth.Gain); None where it was not estimated."""
 
     study: str
     planned: int | None
@@ -95,6 +100,7 @@ class Summary:
     reason: str | None
     generalises_to: str | None
     elsewhere: int = 0
+    gain: dict[str, float] | None = None
 
 
 class Unfinished(JobError):
@@ -114,7 +120,7 @@ def summary_of(
 ) -> Summary:
     """Return the summary of a search that is over; Unfinished unless all that was planned is
     complete or has failed, or the budget says why not. `found`: trials complete before it began."""
-    results = scheduler.results
+    results, gain = scheduler.results, scheduler.budget.worth.gain
     summary = Summary(
         study=scheduler.study.name,
         planned=scheduler.budget.planned,
@@ -137,6 +143,7 @@ def summary_of(
         reason=_why_no_more(scheduler),
         generalises_to=generalises_to(scheduler.store, scheduler.space.folds),
         elsewhere=results.elsewhere,
+        gain=None if gain is None else asdict(gain),
     )
     problem = unfinished(scheduler)
     if problem is not None:

@@ -142,7 +142,9 @@ class Keeper(threading.Thread):
     def _state(self) -> dict[str, tuple[int, int]]:
         """Return time and size of the study's own files, by name."""
         state: dict[str, tuple[int, int]] = {}
-        paths: list[Path] = [self._folder / "study.json", self._folder / "asked.jsonl"]
+        paths: list[Path] = [
+            self._folder / name for name in ("study.json", "asked.jsonl", "worth.json")
+        ]
         paths += (self._folder / "spent").glob("[!.]*.json")
         for path in [*paths, *(self._folder / "failures").glob("[!.]*.json")]:
             try:
