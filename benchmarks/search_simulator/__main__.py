@@ -20,6 +20,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from benchmarks.search_simulator import strategies
 from benchmarks.search_simulator.pool import Honest, Pool, read_pools
 from benchmarks.search_simulator.portfolio import portfolio
+from benchmarks.search_simulator.record import WIDE
 from benchmarks.search_simulator.simulate import Strategy, latest, replay
 
 MARKS = (0.03, 0.05, 0.08, 1 / 9, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.65, 0.8, 1.0)
@@ -35,6 +37,7 @@ MARKS = (0.03, 0.05, 0.08, 1 / 9, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.65, 0
 SHOWN = (1 / 9, 1 / 3, 1.0)
 SAMPLES = 1000
 PORTFOLIO = 12
+ANY = Path(__file__).parents[2] / "search_spaces" / "any.yaml"
 
 Curves = NDArray[np.float64]
 """(seed, mark, 2) honest scores: of the ensemble and of the best single trial."""
@@ -42,41 +45,63 @@ Curves = NDArray[np.float64]
 First = dict[str, list[int]]
 """Portfolios by kind."""
 
-STRATEGIES: dict[str, Callable[[Pool, int, First], Strategy]] = {
-    "random": lambda pool, seed, first: strategies.Proposed(pool, "random", seed),
-    "grid": lambda pool, seed, first: strategies.Grid(pool, seed),
-    "tpe": lambda pool, seed, first: strategies.Proposed(pool, "tpe", seed),
-    "tpe, ASHA": lambda pool, seed, first: strategies.Halved(pool, "tpe", seed),
-    "tpe, ASHA with promotion": lambda pool, seed, first: strategies.Promoted(pool, "tpe", seed),
-    "tpe, curves": lambda pool, seed, first: strategies.Extrapolated(pool, "tpe", seed),
-    "tpe, objective ensemble": lambda pool, seed, first: strategies.ByCredit(pool, "tpe", seed),
-    "tpe, cheap family first": lambda pool, seed, first: strategies.CheapFirst(pool, "tpe", seed),
-    "tpe, cheapest of three": lambda pool, seed, first: strategies.CostAware(pool, "tpe", seed),
-    "gp": lambda pool, seed, first: strategies.Gp(pool, seed),
-    "portfolio, random": lambda pool, seed, first: strategies.Proposed(
-        pool, "random", seed, first["mean"]
+Make = Callable[[Pool, int, First], Strategy]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A strategy, and the space that it searches: the wide one, or any.yaml's."""
+
+    make: Make
+    space: Path = WIDE
+
+
+def proposed(sampler: str, first: str | None = None, length: int = PORTFOLIO) -> Make:
+    """Proposals of a sampler, after a portfolio of this kind where there is one."""
+
+    def make(pool: Pool, seed: int, portfolios: First) -> Strategy:
+        entries = portfolios[first][:length] if first else []
+        return strategies.Proposed(pool, sampler, seed, entries)
+
+    return make
+
+
+STRATEGIES: dict[str, Row] = {
+    "random": Row(proposed("random")),
+    "grid": Row(lambda pool, seed, first: strategies.Grid(pool, seed)),
+    "tpe": Row(proposed("tpe")),
+    "gp": Row(lambda pool, seed, first: strategies.Gp(pool, seed)),
+    "tpe, ASHA": Row(lambda pool, seed, first: strategies.Halved(pool, "tpe", seed)),
+    "tpe, ASHA with promotion": Row(
+        lambda pool, seed, first: strategies.Promoted(pool, "tpe", seed)
     ),
-    "portfolio, tpe": lambda pool, seed, first: strategies.Proposed(
-        pool, "tpe", seed, first["mean"]
+    "tpe, curves": Row(lambda pool, seed, first: strategies.Extrapolated(pool, "tpe", seed)),
+    "tpe, objective ensemble": Row(
+        lambda pool, seed, first: strategies.ByCredit(pool, "tpe", seed)
     ),
-    "portfolio of 4, random": lambda pool, seed, first: strategies.Proposed(
-        pool, "random", seed, first["mean"][:4]
+    "tpe, cheap family first": Row(
+        lambda pool, seed, first: strategies.CheapFirst(pool, "tpe", seed)
     ),
-    "portfolio of 8, random": lambda pool, seed, first: strategies.Proposed(
-        pool, "random", seed, first["mean"][:8]
+    "tpe, cheapest of three": Row(
+        lambda pool, seed, first: strategies.CostAware(pool, "tpe", seed)
     ),
-    "portfolio, tpe, objective ensemble": lambda pool, seed, first: strategies.ByCredit(
-        pool, "tpe", seed, first["mean"]
+    "portfolio of 4, random": Row(proposed("random", "mean", 4)),
+    "portfolio of 8, random": Row(proposed("random", "mean", 8)),
+    "portfolio, random": Row(proposed("random", "mean")),
+    "portfolio of 4, tpe": Row(proposed("tpe", "mean", 4)),
+    "portfolio of 8, tpe": Row(proposed("tpe", "mean", 8)),
+    "portfolio, tpe": Row(proposed("tpe", "mean")),
+    "portfolio by cost, tpe": Row(proposed("tpe", "per second")),
+    "portfolio, tpe, curves": Row(
+        lambda pool, seed, first: strategies.Extrapolated(pool, "tpe", seed, first["mean"])
     ),
-    "portfolio, tpe, curves": lambda pool, seed, first: strategies.Extrapolated(
-        pool, "tpe", seed, first["mean"]
+    "portfolio, tpe, objective ensemble": Row(
+        lambda pool, seed, first: strategies.ByCredit(pool, "tpe", seed, first["mean"])
     ),
-    "portfolio by cost, tpe": lambda pool, seed, first: strategies.Proposed(
-        pool, "tpe", seed, first["per second"]
-    ),
-    "portfolio by cost, tpe, ASHA": lambda pool, seed, first: strategies.Halved(
-        pool, "tpe", seed, first["per second"]
-    ),
+    "any.yaml, random": Row(proposed("random"), ANY),
+    "any.yaml, tpe": Row(proposed("tpe"), ANY),
+    "any.yaml, portfolio of 8, random": Row(proposed("random", "mean", 8), ANY),
+    "any.yaml, portfolio of 8, tpe": Row(proposed("tpe", "mean", 8), ANY),
 }
 
 
@@ -91,51 +116,77 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=STRATEGIES, help="these beside random")
     parser.add_argument("--cache", type=Path, help="file of curves; what is in it is not replayed")
     options = parser.parse_args()
-    data_sets: dict[str, list[Pool]] = {}
-    for name in options.data:
-        pools = read_pools(options.records, name, options.divisions, options.configurations)
-        data_sets[name] = pools
-        sizes = [len(pool.trainings) for pool in pools]
-        print(f"{name}: {sizes} configurations on {len(pools)} divisions of people", flush=True)
     names = list(STRATEGIES) if options.only is None else ["random", *options.only]
-    tables: dict[str, dict[str, Curves]] = {}
-    for data, pools in data_sets.items():
-        others = {name: other for name, other in data_sets.items() if name != data}
-        first: First = {}
-        if others:
-            first["mean"] = portfolio(others, PORTFOLIO)
-            first["per second"] = portfolio(others, PORTFOLIO, per_second=True)
-            print(f"{data}: portfolio {first['mean']}, by cost {first['per second']}")
-        tables[data] = {}
+    # of each space the data sets' pools
+    spaces: dict[Path, dict[str, list[Pool]]] = {}
+    for space in dict.fromkeys(STRATEGIES[name].space for name in names):
+        spaces[space] = {}
+        for data in options.data:
+            pools = read_pools(
+                options.records, data, options.divisions, options.configurations, space
+            )
+            spaces[space][data] = pools
+            sizes = [len(pool.trainings) for pool in pools]
+            print(f"{data}, {space.stem}: {sizes} configurations", flush=True)
+    for data in options.data:
+        first = {space: portfolios(pools, data) for space, pools in spaces.items()}
+        means = [pool.mean_seconds for pool in spaces[WIDE][data]]
+        table: dict[str, Curves] = {}
         for name in names:
+            space = STRATEGIES[name].space
             began = time.process_time()
-            tables[data][name] = curves(data, name, pools, first, options)
+            replayed = Replayed(
+                data, name, spaces[space][data], means, first[space], options.trials
+            )
+            table[name] = replayed.curves(options.seeds, options.cache)
             took = time.process_time() - began
             print(f"{data}, {name}: {took:.0f} s", flush=True)
-        print_table(data, tables[data])
+        print_table(data, table)
 
 
-def curves(
-    data: str, name: str, pools: Sequence[Pool], first: First, options: argparse.Namespace
-) -> Curves:
-    """Replay a strategy with every seed, or read what was replayed before."""
-    sizes = [len(pool.trainings) for pool in pools]
-    key = json.dumps(
-        [data, name, options.seeds, options.trials, sizes, first if "portfolio" in name else None]
-    )
-    known = {}
-    if options.cache is not None and options.cache.is_file():
-        known = json.loads(options.cache.read_text())
-    if key not in known:
-        rows = []
-        for seed in range(options.seeds):
-            pool = pools[seed % len(pools)]
-            budget = options.trials * pool.mean_seconds
-            rows.append(curve(pool, STRATEGIES[name](pool, seed, first), budget))
-        known[key] = rows
-        if options.cache is not None:
-            options.cache.write_text(json.dumps(known))
-    return np.array(known[key])
+def portfolios(data_sets: dict[str, list[Pool]], data: str) -> First:
+    """Portfolios by kind that are chosen on the other data sets; none where there is no other."""
+    others = {name: pools for name, pools in data_sets.items() if name != data}
+    if not others:
+        return {}
+    first = {
+        "mean": portfolio(others, PORTFOLIO),
+        "per second": portfolio(others, PORTFOLIO, per_second=True),
+    }
+    print(f"{data}: portfolio {first['mean']}, by cost {first['per second']}")
+    return first
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A strategy on a data set: of each division its pool and the core-seconds of a configuration
+    drawn at random from the wide space, of which the budget is so many `trials`."""
+
+    data: str
+    name: str
+    pools: Sequence[Pool]
+    mean_seconds: Sequence[float]
+    first: First
+    trials: int
+
+    def curves(self, seeds: int, cache: Path | None) -> Curves:
+        """Replay with every seed, or read what was replayed before."""
+        sizes = [len(pool.trainings) for pool in self.pools]
+        first = self.first if "portfolio" in self.name else None
+        key = json.dumps([self.data, self.name, seeds, self.trials, sizes, first])
+        known: dict[str, list[list[list[float]]]] = {}
+        if cache is not None and cache.is_file():
+            known = json.loads(cache.read_text())
+        if key not in known:
+            known[key] = []
+            for seed in range(seeds):
+                division = seed % len(self.pools)
+                pool = self.pools[division]
+                strategy = STRATEGIES[self.name].make(pool, seed, self.first)
+                known[key].append(curve(pool, strategy, self.trials * self.mean_seconds[division]))
+            if cache is not None:
+                cache.write_text(json.dumps(known))
+        return np.array(known[key])
 
 
 def curve(pool: Pool, strategy: Strategy, budget: float) -> list[list[float]]:

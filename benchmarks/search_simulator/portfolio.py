@@ -34,9 +34,12 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=8)
     parser.add_argument("--divisions", type=int, default=2)
     parser.add_argument("--configurations", type=int, default=200)
+    parser.add_argument("--space", type=Path, default=WIDE)
     options = parser.parse_args()
     data_sets = {
-        name: read_pools(options.records, name, options.divisions, options.configurations)
+        name: read_pools(
+            options.records, name, options.divisions, options.configurations, options.space
+        )
         for name in options.data
     }
     # Of a store with few frames a second several rates are one number of frames.
@@ -55,7 +58,7 @@ def main() -> None:
 def as_written(configuration: Configuration, pool: Pool) -> Configuration:
     """A configuration as any store's space may have it: what varies, the frame step in steps a
     second, all feature sets."""
-    document = yaml.safe_load(WIDE.read_text())["settings"]
+    document = pool.space.document["settings"]
     entry: Configuration = {}
     for name, value in configuration.items():
         if name == "frame_step":
