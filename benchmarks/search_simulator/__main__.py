@@ -102,6 +102,7 @@ STRATEGIES: dict[str, Row] = {
     "any.yaml, tpe": Row(proposed("tpe"), ANY),
     "any.yaml, portfolio of 8, random": Row(proposed("random", "mean", 8), ANY),
     "any.yaml, portfolio of 8, tpe": Row(proposed("tpe", "mean", 8), ANY),
+    "any.yaml, portfolio of 8 by cost, tpe": Row(proposed("tpe", "per second", 8), ANY),
 }
 
 
@@ -128,20 +129,22 @@ def main() -> None:
             spaces[space][data] = pools
             sizes = [len(pool.trainings) for pool in pools]
             print(f"{data}, {space.stem}: {sizes} configurations", flush=True)
+    tables: dict[str, dict[str, Curves]] = {}
     for data in options.data:
         first = {space: portfolios(pools, data) for space, pools in spaces.items()}
         means = [pool.mean_seconds for pool in spaces[WIDE][data]]
-        table: dict[str, Curves] = {}
+        tables[data] = {}
         for name in names:
             space = STRATEGIES[name].space
             began = time.process_time()
             replayed = Replayed(
                 data, name, spaces[space][data], means, first[space], options.trials
             )
-            table[name] = replayed.curves(options.seeds, options.cache)
+            tables[data][name] = replayed.curves(options.seeds, options.cache)
             took = time.process_time() - began
             print(f"{data}, {name}: {took:.0f} s", flush=True)
-        print_table(data, table)
+    print_costs(tables)
+    print_scores(tables)
 
 
 def portfolios(data_sets: dict[str, list[Pool]], data: str) -> First:
@@ -215,40 +218,44 @@ def reached(curve: NDArray[np.float64], goal: float) -> float:
     return math.inf
 
 
-def print_table(data: str, table: dict[str, Curves]) -> None:
-    """Print a Markdown table: a row per strategy."""
-    random_curves = table["random"]
-    seeds = len(random_curves)
-    generator = np.random.default_rng(0)
-    samples = generator.integers(0, seeds, size=(SAMPLES, seeds))
-    heads = [
-        f"{what}, at {name}" for what in ("ensemble", "single") for name in ("1/9", "1/3", "1")
-    ]
-    print(f"\n{data}, {seeds} seeds\n")
-    print("| search | cost, ensemble | cost, single | " + " | ".join(heads) + " |")
-    print("|---" * (3 + len(heads)) + "|")
-    for name, scores in table.items():
+def print_costs(tables: dict[str, dict[str, Curves]]) -> None:
+    """Print the share of the budget that each strategy needs, on each data set."""
+    heads = [f"{data}, {what}" for data in tables for what in ("ensemble", "best single")]
+    print("\n| search | " + " | ".join(heads) + " |\n|---" + "|---" * len(heads) + "|")
+    for name in next(iter(tables.values())):
         cells: list[str] = []
-        for column in range(2):
-            goal = float(random_curves[:, -1, column].mean())
-            cost = reached(scores[:, :, column].mean(axis=0), goal)
-            costs = []
-            for sample in samples:
-                sampled_goal = float(random_curves[sample, -1, column].mean())
-                costs.append(reached(scores[sample, :, column].mean(axis=0), sampled_goal))
-            low, high = np.quantile(costs, [0.1, 0.9], method="nearest")
-            cells.append(f"{share(cost)} ({share(low)} to {share(high)})")
-        for column in range(2):
-            for mark in SHOWN:
-                index = MARKS.index(mark)
-                difference = scores[:, index, column] - random_curves[:, index, column]
-                if name == "random":
-                    cells.append(f"{scores[:, index, column].mean():.3f}")
-                else:
-                    error = difference.std(ddof=1) / math.sqrt(seeds)
-                    cells.append(f"{difference.mean():+.3f} ± {error:.3f}")
+        for table in tables.values():
+            cells += [cost_of(table[name], table["random"], column) for column in range(2)]
         print(f"| {name} | " + " | ".join(cells) + " |")
-    print(flush=True)
+
+
+def cost_of(curves: Curves, baseline: Curves, column: int) -> str:
+    """The share of the budget after which a score has reached the baseline's at the end, and its
+    10th and 90th percentile over bootstrap samples of the seeds."""
+    seeds = len(curves)
+    samples = np.random.default_rng(0).integers(0, seeds, size=(SAMPLES, seeds))
+    costs: list[float] = []
+    for sample in [np.arange(seeds), *samples]:
+        goal = float(baseline[sample, -1, column].mean())
+        costs.append(reached(curves[sample, :, column].mean(axis=0), goal))
+    low, high = np.quantile(costs[1:], [0.1, 0.9], method="nearest")
+    return f"{share(costs[0])} ({share(low)} to {share(high)})"
+
+
+def print_scores(tables: dict[str, dict[str, Curves]]) -> None:
+    """Print the ensemble's honest score less random's at a ninth, a third and all of the budget."""
+    heads = [f"{data}, {mark}" for data in tables for mark in ("1/9", "1/3", "all")]
+    print("\n| search | " + " | ".join(heads) + " |\n|---" + "|---" * len(heads) + "|")
+    for name in next(iter(tables.values())):
+        cells: list[str] = []
+        for table in tables.values():
+            for mark in SHOWN:
+                scores = table[name][:, MARKS.index(mark), 0]
+                difference = scores - table["random"][:, MARKS.index(mark), 0]
+                error = difference.std(ddof=1) / math.sqrt(len(difference))
+                text = f"{difference.mean():+.3f} ± {error:.3f}"
+                cells.append(f"{scores.mean():.3f}" if name == "random" else text)
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def share(cost: float) -> str:
