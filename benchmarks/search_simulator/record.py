@@ -168,14 +168,14 @@ def write_labels(division: Division) -> None:
 def configuration(space: Space, number: int) -> Configuration:
     """Draw the configuration of a number: on every store the same, but for feature sets left out."""
     for attempt in range(1000):
-        drawn = space.drawn(Random(f"{number} {attempt}"))  # noqa: S311
         apart = Random(f"{number} {attempt} store")  # noqa: S311
         steps = space.declared("frame_step")
-        drawn["frame_step"] = steps[int(apart.random() * len(steps))]
-        if apart.random() < ALL_FEATURES:
-            drawn["features"] = max(space.declared("features"), key=len)
-        else:
-            drawn["features"] = space.settings["features"].domain.draw(apart)
+        of_store = {"frame_step": steps[int(apart.random() * len(steps))]}
+        of_store["features"] = max(space.declared("features"), key=len)
+        if apart.random() >= ALL_FEATURES:
+            of_store["features"] = space.settings["features"].domain.draw(apart)
+        # What depends on the store is not drawn with the others, which would differ, too.
+        drawn = space.completed(of_store, Random(f"{number} {attempt}"))  # noqa: S311
         try:
             space.trials(drawn)
         except InputError:  # these values don't go together
