@@ -37,7 +37,7 @@ MARKS = (0.03, 0.05, 0.08, 1 / 9, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.65, 0
 SHOWN = (1 / 9, 1 / 3, 1.0)
 SAMPLES = 1000
 PORTFOLIO = 12
-ANY = Path(__file__).parents[2] / "search_spaces" / "any.yaml"
+NARROW = Path(__file__).parent / "narrow.yaml"
 
 Curves = NDArray[np.float64]
 """(seed, mark, 2) honest scores: of the ensemble and of the best single trial."""
@@ -50,7 +50,7 @@ Make = Callable[[Pool, int, First], Strategy]
 
 @dataclass(frozen=True)
 class Row:
-    """A strategy, and the space that it searches: the wide one, or any.yaml's."""
+    """A strategy, and the space that it searches: the wide one, or a narrower one."""
 
     make: Make
     space: Path = WIDE
@@ -98,11 +98,11 @@ STRATEGIES: dict[str, Row] = {
     "portfolio, tpe, objective ensemble": Row(
         lambda pool, seed, first: strategies.ByCredit(pool, "tpe", seed, first["mean"])
     ),
-    "any.yaml, random": Row(proposed("random"), ANY),
-    "any.yaml, tpe": Row(proposed("tpe"), ANY),
-    "any.yaml, portfolio of 8, random": Row(proposed("random", "mean", 8), ANY),
-    "any.yaml, portfolio of 8, tpe": Row(proposed("tpe", "mean", 8), ANY),
-    "any.yaml, portfolio of 8 by cost, tpe": Row(proposed("tpe", "per second", 8), ANY),
+    "narrow, random": Row(proposed("random"), NARROW),
+    "narrow, tpe": Row(proposed("tpe"), NARROW),
+    "narrow, portfolio of 8, random": Row(proposed("random", "mean", 8), NARROW),
+    "narrow, portfolio of 8, tpe": Row(proposed("tpe", "mean", 8), NARROW),
+    "narrow, portfolio of 8 by cost, tpe": Row(proposed("tpe", "per second", 8), NARROW),
 }
 
 

@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--divisions", type=int, default=2)
     parser.add_argument("--configurations", type=int, default=200)
     parser.add_argument("--space", type=Path, default=WIDE)
+    parser.add_argument("--per-second", action="store_true", help="by what is gained per second")
     options = parser.parse_args()
     data_sets = {
         name: read_pools(
@@ -46,7 +47,7 @@ def main() -> None:
     pools = [pool for several in data_sets.values() for pool in several]
     pool = max(pools, key=lambda pool: len(pool.space.declared("frame_step")))
     entries = []
-    for number in portfolio(data_sets, options.length):
+    for number in portfolio(data_sets, options.length, per_second=options.per_second):
         entries.append(as_written(pool.configurations[number], pool))
     plain = json.loads(json.dumps(entries))  # no two places hold one object
     print("first:")
