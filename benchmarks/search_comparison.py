@@ -170,7 +170,6 @@ def search(comparand: Comparand, store: Path, options: argparse.Namespace) -> No
 
 
 def searched(comparand: Comparand, store_path: Path, options: argparse.Namespace) -> None:
-    from va_search.api.searching import credit_for
     from va_search.search.machine import Options
     from va_search.search.run import Callbacks, Request, run_search
     from va_search.search.space import load_space
@@ -182,11 +181,9 @@ def searched(comparand: Comparand, store_path: Path, options: argparse.Namespace
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     store, home = Store.open(store_path), Home(comparand.folder)
     space = load_space(path, store)
-    credit = credit_for(home, space, store)
     clock, machine = Clock(comparand, options.seconds), Options(concurrent=options.concurrent)
     with suppress(Interrupted):  # by the clock, or by Ctrl-C: `search` looks which
-        callbacks = Callbacks(clock.look, credit=credit)
-        run_search(home, space, store, Request(NAME, machine), callbacks)
+        run_search(home, space, store, Request(NAME, machine), Callbacks(clock.look))
     clock.look()
     comparand.study.forget_stop()
 
