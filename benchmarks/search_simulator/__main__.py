@@ -20,6 +20,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from benchmarks.search_simulator import strategies
 from benchmarks.search_simulator.pool import Honest, Pool, read_pools
 from benchmarks.search_simulator.portfolio import portfolio
+from benchmarks.search_simulator.record import WIDE
 from benchmarks.search_simulator.simulate import Strategy, latest, replay
 
 MARKS = (0.03, 0.05, 0.08, 1 / 9, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.65, 0.8, 1.0)
@@ -35,6 +37,7 @@ MARKS = (0.03, 0.05, 0.08, 1 / 9, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.65, 0
 SHOWN = (1 / 9, 1 / 3, 1.0)
 SAMPLES = 1000
 PORTFOLIO = 12
+NARROW = Path(__file__).parent / "narrow.yaml"
 
 Curves = NDArray[np.float64]
 """(seed, mark, 2) honest scores: of the ensemble and of the best single trial."""
@@ -42,41 +45,64 @@ Curves = NDArray[np.float64]
 First = dict[str, list[int]]
 """Portfolios by kind."""
 
-STRATEGIES: dict[str, Callable[[Pool, int, First], Strategy]] = {
-    "random": lambda pool, seed, first: strategies.Proposed(pool, "random", seed),
-    "grid": lambda pool, seed, first: strategies.Grid(pool, seed),
-    "tpe": lambda pool, seed, first: strategies.Proposed(pool, "tpe", seed),
-    "tpe, ASHA": lambda pool, seed, first: strategies.Halved(pool, "tpe", seed),
-    "tpe, ASHA with promotion": lambda pool, seed, first: strategies.Promoted(pool, "tpe", seed),
-    "tpe, curves": lambda pool, seed, first: strategies.Extrapolated(pool, "tpe", seed),
-    "tpe, objective ensemble": lambda pool, seed, first: strategies.ByCredit(pool, "tpe", seed),
-    "tpe, cheap family first": lambda pool, seed, first: strategies.CheapFirst(pool, "tpe", seed),
-    "tpe, cheapest of three": lambda pool, seed, first: strategies.CostAware(pool, "tpe", seed),
-    "gp": lambda pool, seed, first: strategies.Gp(pool, seed),
-    "portfolio, random": lambda pool, seed, first: strategies.Proposed(
-        pool, "random", seed, first["mean"]
+Make = Callable[[Pool, int, First], Strategy]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A strategy, and the space that it searches: the wide one, or a narrower one."""
+
+    make: Make
+    space: Path = WIDE
+
+
+def proposed(sampler: str, first: str | None = None, length: int = PORTFOLIO) -> Make:
+    """Proposals of a sampler, after a portfolio of this kind where there is one."""
+
+    def make(pool: Pool, seed: int, portfolios: First) -> Strategy:
+        entries = portfolios[first][:length] if first else []
+        return strategies.Proposed(pool, sampler, seed, entries)
+
+    return make
+
+
+STRATEGIES: dict[str, Row] = {
+    "random": Row(proposed("random")),
+    "grid": Row(lambda pool, seed, first: strategies.Grid(pool, seed)),
+    "tpe": Row(proposed("tpe")),
+    "gp": Row(lambda pool, seed, first: strategies.Gp(pool, seed)),
+    "tpe, ASHA": Row(lambda pool, seed, first: strategies.Halved(pool, "tpe", seed)),
+    "tpe, ASHA with promotion": Row(
+        lambda pool, seed, first: strategies.Promoted(pool, "tpe", seed)
     ),
-    "portfolio, tpe": lambda pool, seed, first: strategies.Proposed(
-        pool, "tpe", seed, first["mean"]
+    "tpe, curves": Row(lambda pool, seed, first: strategies.Extrapolated(pool, "tpe", seed)),
+    "tpe, objective ensemble": Row(
+        lambda pool, seed, first: strategies.ByCredit(pool, "tpe", seed)
     ),
-    "portfolio of 4, random": lambda pool, seed, first: strategies.Proposed(
-        pool, "random", seed, first["mean"][:4]
+    "tpe, cheap family first": Row(
+        lambda pool, seed, first: strategies.CheapFirst(pool, "tpe", seed)
     ),
-    "portfolio of 8, random": lambda pool, seed, first: strategies.Proposed(
-        pool, "random", seed, first["mean"][:8]
+    "tpe, cheapest of three": Row(
+        lambda pool, seed, first: strategies.CostAware(pool, "tpe", seed)
     ),
-    "portfolio, tpe, objective ensemble": lambda pool, seed, first: strategies.ByCredit(
-        pool, "tpe", seed, first["mean"]
+    "portfolio of 4, random": Row(proposed("random", "mean", 4)),
+    "portfolio of 8, random": Row(proposed("random", "mean", 8)),
+    "portfolio, random": Row(proposed("random", "mean")),
+    "portfolio of 4, tpe": Row(proposed("tpe", "mean", 4)),
+    "portfolio of 8, tpe": Row(proposed("tpe", "mean", 8)),
+    "portfolio, tpe": Row(proposed("tpe", "mean")),
+    "portfolio by cost, tpe": Row(proposed("tpe", "per second")),
+    "portfolio, tpe, curves": Row(
+        lambda pool, seed, first: strategies.Extrapolated(pool, "tpe", seed, first["mean"])
     ),
-    "portfolio, tpe, curves": lambda pool, seed, first: strategies.Extrapolated(
-        pool, "tpe", seed, first["mean"]
+    "portfolio, tpe, objective ensemble": Row(
+        lambda pool, seed, first: strategies.ByCredit(pool, "tpe", seed, first["mean"])
     ),
-    "portfolio by cost, tpe": lambda pool, seed, first: strategies.Proposed(
-        pool, "tpe", seed, first["per second"]
-    ),
-    "portfolio by cost, tpe, ASHA": lambda pool, seed, first: strategies.Halved(
-        pool, "tpe", seed, first["per second"]
-    ),
+    "narrow, random": Row(proposed("random"), NARROW),
+    "narrow, tpe": Row(proposed("tpe"), NARROW),
+    "narrow, portfolio of 8, random": Row(proposed("random", "mean", 8), NARROW),
+    "narrow, portfolio of 8, tpe": Row(proposed("tpe", "mean", 8), NARROW),
+    "narrow, portfolio of 8 by cost, tpe": Row(proposed("tpe", "per second", 8), NARROW),
 }
 
 
@@ -91,51 +117,79 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=STRATEGIES, help="these beside random")
     parser.add_argument("--cache", type=Path, help="file of curves; what is in it is not replayed")
     options = parser.parse_args()
-    data_sets: dict[str, list[Pool]] = {}
-    for name in options.data:
-        pools = read_pools(options.records, name, options.divisions, options.configurations)
-        data_sets[name] = pools
-        sizes = [len(pool.trainings) for pool in pools]
-        print(f"{name}: {sizes} configurations on {len(pools)} divisions of people", flush=True)
     names = list(STRATEGIES) if options.only is None else ["random", *options.only]
+    # of each space the data sets' pools
+    spaces: dict[Path, dict[str, list[Pool]]] = {}
+    for space in dict.fromkeys(STRATEGIES[name].space for name in names):
+        spaces[space] = {}
+        for data in options.data:
+            pools = read_pools(
+                options.records, data, options.divisions, options.configurations, space
+            )
+            spaces[space][data] = pools
+            sizes = [len(pool.trainings) for pool in pools]
+            print(f"{data}, {space.stem}: {sizes} configurations", flush=True)
     tables: dict[str, dict[str, Curves]] = {}
-    for data, pools in data_sets.items():
-        others = {name: other for name, other in data_sets.items() if name != data}
-        first: First = {}
-        if others:
-            first["mean"] = portfolio(others, PORTFOLIO)
-            first["per second"] = portfolio(others, PORTFOLIO, per_second=True)
-            print(f"{data}: portfolio {first['mean']}, by cost {first['per second']}")
+    for data in options.data:
+        first = {space: portfolios(pools, data) for space, pools in spaces.items()}
+        means = [pool.mean_seconds for pool in spaces[WIDE][data]]
         tables[data] = {}
         for name in names:
+            space = STRATEGIES[name].space
             began = time.process_time()
-            tables[data][name] = curves(data, name, pools, first, options)
+            replayed = Replayed(
+                data, name, spaces[space][data], means, first[space], options.trials
+            )
+            tables[data][name] = replayed.curves(options.seeds, options.cache)
             took = time.process_time() - began
             print(f"{data}, {name}: {took:.0f} s", flush=True)
-        print_table(data, tables[data])
+    print_costs(tables)
+    print_scores(tables)
 
 
-def curves(
-    data: str, name: str, pools: Sequence[Pool], first: First, options: argparse.Namespace
-) -> Curves:
-    """Replay a strategy with every seed, or read what was replayed before."""
-    sizes = [len(pool.trainings) for pool in pools]
-    key = json.dumps(
-        [data, name, options.seeds, options.trials, sizes, first if "portfolio" in name else None]
-    )
-    known = {}
-    if options.cache is not None and options.cache.is_file():
-        known = json.loads(options.cache.read_text())
-    if key not in known:
-        rows = []
-        for seed in range(options.seeds):
-            pool = pools[seed % len(pools)]
-            budget = options.trials * pool.mean_seconds
-            rows.append(curve(pool, STRATEGIES[name](pool, seed, first), budget))
-        known[key] = rows
-        if options.cache is not None:
-            options.cache.write_text(json.dumps(known))
-    return np.array(known[key])
+def portfolios(data_sets: dict[str, list[Pool]], data: str) -> First:
+    """Portfolios by kind that are chosen on the other data sets; none where there is no other."""
+    others = {name: pools for name, pools in data_sets.items() if name != data}
+    if not others:
+        return {}
+    first = {
+        "mean": portfolio(others, PORTFOLIO),
+        "per second": portfolio(others, PORTFOLIO, per_second=True),
+    }
+    print(f"{data}: portfolio {first['mean']}, by cost {first['per second']}")
+    return first
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A strategy on a data set: of each division its pool and the core-seconds of a configuration
+    drawn at random from the wide space, of which the budget is so many `trials`."""
+
+    data: str
+    name: str
+    pools: Sequence[Pool]
+    mean_seconds: Sequence[float]
+    first: First
+    trials: int
+
+    def curves(self, seeds: int, cache: Path | None) -> Curves:
+        """Replay with every seed, or read what was replayed before."""
+        sizes = [len(pool.trainings) for pool in self.pools]
+        first = self.first if "portfolio" in self.name else None
+        key = json.dumps([self.data, self.name, seeds, self.trials, sizes, first])
+        known: dict[str, list[list[list[float]]]] = {}
+        if cache is not None and cache.is_file():
+            known = json.loads(cache.read_text())
+        if key not in known:
+            known[key] = []
+            for seed in range(seeds):
+                division = seed % len(self.pools)
+                pool = self.pools[division]
+                strategy = STRATEGIES[self.name].make(pool, seed, self.first)
+                known[key].append(curve(pool, strategy, self.trials * self.mean_seconds[division]))
+            if cache is not None:
+                cache.write_text(json.dumps(known))
+        return np.array(known[key])
 
 
 def curve(pool: Pool, strategy: Strategy, budget: float) -> list[list[float]]:
@@ -164,40 +218,44 @@ def reached(curve: NDArray[np.float64], goal: float) -> float:
     return math.inf
 
 
-def print_table(data: str, table: dict[str, Curves]) -> None:
-    """Print a Markdown table: a row per strategy."""
-    random_curves = table["random"]
-    seeds = len(random_curves)
-    generator = np.random.default_rng(0)
-    samples = generator.integers(0, seeds, size=(SAMPLES, seeds))
-    heads = [
-        f"{what}, at {name}" for what in ("ensemble", "single") for name in ("1/9", "1/3", "1")
-    ]
-    print(f"\n{data}, {seeds} seeds\n")
-    print("| search | cost, ensemble | cost, single | " + " | ".join(heads) + " |")
-    print("|---" * (3 + len(heads)) + "|")
-    for name, scores in table.items():
+def print_costs(tables: dict[str, dict[str, Curves]]) -> None:
+    """Print the share of the budget that each strategy needs, on each data set."""
+    heads = [f"{data}, {what}" for data in tables for what in ("ensemble", "best single")]
+    print("\n| search | " + " | ".join(heads) + " |\n|---" + "|---" * len(heads) + "|")
+    for name in next(iter(tables.values())):
         cells: list[str] = []
-        for column in range(2):
-            goal = float(random_curves[:, -1, column].mean())
-            cost = reached(scores[:, :, column].mean(axis=0), goal)
-            costs = []
-            for sample in samples:
-                sampled_goal = float(random_curves[sample, -1, column].mean())
-                costs.append(reached(scores[sample, :, column].mean(axis=0), sampled_goal))
-            low, high = np.quantile(costs, [0.1, 0.9], method="nearest")
-            cells.append(f"{share(cost)} ({share(low)} to {share(high)})")
-        for column in range(2):
-            for mark in SHOWN:
-                index = MARKS.index(mark)
-                difference = scores[:, index, column] - random_curves[:, index, column]
-                if name == "random":
-                    cells.append(f"{scores[:, index, column].mean():.3f}")
-                else:
-                    error = difference.std(ddof=1) / math.sqrt(seeds)
-                    cells.append(f"{difference.mean():+.3f} ± {error:.3f}")
+        for table in tables.values():
+            cells += [cost_of(table[name], table["random"], column) for column in range(2)]
         print(f"| {name} | " + " | ".join(cells) + " |")
-    print(flush=True)
+
+
+def cost_of(curves: Curves, baseline: Curves, column: int) -> str:
+    """The share of the budget after which a score has reached the baseline's at the end, and its
+    10th and 90th percentile over bootstrap samples of the seeds."""
+    seeds = len(curves)
+    samples = np.random.default_rng(0).integers(0, seeds, size=(SAMPLES, seeds))
+    costs: list[float] = []
+    for sample in [np.arange(seeds), *samples]:
+        goal = float(baseline[sample, -1, column].mean())
+        costs.append(reached(curves[sample, :, column].mean(axis=0), goal))
+    low, high = np.quantile(costs[1:], [0.1, 0.9], method="nearest")
+    return f"{share(costs[0])} ({share(low)} to {share(high)})"
+
+
+def print_scores(tables: dict[str, dict[str, Curves]]) -> None:
+    """Print the ensemble's honest score less random's at a ninth, a third and all of the budget."""
+    heads = [f"{data}, {mark}" for data in tables for mark in ("1/9", "1/3", "all")]
+    print("\n| search | " + " | ".join(heads) + " |\n|---" + "|---" * len(heads) + "|")
+    for name in next(iter(tables.values())):
+        cells: list[str] = []
+        for table in tables.values():
+            for mark in SHOWN:
+                scores = table[name][:, MARKS.index(mark), 0]
+                difference = scores - table["random"][:, MARKS.index(mark), 0]
+                error = difference.std(ddof=1) / math.sqrt(len(difference))
+                text = f"{difference.mean():+.3f} ± {error:.3f}"
+                cells.append(f"{scores.mean():.3f}" if name == "random" else text)
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def share(cost: float) -> str:

@@ -76,10 +76,12 @@ class Pool:
     recipe: Recipe
 
     @classmethod
-    def read(cls, folder: Path, numbers: Sequence[int] | None = None) -> Pool:
+    def read(
+        cls, folder: Path, numbers: Sequence[int] | None = None, space_path: Path = WIDE
+    ) -> Pool:
         """Read the records of a division; `numbers`: of these configurations only."""
-        store = Store.open(folder.parent / f"{folder.name.partition('-seed')[0]}-store")
-        space = load_space(WIDE, store)
+        store = Store.open(store_of(folder))
+        space = load_space(space_path, store)
         with np.load(folder / "labels.npz") as labels:
             validation, held_out = labels["validation"], labels["held_out"]
             lengths = labels["validation_lengths"]
@@ -165,14 +167,28 @@ class Pool:
         )
 
 
-def read_pools(records: Path, data: str, divisions: int, configurations: int) -> list[Pool]:
+def store_of(folder: Path) -> Path:
+    """The store that the records in a folder are of; repeats and other spaces share it."""
+    parts = folder.name.split("-")
+    names = ["-".join(parts[:length]) for length in range(len(parts), 1, -1)]
+    stores = [folder.parent / f"{name}-store" for name in names]
+    return next(store for store in stores if store.is_dir())
+
+
+def read_pools(
+    records: Path, data: str, divisions: int, configurations: int, space_path: Path = WIDE
+) -> list[Pool]:
     """Read the first divisions of a data set, of each so many configurations."""
     folders = sorted(
         folder
         for folder in records.glob(f"{data}-*")
         if folder.name.removeprefix(f"{data}-").isdigit()
     )
-    return [Pool.read(folder, range(configurations)) for folder in folders[:divisions]]
+    pools: list[Pool] = []
+    for folder in folders[:divisions]:
+        name = folder.name if space_path == WIDE else f"{folder.name}-{space_path.stem}"
+        pools.append(Pool.read(folder.with_name(name), range(configurations), space_path))
+    return pools
 
 
 def read_training(path: Path) -> Training:

@@ -34,16 +34,20 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=8)
     parser.add_argument("--divisions", type=int, default=2)
     parser.add_argument("--configurations", type=int, default=200)
+    parser.add_argument("--space", type=Path, default=WIDE)
+    parser.add_argument("--per-second", action="store_true", help="by what is gained per second")
     options = parser.parse_args()
     data_sets = {
-        name: read_pools(options.records, name, options.divisions, options.configurations)
+        name: read_pools(
+            options.records, name, options.divisions, options.configurations, options.space
+        )
         for name in options.data
     }
     # Of a store with few frames a second several rates are one number of frames.
     pools = [pool for several in data_sets.values() for pool in several]
     pool = max(pools, key=lambda pool: len(pool.space.declared("frame_step")))
     entries = []
-    for number in portfolio(data_sets, options.length):
+    for number in portfolio(data_sets, options.length, per_second=options.per_second):
         entries.append(as_written(pool.configurations[number], pool))
     plain = json.loads(json.dumps(entries))  # no two places hold one object
     print("first:")
@@ -55,7 +59,7 @@ def main() -> None:
 def as_written(configuration: Configuration, pool: Pool) -> Configuration:
     """A configuration as any store's space may have it: what varies, the frame step in steps a
     second, all feature sets."""
-    document = yaml.safe_load(WIDE.read_text())["settings"]
+    document = pool.space.document["settings"]
     entry: Configuration = {}
     for name, value in configuration.items():
         if name == "frame_step":

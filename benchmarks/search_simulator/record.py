@@ -2,13 +2,13 @@
 
     python -m benchmarks.search_simulator.record case=stores/case again=stores/again_solid --out sim
 
-`wide.yaml` is a space as a newcomer writes it. Of every store configurations are drawn from it at
-random, the same numbers the same configurations on all stores but for their feature sets, and each
-is trained on `--divisions` divisions of people: fold k of the store is held out (a copy of the store
-lacks its labels), the next fold validates, the others train. After every epoch a file holds what
-a trial that ended there would have: the core-seconds it took, its validation score, and its
-predictions (frames, targets) of the people who validate and of those who were held out, at
-about `--rate` steps a second.
+`wide.yaml` is a space as a newcomer writes it. Of every store configurations are drawn from it (or
+from another `--space`) at random, the same numbers the same configurations on all stores but for
+their feature sets, and each is trained on `--divisions` divisions of people: fold k of the store is
+held out (a copy of the store lacks its labels), the next fold validates, the others train. After
+every epoch a file holds what a trial that ended there would have: the core-seconds it took, its
+validation score, and its predictions (frames, targets) of the people who validate and of those who
+were held out, at about `--rate` steps a second.
 
 The command goes on where it was stopped; several may share the work (`--part 0/2`, `--part 1/2`)."""
 
@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--configurations", type=int, default=200)
     parser.add_argument("--divisions", type=int, default=2)
+    parser.add_argument("--space", type=Path, default=WIDE)
     parser.add_argument("--inner", type=int, default=1, help="folds that validate in turn")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chunk", type=int, default=20, help="configurations of a store in a row")
@@ -123,15 +124,17 @@ def divisions_of(name: str, store: Store, options: argparse.Namespace) -> list[D
         fold, validation = folds[index], folds[(index + inner) % len(folds)]
         division_name = f"{name}-{fold}" if inner == 1 else f"{name}-{fold}-inner{inner}"
         to = options.out / f"{division_name}-store"
-        copy = divided(store, to, test=fold, validation=validation)
-        suffix = "" if options.seed == 0 else f"-seed{options.seed}"
+        copy = Store.open(to) if to.is_dir() else None
+        copy = copy or divided(store, to, test=fold, validation=validation)
+        suffix = "" if options.space == WIDE else f"-{options.space.stem}"
+        suffix += "" if options.seed == 0 else f"-seed{options.seed}"
         folder = options.out / f"{division_name}{suffix}"
         folder.mkdir(parents=True, exist_ok=True)
         rate = max(recording.frames_per_second for recording in store.recordings)
         division = Division(
             name=folder.name,
             store=copy,
-            space=load_space(WIDE, copy),
+            space=load_space(options.space, copy),
             held_out_labels=labels_of(store, copy),
             stride=max(1, round(rate / options.rate)),
             folder=folder,
@@ -165,14 +168,14 @@ def write_labels(division: Division) -> None:
 def configuration(space: Space, number: int) -> Configuration:
     """Draw the configuration of a number: on every store the same, but for feature sets left out."""
     for attempt in range(1000):
-        drawn = space.drawn(Random(f"{number} {attempt}"))  # noqa: S311
         apart = Random(f"{number} {attempt} store")  # noqa: S311
         steps = space.declared("frame_step")
-        drawn["frame_step"] = steps[int(apart.random() * len(steps))]
-        if apart.random() < ALL_FEATURES:
-            drawn["features"] = max(space.declared("features"), key=len)
-        else:
-            drawn["features"] = space.settings["features"].domain.draw(apart)
+        of_store = {"frame_step": steps[int(apart.random() * len(steps))]}
+        of_store["features"] = max(space.declared("features"), key=len)
+        if apart.random() >= ALL_FEATURES:
+            of_store["features"] = space.settings["features"].domain.draw(apart)
+        # What depends on the store is not drawn with the others, which would differ, too.
+        drawn = space.completed(of_store, Random(f"{number} {attempt}"))  # noqa: S311
         try:
             space.trials(drawn)
         except InputError:  # these values don't go together

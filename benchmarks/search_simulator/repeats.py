@@ -32,6 +32,8 @@ from va_search.ensemble.folds import make_folds
 
 FEWEST = 3
 """Repeats of a configuration before it may be ended."""
+MOST = 30
+"""Configurations with repeats at most."""
 FOLDS, SEEDS = ("", "-inner2", "-inner3"), ("", "-seed1")
 Scores = NDArray[np.float64]
 
@@ -46,7 +48,7 @@ class Repeats:
     @classmethod
     def read(cls, records: Path, division: str) -> Repeats:
         names = [f"{division}{fold}{seed}" for seed in SEEDS for fold in FOLDS]
-        return cls(division, [Pool.read(records / name) for name in names])
+        return cls(division, [Pool.read(records / name, range(MOST)) for name in names])
 
     @property
     def numbers(self) -> list[int]:

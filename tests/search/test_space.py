@@ -659,7 +659,7 @@ def test_shipped_spaces_fit_and_propose(tmp_path: Path, path: Path) -> None:
         **fixed,
         "case_recurrent": {"lstm", "gru"},
         "again": {"lstm", "bilstm"},
-        "any": {"mlp", "lstm", "bilstm"},
+        "any": {"mlp", "lstm", "bilstm", "gru", "tcn", "transformer"},
         "case": {"mlp", "lstm", "bilstm"},
     }
     assert encoders == expected.get(path.stem, every)

@@ -194,14 +194,6 @@ class Space:
 
         return self._chosen(choose)
 
-    def completed(self, values: Mapping[str, Any], generator: Random) -> Configuration:
-        """A configuration with these values, those of other settings in play drawn at random."""
-
-        def choose(name: str) -> Any:
-            return values[name] if name in values else self.settings[name].domain.draw(generator)
-
-        return self._chosen(choose)
-
     def examples(self, number: int, tries: int) -> Iterator[tuple[Configuration, TrialSettings]]:
         """So many valid configurations drawn at random, fewer where they are rare among so many
         `tries`, but one at least; each with its first trial. They are the same at each call."""
@@ -217,6 +209,14 @@ class Space:
         if lacking == number:
             configuration = next(self.configurations())
             yield configuration, self.trials(configuration)[0]
+
+    def completed(self, values: Mapping[str, Any], generator: Random) -> Configuration:
+        """A configuration with these values, those of other settings in play drawn at random."""
+
+        def choose(name: str) -> Any:
+            return values[name] if name in values else self.settings[name].domain.draw(generator)
+
+        return self._chosen(choose)
 
     def suggest(self, trial: Trial) -> Configuration:
         """A configuration proposed by Optuna, setting by setting, conditions respected.

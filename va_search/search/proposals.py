@@ -1,12 +1,14 @@
 """The order of a search: trials of the space, each at most once, in an order that a resumed study
 repeats.
 
-Order: trials that were asked for before and are not complete (killed, failed), then those of the
-space's `first`, then new configurations from the sampler, each with all its seeds and folds before
-the next. TPE and GP learn one
+Order: trials that were asked for before and are not complete (killed, failed), then new
+configurations from the sampler, each with all its seeds and folds before the next. TPE and GP learn
+one
 value per configuration, or two where valence and arousal are searched together: the mean of its
 trials'. It is told finished trials of earlier runs first, so a resumed study goes on where it
-stopped."""
+stopped.
+
+The configurations that a space lists as `first` come before the sampler's; it learns from them."""
 
 from __future__ import annotations
 
