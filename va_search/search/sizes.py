@@ -193,6 +193,20 @@ def encoder_size(settings: TrialSettings) -> tuple[int, int]:
     return weights, output
 
 
+def with_smaller_batch(space: Space, settings: TrialSettings) -> TrialSettings | None:
+    """Return the trial of the space that differs in a batch of half the size, or the next smaller
+    one that the space has and that computes something else; None where it has none."""
+    half = settings.batch_size // 2
+    sizes = {half >> halvings for halvings in range(half.bit_length())}
+    sizes |= {value for value in space.declared("batch_size") if value <= half}
+    for size in sorted(sizes, reverse=True):
+        smaller = settings.model_copy(update={"batch_size": size})
+        is_another = space.meaning(smaller) != space.meaning(settings)
+        if is_another and space.contains(smaller):
+            return smaller
+    return None
+
+
 # -- room
 
 
