@@ -14,7 +14,6 @@ from loop_world import callback_of, loop_of, tasks_of
 from va_search.data.store import Store
 from va_search.home import Home
 from va_search.search.events import FoundNoMemory, LeftOut
-from va_search.search.failures import outage_of
 from va_search.search.ray_backend import actor as actor_module
 from va_search.search.ray_backend.actor import TrialActor
 from va_search.search.ray_backend.hooks import StopWhenAsked, TaskSearcher
@@ -60,19 +59,6 @@ def take(scheduler: Scheduler) -> str:
 
 def batch_size(scheduler: Scheduler, trial: str) -> int:
     return scheduler.queue.running[trial].batch_size
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError(NO_MEMORY),
-        torch.AcceleratorError("CUDA error: out of memory"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-    ],
-)
-def test_whatever_says_that_a_gpu_has_no_memory_is_no_broken_gpu(error: Exception) -> None:
-    outage = outage_of(error)
-    assert outage is not None and outage.kind == "memory"
 
 
 # -- no memory, then less

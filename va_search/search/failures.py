@@ -54,9 +54,6 @@ OF_THE_GPU = (
 """How PyTorch begins or names errors of a device in a RuntimeError; newer ones are of a type of
 their own."""
 
-OUT_OF_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-"""Words of CUDA and its libraries for a lack of a GPU's memory, after which a process may go on."""
-
 NO_MEMORY = "can't allocate memory"
 """PyTorch's words, in a plain RuntimeError, for a CPU tensor that finds no memory."""
 
@@ -99,17 +96,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
-def is_out_of_gpu_memory(error: BaseException) -> bool:
-    """Return True where a GPU had no memory left for what a training asked of it."""
-    return any(
-        isinstance(cause, RuntimeError) and any(sign in str(cause) for sign in OUT_OF_GPU_MEMORY)
-        for cause in _causes(error)
-    )
-
-
 def _kind_of(error: BaseException) -> Kind | None:
-    if is_out_of_gpu_memory(error):
-        return "memory"
     kind: Kind | None = None
     if isinstance(error, MemoryError) or _is_of_torch(error, "OutOfMemoryError"):
         kind = "memory"

@@ -27,7 +27,14 @@ from va_search.models.menu import (
 )
 from va_search.search.budget import planned_trials
 from va_search.search.configurations import Configuration, Space
-from va_search.search.machine import Options, cores, gpus_seen, memory_available, memory_limit
+from va_search.search.machine import (
+    Options,
+    confined_to,
+    cores,
+    gpus_seen,
+    memory_available,
+    memory_limit,
+)
 from va_search.trial_settings import TrialSettings
 
 MIB = 2**20
@@ -223,9 +230,9 @@ def fit_memory(space: Space, store: Store, options: Options, findings: Findings)
     # A container's limit never rises: what does not fit into it is refused.
     if limit is not None and limit < RAY_MEMORY + (options.concurrent or 1) * per_trial:
         fits = max(0, limit - RAY_MEMORY) // per_trial
-        advice = f"give --concurrent {fits} or less" if fits else "give the container more"
+        advice = f"give --concurrent {fits} or less" if fits else f"give {confined_to()} more"
         findings.problems.append(
-            f"{_do_not_fit(asked, ' at a time')}: the container may use {limit // MIB:,} MiB of "
+            f"{_do_not_fit(asked, ' at a time')}: {confined_to()} may use {limit // MIB:,} MiB of "
             f"memory, {a_search}; {advice}"
         )
         return None

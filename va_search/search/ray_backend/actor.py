@@ -18,7 +18,7 @@ import ray
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Trainable
 
-from va_search.search.failures import Outage, is_out_of_gpu_memory, outage_of
+from va_search.search.failures import Outage, outage_of
 from va_search.search.gpus import gpu_in_words
 from va_search.search.ray_backend.deaths import NothingToReport
 from va_search.search.ray_backend.nodes import problems_here, where
@@ -38,6 +38,9 @@ LOOKED: set[str] = set()
 
 WORST = -1.0
 """The objective of a trial without a score: the smallest CCC."""
+
+NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "ALLOC_FAILED")
+"""Words of CUDA and its libraries where a GPU has no memory left."""
 
 BEST = "best_"
 """Begins the names under which a step reports the best values so far."""
@@ -88,7 +91,7 @@ class TrialActor(Trainable):
                 self._keep_what_is_trained(outage)
             self._fit = None
             self._saves.end(keep=outage is not None)
-            return {**self._report(), **self._failure(traceback_of_now(), outage, error)}
+            return {**self._report(), **self._failure(traceback_of_now(), outage)}
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
         """Ray: the scheduler stopped this trial early: what it reached goes to the bank as
@@ -128,7 +131,7 @@ class TrialActor(Trainable):
             raise RuntimeError("no process of Ray's to end")
         os._exit(1)
 
-    def _failure(self, failed: str, outage: Outage | None, error: Exception) -> dict[str, Any]:
+    def _failure(self, failed: str, outage: Outage | None) -> dict[str, Any]:
         """Return what a step reports of a failure. After one of the machine the driver asks for one
         more step, which ends this process; but a trial that finds no memory leaves the process as
         good as it was."""
@@ -143,7 +146,7 @@ class TrialActor(Trainable):
             "outage": {"kind": outage.kind, "reason": reason},
             "done": not self._sick,
         }
-        if is_out_of_gpu_memory(error):
+        if any(words in reason for words in NO_GPU_MEMORY):
             result["no_gpu_memory"] = True
         return result
 

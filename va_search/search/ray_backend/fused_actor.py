@@ -97,7 +97,7 @@ class FusedActor(TrialActor):
                 self._end_all(traceback_of_now())
             else:
                 self._leave_all(outage, between_epochs=isinstance(error, Unwritten))
-                failure = self._failure(outage.traceback, outage, error)
+                failure = self._failure(outage.traceback, outage)
         failures = {}
         for member in self._members:
             if member.failed is not None:
