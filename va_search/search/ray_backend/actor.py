@@ -49,6 +49,8 @@ BEST = "best_"
 class TrialActor(Trainable):
     """Trains a task, as Tune's config `Task.to_json` (task.py)."""
 
+    _gpu: str | None = None
+
     def setup(self, config: dict[str, Any]) -> None:
         """Ray: a new actor, its first trial."""
         self._task = Task.from_json(config)
