@@ -15,6 +15,7 @@ from va_search.search.loop import Loop
 from va_search.search.machine import Options
 from va_search.search.ray_backend.deaths import Deaths
 from va_search.search.ray_backend.hooks import EventCallback
+from va_search.search.ray_backend.sick_gpus import SickGpus
 from va_search.search.scheduler import Scheduler
 from va_search.search.task import TaskMaker
 
@@ -76,4 +77,4 @@ def loop_of(scheduler: Scheduler, **options: Any) -> Loop:
 
 def callback_of(scheduler: Scheduler) -> EventCallback:
     ray = SimpleNamespace(supervisor=SimpleNamespace(lost=lambda: None), deaths=Deaths(None))
-    return EventCallback(loop_of(scheduler), cast(Any, ray), lambda: None)
+    return EventCallback(loop_of(scheduler), cast(Any, ray), lambda: None, SickGpus(1.0), lambda: 4)

@@ -3,11 +3,21 @@ versions."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from va_search.search.machine import cores, cpu_quota, memory_available, memory_limit
+from va_search.search.machine import (
+    confined_to,
+    cores,
+    cpu_quota,
+    memory_available,
+    memory_limit,
+)
 
 MIB = 2**20
 
@@ -110,3 +120,89 @@ def test_half_a_core_is_one_trial_at_a_time(
     for quota, expected in ((0.5, 1), (1.9, 1), (10_000.0, cores())):
         monkeypatch.setattr("va_search.search.machine.cpu_quota", lambda quota=quota: quota)
         assert cores() == expected
+
+
+def test_a_group_that_is_slowed_down_is_as_good_as_full(tmp_path: Path) -> None:
+    """SLURM sets both: at `memory.high` a job crawls long before it is killed."""
+    root = tmp_path / "root"
+    scope = root / "system.slice" / "slurmstepd.scope" / "job_7"
+    write(scope, memory__max=str(900 * MIB), memory__high=str(800 * MIB), memory__current="0")
+    step = "0::/system.slice/slurmstepd.scope/job_7/step_0/user/task_0"
+    assert memory_limit(member(tmp_path, step), root) == 800 * MIB
+
+
+def test_a_group_outside_of_the_namespace_is_not_looked_for(tmp_path: Path) -> None:
+    write(tmp_path / "other", cpu__max="100000 100000")
+    write(tmp_path / "root", cpu__max="300000 100000")
+    assert cpu_quota(member(tmp_path, "0::/../other"), tmp_path / "root") == 3.0
+
+
+@pytest.fixture
+def slurm_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SLURM_CPUS_ON_NODE": "1", "SLURM_MEM_PER_CPU": "700",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+
+
+def test_a_slurm_job_takes_no_more_than_it_was_given(
+    slurm_job: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = tmp_path / "none"
+    assert cores() == 1 and memory_limit(nowhere, nowhere) == 700 * MIB
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "2048")
+    assert memory_limit(nowhere, nowhere) == 2048 * MIB and confined_to() == "the SLURM job"
+    monkeypatch.delenv("SLURMD_NODENAME")  # the shell that salloc leaves on the login node
+    assert memory_limit(nowhere, nowhere) is None and confined_to() == "the container"
+
+
+MEMORY = Path("/sys/fs/cgroup/memory")
+CPU = Path("/sys/fs/cgroup/cpu")
+
+
+@pytest.fixture
+def confined() -> Iterator[list[str]]:
+    """A command that runs what follows in real groups, with half a core and 300 MiB, the limits
+    set on the groups around."""
+    if os.geteuid() != 0 or not (MEMORY / "memory.limit_in_bytes").is_file():
+        pytest.skip("control groups of version 1, and root")
+    name = f"va-search-{os.getpid()}"
+    for controller, file, value in (
+        (MEMORY, "memory.limit_in_bytes", "300M"),
+        (CPU, "cpu.cfs_quota_us", "50000"),
+    ):
+        (controller / name / "step").mkdir(parents=True)
+        (controller / name / file).write_text(value)
+    joined = [f"echo $$ > {controller}/{name}/step/cgroup.procs" for controller in (MEMORY, CPU)]
+    yield ["sh", "-c", " && ".join([*joined, 'exec "$0" "$@"'])]
+    for controller in (MEMORY, CPU):
+        (controller / name / "step").rmdir()
+        (controller / name).rmdir()
+
+
+def test_real_limits_of_the_groups_around_are_seen(confined: list[str]) -> None:
+    program = "from va_search.search.machine import *; print(cpu_quota(), cores(), memory_limit(), memory_available())"
+    done = subprocess.run(
+        [*confined, sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    quota, usable, limit, available = done.stdout.split()
+    assert (quota, usable, int(limit)) == ("0.5", "1", 300 * MIB)
+    assert 0 < int(available) < 300 * MIB
+
+
+KILLED = """
+import subprocess, sys
+from pathlib import Path
+from va_search.search.ray_backend.deaths import Deaths
+deaths = Deaths(Path("/nowhere"))
+victim = subprocess.Popen([sys.executable, "-c", "bytearray(600 * 2**20)"])
+assert victim.wait() == -9
+print(deaths.explain(f"The actor died.\\tpid: {victim.pid}").reason)
+"""
+
+
+def test_a_kill_at_a_real_limit_names_the_limit(confined: list[str]) -> None:
+    command = [*confined, sys.executable, "-c", KILLED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    kernel = "killed by the kernel: no memory was left of the 300 MiB that the container may use"
+    assert kernel in done.stdout

@@ -152,7 +152,9 @@ def test_deaths_are_told_apart(tmp_path: Path) -> None:
         crashed.reason
         == "the trial's process crashed: SIGSEGV (invalid memory access) at /a/net.py:7 in forward"
     )
-    assert "by hand or by another program" in deaths.explain(SAID.format(4712)).reason
+    by_hand = deaths.explain(SAID.format(4712))
+    assert "with SIGKILL (signal 9) by hand or by another program" in by_hand.reason
+    assert crashed.crashed and not by_hand.crashed
     without_details = (
         "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task."
     )
@@ -161,6 +163,15 @@ def test_deaths_are_told_apart(tmp_path: Path) -> None:
     monitor = "Task was killed due to the node running low on memory."
     monitored = deaths.explain(f"Failure # 1\n{SAID.format(1)}\nFailure # 2\n{monitor}")
     assert "Ray's memory monitor" in monitored.reason and monitored.for_memory
+    numbers = (
+        "2 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 127.0.0.1, "
+        "ID: ab) was 15.21GB used / 16.00GB limit (0.951)\n (name=A, pid=8, actual memory used=0.20GB, worker "
+        "ID=c)\n (name=B, pid=9, actual memory used=3.10GB, worker ID=d)"
+    )
+    assert (
+        "nearly full (15.21 of 16.00 GB in use, 3.10 GB of it by this process)"
+        in deaths.explain(numbers, 9).reason
+    )
     by_hand = deaths.explain(f"Failure # 1\n{monitor}\nFailure # 2\n{SAID.format(1)}")
     assert "by hand" in by_hand.reason and not by_hand.for_memory
     assert (

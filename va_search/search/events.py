@@ -51,10 +51,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class FoundNoMemory:
-    """A training found no memory for a tensor, which may be its own fault or its neighbours'."""
+    """A training found no memory for a tensor, which may be its own fault or its neighbours';
+    `alone`: it had none, since the memory is that of a GPU of its own."""
 
     trials: tuple[str, ...]
     traceback: str
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,15 @@ class MachineFailed:
 
     trials: tuple[str, ...]
     outage: Outage
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """These came to a GPU that is left out, and did not begin. `reason`: from now on it is; None
+    where that was told before."""
+
+    trials: tuple[str, ...]
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,7 @@ Event = (
     | Failed
     | FoundNoMemory
     | MachineFailed
+    | LeftOut
     | Died
     | Refused
     | Recovered

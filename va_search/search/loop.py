@@ -99,6 +99,11 @@ class Loop:
         """True while there may be a task later, where there is none now."""
         return self._scheduler.waiting
 
+    @property
+    def training(self) -> bool:
+        """True while a trial is trained."""
+        return bool(self._scheduler.queue.running)
+
     def tell(self, event: Event) -> None:
         """Tell the scheduler what became of a task."""
         try:

@@ -3,7 +3,8 @@ that PyTorch can use.
 
 Conventions: control groups of version 2 (`cpu.max`, `memory.max`) and version 1
 (`cpu.cfs_quota_us`, `memory.limit_in_bytes`) are read, each with those around it, since the
-tightest one holds. Memory is in bytes. None: no limit, or a system without control groups.
+tightest one holds. In a job of SLURM its allocation bounds both, whether the cluster enforces it or
+not. Memory is in bytes. None: no limit, or a system without control groups.
 
 A GPU that Ray finds and PyTorch can't use would train everything on the CPU, one trial at a time,
 without a word. So it is an error, and training on the CPU a choice: `--gpus-per-trial 0`, or
@@ -131,15 +132,39 @@ NO_LIMIT = 2**60
 
 def cores() -> int:
     """Return the cores this process may use, at least 1: those of its affinity, or fewer by its
-    container's quota, or by what SLURM gave it on a cluster that does not enforce it."""
+    container's quota or its SLURM job."""
     usable = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    granted = os.environ.get("SLURM_CPUS_ON_NODE", "")
-    if granted.isdigit():
-        usable = min(usable, int(granted))
-    quota = cpu_quota()
-    return usable if quota is None else max(1, min(usable, int(quota)))
+    bounds = [usable, cpu_quota(), _of_slurm("SLURM_CPUS_ON_NODE")]
+    return max(1, int(min(bound for bound in bounds if bound is not None)))
+
+
+def in_slurm_job() -> bool:
+    """Return True in a job of SLURM, on the node that runs it: not in a shell that `salloc` leaves on
+    the login node."""
+    return "SLURM_JOB_ID" in os.environ and "SLURMD_NODENAME" in os.environ
+
+
+def confined_to() -> str:
+    """Name whatever limits the memory of this process."""
+    return "the SLURM job" if in_slurm_job() else "the container"
+
+
+def _of_slurm(name: str) -> int | None:
+    """Return a number of this node's allocation; None outside of SLURM, or where it is 0: all of the
+    node."""
+    number = os.environ.get(name, "")
+    return int(number) if in_slurm_job() and number.isdigit() and int(number) else None
+
+
+def _memory_of_slurm() -> int | None:
+    """Return the bytes that SLURM gave the job on this node."""
+    mib = _of_slurm("SLURM_MEM_PER_NODE")
+    per_core, cores_given = _of_slurm("SLURM_MEM_PER_CPU"), _of_slurm("SLURM_CPUS_ON_NODE")
+    if mib is None and per_core is not None and cores_given is not None:
+        mib = per_core * cores_given
+    return None if mib is None else mib * 2**20
 
 
 def cpu_quota(membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS) -> float | None:
@@ -155,8 +180,12 @@ def cpu_quota(membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS) -> flo
 
 
 def memory_limit(membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS) -> int | None:
-    """Return the bytes that the container may use in all."""
-    return min((limit for limit, _ in _memory_groups(membership, root)), default=None)
+    """Return the bytes that the container or the SLURM job may use in all."""
+    limits = [limit for limit, _ in _memory_groups(membership, root)]
+    of_job = _memory_of_slurm()
+    if of_job is not None:
+        limits.append(of_job)
+    return min(limits, default=None)
 
 
 def memory_available(
@@ -165,6 +194,9 @@ def memory_available(
     """Return the bytes that new processes may take: what the machine has available, or the container has left
     if that is less."""
     left = [max(0, limit - used) for limit, used in _memory_groups(membership, root)]
+    of_job = _memory_of_slurm()
+    if of_job is not None:
+        left.append(of_job)
     for line in _text(meminfo).splitlines():
         name, _, value = line.partition(":")
         if name == "MemAvailable":
@@ -177,16 +209,19 @@ def _memory_groups(membership: Path, root: Path) -> Iterator[tuple[int, int]]:
     of memory."""
     for folder in _groups("memory", membership, root):
         second = (folder / "memory.max").is_file()
-        limit = _text(folder / ("memory.max" if second else "memory.limit_in_bytes"))
+        # Beyond `memory.high`, which SLURM sets too, the kernel slows a group down to a crawl.
+        names = ("memory.max", "memory.high") if second else ("memory.limit_in_bytes",)
+        numbers = [_text(folder / name) for name in names]
+        limits = [int(number) for number in numbers if number.isdigit()]
         used = _text(folder / ("memory.current" if second else "memory.usage_in_bytes"))
-        if not limit.isdigit() or int(limit) >= NO_LIMIT or not used.isdigit():
+        if not limits or min(limits) >= NO_LIMIT or not used.isdigit():
             continue
         droppable = 0
         for line in _text(folder / "memory.stat").splitlines():
             name, _, value = line.partition(" ")
             if name == ("inactive_file" if second else "total_inactive_file"):
                 droppable = int(value)
-        yield int(limit), max(0, int(used) - droppable)
+        yield min(limits), max(0, int(used) - droppable)
 
 
 def _groups(controller: str, membership: Path, root: Path) -> Iterator[Path]:
@@ -200,7 +235,8 @@ def _groups(controller: str, membership: Path, root: Path) -> Iterator[Path]:
             tops = [root / controllers, root / controller]
         else:
             continue
-        steps = Path(path.lstrip("/")).parts
+        # A path with `..` is that of a group outside of this process's namespace.
+        steps = () if ".." in path else Path(path.lstrip("/")).parts
         for top in tops:
             for depth in range(len(steps), -1, -1):
                 folder = top.joinpath(*steps[:depth])

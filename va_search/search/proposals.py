@@ -104,8 +104,10 @@ class Proposals:
         self._repeats = REPEATS
         self.exhausted = False
 
-    def resume(self, asked: Sequence[tuple[str, TrialSettings]]) -> None:
-        """Queue trials that an earlier run asked for and did not finish, oldest first."""
+    def resume(self, asked: Sequence[tuple[str, TrialSettings]]) -> bool:
+        """Queue trials that an earlier run asked for and did not finish, oldest first; False where
+        all of them were asked for in this run, too."""
+        queued = len(self._queue)
         for trial, settings in asked:
             meaning = self._space.meaning(settings)
             if meaning not in self._seen:
@@ -113,6 +115,7 @@ class Proposals:
                 self._repeats += 1
                 self._resumed[trial] = settings
                 self._queue.append(AskedTrial(trial, settings))
+        return len(self._queue) > queued
 
     def learn(self, finished: list[tuple[str, TrialSettings, Values | None]]) -> None:
         """Tell the sampler of trials that are complete already: (id, settings, values; None: it has

@@ -26,6 +26,7 @@ from va_search.search.events import (
     Failed,
     FoundNoMemory,
     Idle,
+    LeftOut,
     MachineFailed,
     Ready,
     Recovered,
@@ -39,6 +40,7 @@ from va_search.search.results import Results
 from va_search.search.saves import Claims
 from va_search.search.searchers import Searchers
 from va_search.search.shared_search import SharedSearch
+from va_search.search.sizes import with_smaller_batch
 from va_search.search.study import Study
 from va_search.search.trial_queue import TrialQueue, Wanted
 from va_search.search.warm import Warm
@@ -335,7 +337,7 @@ class Scheduler:
 
     # --- What became of a trial -------------------------------------------------------------------
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:  # noqa: PLR0912 (one branch for each event)
         """Take an event of the backend into account."""
         match event:
             case Ready(device, concurrent, gpus, cores):
@@ -347,13 +349,18 @@ class Scheduler:
                 self._end(trial, None)
             case Failed(trial, traceback):
                 self._end(trial, traceback)
-            case FoundNoMemory(trials, traceback):
-                self._found_no_memory(trials, traceback)
+            case FoundNoMemory(trials, traceback, alone):
+                self._found_no_memory(trials, traceback, alone=alone)
             case MachineFailed(trials, outage):
                 incomplete = self._but_complete(trials)
                 self._breaker.failed_by_machine(outage)
                 self._release(incomplete)
                 self.queue.give_back(incomplete, outage.reason)
+            case LeftOut(trials, reason):
+                if reason is not None:
+                    self.remarks.append(reason)
+                self._release(trials)
+                self.queue.hand_on(trials)
             case Died(trials, text, for_memory):
                 self._died(trials, text, for_memory=for_memory)
             case Refused(trials, reason):
@@ -404,17 +411,33 @@ class Scheduler:
         self.proposals.tell(trial, None)
         self._deliver(self.study.record_failure(trial, document, failed))
 
-    def _found_no_memory(self, trials: Sequence[str], traceback: str) -> None:
+    def _found_no_memory(self, trials: Sequence[str], traceback: str, *, alone: bool) -> None:
         """Try each trial again by itself if others trained beside them; it has failed if none
         did."""
         incomplete = self._but_complete(trials)
         others_ran = any(trial not in incomplete for trial in self.queue.running)
         for trial in incomplete:
-            if others_ran:
+            if others_ran and not alone:
                 self.claims.release(trial)
                 self.queue.wait_for_memory(trial)
             else:
+                settings = self.queue.running.get(trial)
                 self._end(trial, traceback)
+                if settings is not None:
+                    self._try_smaller_batch(trial, settings)
+
+    def _try_smaller_batch(self, trial: str, settings: TrialSettings) -> None:
+        """Ask for the trial that differs in a smaller batch, where the space has it and the budget
+        has room: another trial, with an id of its own."""
+        smaller = with_smaller_batch(self.space, settings)
+        if smaller is None or self.only is not None or not self._may_begin_new():
+            return
+        smaller_trial = AskedTrial(self.trial_id(smaller), smaller)
+        if self.proposals.resume([smaller_trial]):
+            self.remarks.append(
+                f"trial {trial} found no memory for batch_size {settings.batch_size} even by itself; "
+                f"trial {smaller_trial.id} has {smaller.batch_size}"
+            )
 
     def _died(self, trials: Sequence[str], text: str, *, for_memory: bool) -> None:
         """Have trials whose process died go on from their checkpoints, a few times; then they have

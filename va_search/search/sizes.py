@@ -27,7 +27,14 @@ from va_search.models.menu import (
 )
 from va_search.search.budget import planned_trials
 from va_search.search.configurations import Configuration, Space
-from va_search.search.machine import Options, cores, gpus_seen, memory_available, memory_limit
+from va_search.search.machine import (
+    Options,
+    confined_to,
+    cores,
+    gpus_seen,
+    memory_available,
+    memory_limit,
+)
 from va_search.trial_settings import TrialSettings
 
 MIB = 2**20
@@ -193,6 +200,20 @@ def encoder_size(settings: TrialSettings) -> tuple[int, int]:
     return weights, output
 
 
+def with_smaller_batch(space: Space, settings: TrialSettings) -> TrialSettings | None:
+    """Return the trial of the space that differs in a batch of half the size, or the next smaller
+    one that the space has and that computes something else; None where it has none."""
+    half = settings.batch_size // 2
+    sizes = {half >> halvings for halvings in range(half.bit_length())}
+    sizes |= {value for value in space.declared("batch_size") if value <= half}
+    for size in sorted(sizes, reverse=True):
+        smaller = settings.model_copy(update={"batch_size": size})
+        is_another = space.meaning(smaller) != space.meaning(settings)
+        if is_another and space.contains(smaller):
+            return smaller
+    return None
+
+
 # -- room
 
 
@@ -209,9 +230,9 @@ def fit_memory(space: Space, store: Store, options: Options, findings: Findings)
     # A container's limit never rises: what does not fit into it is refused.
     if limit is not None and limit < RAY_MEMORY + (options.concurrent or 1) * per_trial:
         fits = max(0, limit - RAY_MEMORY) // per_trial
-        advice = f"give --concurrent {fits} or less" if fits else "give the container more"
+        advice = f"give --concurrent {fits} or less" if fits else f"give {confined_to()} more"
         findings.problems.append(
-            f"{_do_not_fit(asked, ' at a time')}: the container may use {limit // MIB:,} MiB of "
+            f"{_do_not_fit(asked, ' at a time')}: {confined_to()} may use {limit // MIB:,} MiB of "
             f"memory, {a_search}; {advice}"
         )
         return None

@@ -52,7 +52,8 @@ class Task:
     `settings_json` are read on the node once it is known to have the same package. `data_hash`: of
     the data the trial reads, as the search saw it. `rungs`: the epochs after which the driver must
     hear of the trial, since it may stop it early. `code`: the sources that the settings name, as
-    JSON. `expected`: what a node of a cluster must have."""
+    JSON. `expected`: what a node of a cluster must have. `gpus`: the trial's share of a GPU, or its
+    number of them. `left_out`: GPUs that must not train (ray_backend/sick_gpus.py)."""
 
     trial: str
     settings_json: Mapping[str, Any]
@@ -70,6 +71,8 @@ class Task:
     code: Sequence[Mapping[str, Any]] = ()
     expected: Expected | None = None
     partners: Sequence[Partner] = ()
+    gpus: float = 0.0
+    left_out: Sequence[str] = ()
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Task:
@@ -124,7 +127,7 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskMaker:
-    """Makes the tasks of one search."""
+    """Makes the tasks of one search; `left_out` grows while it runs."""
 
     study: Study
     space: Space
@@ -132,6 +135,8 @@ class TaskMaker:
     options: Options
     device: str
     expected: Expected | None = None
+    gpus: float = 0.0
+    left_out: Sequence[str] = ()
 
     def task(self, trial: AskedTrial, partners: Sequence[AskedTrial] = ()) -> Task:
         """Return the task of a trial, and of those to train with it as one model."""
@@ -160,6 +165,8 @@ class TaskMaker:
             rungs=rungs,
             code=own_sources(settings),
             expected=self.expected,
+            gpus=self.gpus,
+            left_out=list(self.left_out),
             partners=[
                 Partner(partner.id, partner.settings.model_dump(mode="json"))
                 for partner in partners

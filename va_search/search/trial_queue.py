@@ -126,6 +126,13 @@ class TrialQueue:
         """Hand running trials of one process out again, after others."""
         self._hand_out_again(trials, reason, self._returned)
 
+    def hand_on(self, trials: Sequence[str]) -> None:
+        """Hand running trials out again, before any others and without a loss: they had not begun."""
+        for trial in trials:
+            settings = self.end(trial)
+            if settings is not None:
+                self._restarts.append(AskedTrial(trial, settings))
+
     def note_recovery(self) -> None:
         """Count a trial that goes on elsewhere without having been handed out again."""
         self.recovered += 1

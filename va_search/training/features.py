@@ -16,6 +16,7 @@ feature set is kept in float64 (a large offset, a tiny unit), it is normalised i
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
@@ -182,6 +183,14 @@ def place(
         if key not in _resident:
             _resident[key] = tensor.to(device, copy=True)
     return Resident([_resident[key] for key in keys])
+
+
+def free_gpu_memory() -> None:
+    """Give back the memory of the GPU that this process keeps for later: features that lie there, and
+    what PyTorch has cached."""
+    _resident.clear()
+    gc.collect()  # a failed training's tensors may refer to one another
+    torch.cuda.empty_cache()  # without effect where no GPU was used
 
 
 def _free(device: torch.device) -> int:

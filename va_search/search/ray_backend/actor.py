@@ -19,8 +19,10 @@ from ray.train._internal.session import _TrainingResult
 from ray.tune import Trainable
 
 from va_search.search.failures import Outage, outage_of
+from va_search.search.gpus import gpu_in_words
 from va_search.search.ray_backend.deaths import NothingToReport
 from va_search.search.ray_backend.nodes import problems_here, where
+from va_search.search.ray_backend.sick_gpus import gpu_here
 from va_search.search.task import Task, is_complete, open_fit, write_trial
 from va_search.storage.redaction import without_secrets
 from va_search.trial import SCORE
@@ -37,12 +39,17 @@ LOOKED: set[str] = set()
 WORST = -1.0
 """The objective of a trial without a score: the smallest CCC."""
 
+NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "ALLOC_FAILED")
+"""Words of CUDA and its libraries where a GPU has no memory left."""
+
 BEST = "best_"
 """Begins the names under which a step reports the best values so far."""
 
 
 class TrialActor(Trainable):
     """Trains a task, as Tune's config `Task.to_json` (task.py)."""
+
+    _gpu: str | None = None
 
     def setup(self, config: dict[str, Any]) -> None:
         """Ray: a new actor, its first trial."""
@@ -52,6 +59,7 @@ class TrialActor(Trainable):
         self._started = time.monotonic()
         self._written = False
         self._sick = False
+        self._gpu = gpu_here() if self._task.device == "cuda" else None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Ray: the same actor, its next trial."""
@@ -63,6 +71,16 @@ class TrialActor(Trainable):
         """Ray: train for about a second, one epoch, or to the next rung; the last step writes the
         trial to the bank."""
         self._end_if_sick()
+        if self._gpu is not None and self._gpu in self._task.left_out:
+            time.sleep(REPORT_SECONDS)
+            return {**self._report(), "left_out": True, "done": False}
+        result = self._step()
+        if "no_gpu_memory" in result:
+            # Not before the exception is gone, which holds what it was raised among.
+            free_gpu_memory()
+        return result
+
+    def _step(self) -> dict[str, Any]:
         try:
             unfit = problems_of(self._task)
             if unfit is not None:
@@ -122,11 +140,17 @@ class TrialActor(Trainable):
         if outage is None:
             return {"failed": failed, "done": True}
         self._sick = outage.kind != "memory"
-        return {
+        reason = outage.reason
+        if outage.kind == "gpu" and self._gpu is not None:
+            reason = f"{reason} ({gpu_in_words(self._gpu.split()[-1])})"
+        result = {
             "failed": failed,
-            "outage": {"kind": outage.kind, "reason": outage.reason},
+            "outage": {"kind": outage.kind, "reason": reason},
             "done": not self._sick,
         }
+        if any(words in reason for words in NO_GPU_MEMORY):
+            result["no_gpu_memory"] = True
+        return result
 
     def _keep_what_is_trained(self, outage: Outage) -> None:
         """Save a training that is done and could not be written: the next process then has it to
@@ -167,6 +191,7 @@ class TrialActor(Trainable):
             "objective": best.get(self._task.objective, best[SCORE]),
             "epoch": epoch,
             "pid": os.getpid(),
+            "gpu": self._gpu,
         }
 
     def _write(self, *, stopped: bool) -> None:
@@ -176,6 +201,13 @@ class TrialActor(Trainable):
         write_trial(self._fit, self._task, stopped=stopped, seconds=seconds)
         self._written = True
         self._saves.end(keep=False)
+
+
+def free_gpu_memory() -> None:
+    """Give back what a training that found no GPU memory leaves of it in this process."""
+    from va_search.training import features
+
+    features.free_gpu_memory()
 
 
 def traceback_of_now() -> str:

@@ -19,8 +19,9 @@ from va_search.search.configurations import Space
 from va_search.search.events import Capacity, Idle, Ready
 from va_search.search.machine import Options, device_in_words, gpus_each, side_by_side
 from va_search.search.ray_backend.connection import RunningRay
-from va_search.search.ray_backend.nodes import checked_nodes, living, places, waiting_for
+from va_search.search.ray_backend.nodes import Expected, checked_nodes, living, places, waiting_for
 from va_search.search.ray_backend.privacy import keep_secrets_from_tune
+from va_search.search.ray_backend.sick_gpus import SickGpus
 from va_search.search.study import Study
 from va_search.search.task import TaskMaker
 
@@ -45,6 +46,7 @@ class RayBackend:
     concurrent: int
     tasks: TaskMaker
     stops_early: bool
+    sick_gpus: SickGpus
 
     @property
     def ready(self) -> Ready:
@@ -98,10 +100,14 @@ class RayBackend:
             run_config=tune.RunConfig(
                 name=self.study.name,
                 storage_path=str(scratch.resolve()),
-                stop=StopWhenAsked(driver),
+                stop=StopWhenAsked(driver, searcher),
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=self.stops_early),
-                callbacks=[EventCallback(driver, self.ray, count_nodes)],
+                callbacks=[
+                    EventCallback(
+                        driver, self.ray, count_nodes, self.sick_gpus, lambda: self.concurrent
+                    )
+                ],
                 # A notebook's reporter would clear our line of progress.
                 progress_reporter=tune.CLIReporter(),
                 verbose=0,
@@ -120,19 +126,25 @@ def ray_backend(
     """Yield a backend for a study. On a cluster its nodes are fit to train, and those that join
     later know what they must have; InputError naming those that are not."""
     call = ray.supervisor.call
-    stops_early = space.early_stopping is not None
     ray.deaths.check_store = store.check_files
+
+    def make(gpus: float, concurrent: int, expected: Expected | None) -> RayBackend:
+        sick_gpus = SickGpus(gpus)
+        tasks = TaskMaker(
+            study, space, store, options, _device(gpus), expected, gpus, sick_gpus.left_out
+        )
+        stops_early = space.early_stopping is not None
+        return RayBackend(ray, options, study, gpus, concurrent, tasks, stops_early, sick_gpus)
+
     if options.address is None:
         gpus = gpus_each(options, ray.resources.get("GPU", 0))
         concurrent = options.concurrent or side_by_side(ray.resources, gpus, options.threads)
-        tasks = TaskMaker(study, space, store, options, _device(gpus))
-        yield RayBackend(ray, options, study, gpus, concurrent, tasks, stops_early)
+        yield make(gpus, concurrent, None)
         return
     gpus = _gpus_on_cluster(options, ray)
     with checked_nodes(study.home, store, call) as expected:
         concurrent = call(lambda: _capacity(options, gpus)).concurrent
-        tasks = TaskMaker(study, space, store, options, _device(gpus), expected)
-        yield RayBackend(ray, options, study, gpus, concurrent, tasks, stops_early)
+        yield make(gpus, concurrent, expected)
 
 
 def _gpus_on_cluster(options: Options, ray: RunningRay) -> float:

@@ -194,7 +194,7 @@ def _settings(options: Options, folder: Path) -> dict[str, Any]:
     """Return Ray's settings for a Ray of our own."""
     settings: dict[str, Any] = {
         "address": "local",
-        "num_cpus": (options.concurrent or cores()) * options.threads,
+        "num_cpus": _cores_of_ray(options),
         "object_store_memory": 100 * 2**20,
         "include_dashboard": False,
         "labels": PRIVATE,
@@ -223,6 +223,14 @@ def _agents_may_start_slowly() -> Iterator[None]:
     made = getattr(parameter, "RayParams", None)
     with replaced(parameter, "RayParams", parameters):
         yield
+
+
+def _cores_of_ray(options: Options) -> int:
+    """Return the cores that Ray is told of: what the trials at a time take where the user says how
+    many they are, else those of this machine, or one trial's."""
+    if options.concurrent is not None:
+        return options.concurrent * options.threads
+    return max(cores(), options.threads)
 
 
 def _say_nothing(ray: Any) -> None:

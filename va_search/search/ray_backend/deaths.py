@@ -17,6 +17,7 @@ from pathlib import Path
 
 from va_search.seals import Damaged
 from va_search.search.failures import Outage, outage_of
+from va_search.search.machine import confined_to, memory_limit
 
 
 class NothingToReport(Exception):
@@ -48,6 +49,9 @@ _SIGNALS = {
 }
 MONITOR = re.compile(r"low on memory|out of memory|OutOfMemoryError", re.IGNORECASE)
 """Ray's words for a process that its memory monitor killed."""
+NODE_MEMORY = re.compile(r"Memory on the node .* was ([\d.]+) ?GB used / ([\d.]+) ?GB limit")
+PROCESS_MEMORY = re.compile(r"pid=(\d+), actual memory used=([\d.]+) ?GB")
+"""Its numbers: memory of the node, and of the processes that it killed."""
 DYING_SECONDS = 1.0
 """How long a process that Ray calls dead may take to write where it crashed."""
 LESS = "fewer trials at a time (--concurrent), or smaller batches, need less"
@@ -55,10 +59,12 @@ LESS = "fewer trials at a time (--concurrent), or smaller batches, need less"
 
 @dataclass(frozen=True)
 class Death:
-    """The cause of a process's death in one sentence; `for_memory` where memory ran out."""
+    """The cause of a process's death in one sentence; `for_memory` where memory ran out, `crashed`
+    where the process did it itself."""
 
     reason: str
     for_memory: bool = False
+    crashed: bool = False
 
 
 class Deaths:
@@ -80,25 +86,23 @@ class Deaths:
         reported nothing. It counts where Ray's message names no process: on a busy machine Ray
         gives up waiting for the details."""
         error = error.rpartition("Failure #")[2]  # as Tune numbers them
-        if MONITOR.search(error):
-            monitor = "was killed by Ray's memory monitor: the machine's memory was nearly full"
-            return Death(f"the trial's process {monitor}; {LESS}", for_memory=True)
-        if "because its node has died" in error:
-            return Death("the trial's process ended with its node, which left the cluster")
         processes = re.findall(r"\bpid: (\d+)|\bPID: (\d+)", error)
         process = int(next(filter(None, processes[-1]))) if processes else reported
+        if MONITOR.search(error):
+            return _killed_by_monitor(error, process)
+        if "because its node has died" in error:
+            return Death("the trial's process ended with its node, which left the cluster")
         crash = self._crash(process)
         if crash is not None:
-            return Death(f"the trial's process crashed: {crash}")
+            return Death(f"the trial's process crashed: {crash}", crashed=True)
         if self._folder is None:
             return Death(
                 "the trial's process was killed on its node (by its kernel where memory ran out, or by hand)"
             )
         if self._killed_by_kernel(process):
-            kernel = "was killed by the kernel: no memory was left"
-            return Death(f"the trial's process {kernel}; {LESS}", for_memory=True)
+            return _killed_for_limit()
         by_hand = "by hand or by another program, since neither the kernel nor Ray reports a lack of memory"
-        return Death(f"the trial's process was killed {by_hand}")
+        return Death(f"the trial's process was killed with SIGKILL (signal 9) {by_hand}")
 
     def outage_of_store(self) -> Outage | None:
         """Return the outage where a file of the store was touched since the search began; None where
@@ -151,6 +155,30 @@ class Deaths:
             return False
         self._unexplained = max(0, self._unexplained - 1)
         return True
+
+
+def _killed_by_monitor(error: str, process: int | None) -> Death:
+    """Name Ray's memory monitor, with the numbers that it gives of the node and the process."""
+    numbers = []
+    node = NODE_MEMORY.search(error)
+    if node is not None:
+        numbers.append(f"{node[1]} of {node[2]} GB in use")
+    own = {int(killed): memory for killed, memory in PROCESS_MEMORY.findall(error)}
+    memory = own.get(process or 0) or (next(iter(own.values())) if len(own) == 1 else None)
+    if memory is not None:
+        numbers.append(f"{memory} GB of it by this process")
+    monitor = "was killed by Ray's memory monitor: the machine's memory was nearly full"
+    in_brackets = f" ({', '.join(numbers)})" if numbers else ""
+    return Death(f"the trial's process {monitor}{in_brackets}; {LESS}", for_memory=True)
+
+
+def _killed_for_limit() -> Death:
+    """Name the kernel, and the limit where there is one."""
+    kernel = "was killed by the kernel: no memory was left"
+    limit = memory_limit()
+    if limit is not None:
+        kernel += f" of the {limit // 2**20:,} MiB that {confined_to()} may use"
+    return Death(f"the trial's process {kernel}; {LESS}", for_memory=True)
 
 
 def kernel_kills() -> dict[str, int]:

@@ -79,12 +79,11 @@ class FusedActor(TrialActor):
         self._leave()
         super().cleanup()
 
-    def step(self) -> dict[str, Any]:
-        """Ray: train for about a second or an epoch; each trial that ends goes to the bank, or
-        reports its failure."""
+    def _step(self) -> dict[str, Any]:
+        """Train for about a second or an epoch; each trial that ends goes to the bank, or reports
+        its failure."""
         if not self._members:
-            return super().step()
-        self._end_if_sick()
+            return super()._step()
         failure: dict[str, Any] = {}
         try:
             unfit = problems_of(self._task)

@@ -22,6 +22,7 @@ from va_search.search.events import (
     Event,
     Failed,
     FoundNoMemory,
+    LeftOut,
     MachineFailed,
     Reached,
     Recovered,
@@ -32,6 +33,7 @@ from va_search.search.ray_backend.actor import BEST
 from va_search.search.ray_backend.connection import RunningRay
 from va_search.search.ray_backend.deaths import outage_in
 from va_search.search.ray_backend.nodes import LOOK_SECONDS
+from va_search.search.ray_backend.sick_gpus import SickGpus
 from va_search.search.task import Task
 from va_search.storage.redaction import without_secrets
 
@@ -48,6 +50,10 @@ class Driver(Protocol):
     @property
     def waiting(self) -> bool:
         """True while there may be a task later, where there is none now."""
+
+    @property
+    def training(self) -> bool:
+        """True while a trial is trained."""
 
     def tell(self, event: Event) -> None:
         """Hear what became of a task."""
@@ -77,16 +83,18 @@ class TaskSearcher(Unsaved, Searcher):
         super().__init__(metric="objective", mode="max")
         self._driver = driver
         self._left = most
+        self.has_ended = False
 
     def suggest(self, trial_id: str) -> Any:
         """Tune: the next trial's config, None to be asked again, FINISHED when there is no more."""
-        if self._left == 0:
-            return Searcher.FINISHED
-        task = self._driver.ask()
+        task = self._driver.ask() if self._left else None
         if task is not None:
             self._left -= 1
             return task.to_json()
-        return None if self._driver.waiting else Searcher.FINISHED
+        if self._left and self._driver.waiting:
+            return None
+        self.has_ended = True
+        return Searcher.FINISHED
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -111,10 +119,19 @@ class EventCallback(Unsaved, Callback):
     """Reports what ended and how, and has the search shown at most once a second; `count` looks at
     the nodes every few."""
 
-    def __init__(self, driver: Driver, ray: RunningRay, count: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        ray: RunningRay,
+        count: Callable[[], None],
+        gpus: SickGpus,
+        concurrent: Callable[[], int],
+    ) -> None:
         self._driver = driver
         self._ray = ray
         self._count = count
+        self._gpus = gpus
+        self._concurrent = concurrent
         self._shown = self._counted = 0.0
         self._over: set[str] = set()  # Tune's trials whose end is reported already
 
@@ -131,10 +148,17 @@ class EventCallback(Unsaved, Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Tune: a step is over. One that reports a failure of its machine was the trial's last: its
-        process ends."""
-        if "outage" not in result or trial.trial_id in self._over:
+        process ends. One on a GPU that is left out trains nothing."""
+        if trial.trial_id in self._over:
             return
-        self._over.add(trial.trial_id)
+        if "left_out" in result:
+            self._over.add(trial.trial_id)
+            self._driver.tell(LeftOut(trials_of(trial)))
+        elif "outage" in result:
+            self._over.add(trial.trial_id)
+            self._report_outage(trial, result)
+
+    def _report_outage(self, trial: Any, result: dict[str, Any]) -> None:
         # Of trials trained as one model some may have ended by themselves in that very step.
         failures = {}
         for name, traceback in result.get("failures", {}).items():
@@ -142,11 +166,15 @@ class EventCallback(Unsaved, Callback):
                 failures[name] = traceback
                 self._driver.tell(Failed(name, traceback))
         left = tuple(name for name in trials_of(trial) if name not in failures)
-        if result["outage"]["kind"] == "memory":
-            self._driver.tell(FoundNoMemory(left, result["failed"]))
-        else:
-            outage = Outage(**result["outage"], traceback=result["failed"])
-            self._driver.tell(MachineFailed(left, outage))
+        outage = Outage(**result["outage"], traceback=result["failed"])
+        if outage.kind == "memory":
+            has_whole_gpu = "no_gpu_memory" in result and trial.config.get("gpus", 0) >= 1
+            self._driver.tell(FoundNoMemory(left, outage.traceback, alone=has_whole_gpu))
+            return
+        self._driver.tell(MachineFailed(left, outage))
+        if outage.kind == "gpu" and self._is_sick_now(result.get("gpu")):
+            advice = "look at it (nvidia-smi); the search goes on without it"
+            self._driver.tell(LeftOut((), f"a GPU is left out: {outage.reason}; {advice}"))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial ended by itself, by the scheduler or by a stop."""
@@ -157,6 +185,8 @@ class EventCallback(Unsaved, Callback):
         if result.get("unfit"):
             self._driver.tell(Refused(names, result["unfit"]))
             return
+        if result.get("gpu") is not None:
+            self._gpus.works(result["gpu"])
         for name in names:
             failed = result.get("failures", {}).get(name, result.get("failed"))
             self._driver.tell(Done(name) if failed is None else Failed(name, failed))
@@ -183,6 +213,9 @@ class EventCallback(Unsaved, Callback):
     def get_state(self) -> dict[str, Any] | None:
         """Tune: nothing to save."""
         return None
+
+    def _is_sick_now(self, gpu: str | None) -> bool:
+        return gpu is not None and self._gpus.failed(gpu, self._concurrent())
 
     def _event_of_error(self, trial: Any) -> Event:
         text = _error_text(trial)
@@ -221,14 +254,16 @@ class StopBehind(Unsaved, FIFOScheduler):  # type: ignore[misc]
 
 
 class StopWhenAsked(Unsaved, Stopper):
-    """Ends the whole run once everything is to end."""
+    """Ends the whole run once everything is to end, and trials that hold a GPU which is left out
+    once nothing is trained any more."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, searcher: TaskSearcher) -> None:
         self._driver = driver
+        self._searcher = searcher
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Tune: never stops a single trial."""
-        return False
+        """Tune: True to end a single trial."""
+        return "left_out" in result and self._searcher.has_ended and not self._driver.training
 
     def stop_all(self) -> bool:
         """Tune: True to end the run."""
