@@ -15,6 +15,7 @@ from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
     GpusPerTrialOption,
+    PatienceOption,
     TrackingUriOption,
 )
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
@@ -80,6 +81,7 @@ def search(
             help="Stop within this time, such as 90m or 1h30m, even if trials are running; exit code 3.",
         ),
     ] = None,
+    patience: PatienceOption = 10.0,
     as_json: JsonOption = False,
 ) -> None:
     """Train the trials of a space. Complete trials are never trained again; Ctrl-C loses no
@@ -101,6 +103,7 @@ def search(
             tracking_uri,
             checkpoint_seconds=checkpoint_seconds,
             fuse_seeds=fuse_seeds,
+            patience=60 * patience,
         )
         # A dry run reads the home and makes nothing, not even the home.
         if dry_run:

@@ -40,7 +40,7 @@ CONNECT_SECONDS = 10.0
 class Options:
     """The ways to run, none of which changes a result: Ray's address, trials side by side, GPU share,
     tracking server, threads of a trial, seconds between its checkpoints, trials of one
-    configuration trained as one model."""
+    configuration trained as one model, seconds that a failing machine is waited for."""
 
     address: str | None = None
     concurrent: int | None = None
@@ -49,6 +49,7 @@ class Options:
     threads: int = 1
     checkpoint_seconds: float = SECONDS
     fuse_seeds: int = 1
+    patience: float = 600.0
 
 
 def check_options(options: Options) -> None:

@@ -111,6 +111,7 @@ def run_search(
             shared=everywhere,
             only=None if request.only is None else _open_trials(study, request.only),
             deadline=deadline,
+            patience=options.patience,
             ends=ends,
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from va_search.data.generalisation import generalises_to
 from va_search.errors import JobError, counted
+from va_search.search.pause import PauseState
 from va_search.search.scheduler import Scheduler
 
 
@@ -20,7 +21,7 @@ class Progress:
     before that is known. `lacks`: what the cluster lacks to run a single trial; None while it can.
     `undelivered`: trials that the tracking server has yet to take, once training is over; None
     before. `remarks`: what happened so far that is worth a line of its own, such as who killed a
-    trial's process."""
+    trial's process. `pause`: why nothing begins now, since the machine fails; None while it does."""
 
     planned: int | None
     finished: int
@@ -34,6 +35,7 @@ class Progress:
     lacks: str | None = None
     undelivered: int | None = None
     remarks: tuple[str, ...] = ()
+    pause: PauseState | None = None
 
 
 def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progress:
@@ -53,6 +55,7 @@ def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progres
         lacks=scheduler.lacks,
         undelivered=undelivered,
         remarks=tuple(scheduler.remarks),
+        pause=scheduler.pause.state,
     )
 
 
@@ -69,7 +72,8 @@ class Summary:
     `beside`: complete trials of the study that are not counted here but are by `status`, `ensemble`
     and `report`, by why. `devices`: how many of the trials trained now ran on which device.
     `generalises_to`: whether people and clips of validation are in training, over the space's
-    folds; None where none of them validates."""
+    folds; None where none of them validates. `pauses`: how often the search waited for a failing
+    machine, `paused_seconds` in all."""
 
     study: str
     planned: int | None
@@ -91,6 +95,8 @@ class Summary:
     tracking_problem: str | None
     reason: str | None
     generalises_to: str | None
+    pauses: int = 0
+    paused_seconds: float = 0.0
 
 
 class Unfinished(JobError):
@@ -132,6 +138,8 @@ def summary_of(
         tracking_problem=tracking_problem,
         reason=_why_no_more(scheduler),
         generalises_to=generalises_to(scheduler.store, scheduler.space.folds),
+        pauses=scheduler.pause.times,
+        paused_seconds=round(scheduler.pause.seconds, 1),
     )
     problem = unfinished(scheduler)
     if problem is not None:

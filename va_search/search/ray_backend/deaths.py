@@ -53,10 +53,12 @@ LESS = "fewer trials at a time (--concurrent), or smaller batches, need less"
 
 @dataclass(frozen=True)
 class Death:
-    """The cause of a process's death in one sentence; `for_memory` where memory ran out."""
+    """The cause of a process's death in one sentence; `for_memory` where memory ran out, `crashed`
+    where the process did it itself."""
 
     reason: str
     for_memory: bool = False
+    crashed: bool = False
 
 
 class Deaths:
@@ -86,7 +88,7 @@ class Deaths:
         process = int(next(filter(None, processes[-1]))) if processes else reported
         crash = self._crash(process)
         if crash is not None:
-            return Death(f"the trial's process crashed: {crash}")
+            return Death(f"the trial's process crashed: {crash}", crashed=True)
         if self._folder is None:
             return Death(
                 "the trial's process was killed on its node (by its kernel where memory ran out, or by hand)"

@@ -16,7 +16,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from va_search.search.events import (
-    CannotGoOn,
     Died,
     Done,
     Event,
@@ -26,6 +25,7 @@ from va_search.search.events import (
     Reached,
     Recovered,
     Refused,
+    event_of,
 )
 from va_search.search.failures import Outage
 from va_search.search.ray_backend.actor import BEST
@@ -173,7 +173,7 @@ class EventCallback(Unsaved, Callback):
         try:
             event = self._event_of_error(trial)
         except Exception as error:  # such as a log that can't be read
-            event = CannotGoOn.after(error)
+            event = event_of(error)
         self._driver.tell(event)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
@@ -190,7 +190,8 @@ class EventCallback(Unsaved, Callback):
         if outage is not None:
             return MachineFailed(trials_of(trial), outage)
         death = self._ray.deaths.explain(text, (trial.last_result or {}).get("pid"))
-        return Died(trials_of(trial), f"{text}\n{death.reason}", for_memory=death.for_memory)
+        reason = f"{text}\n{death.reason}"
+        return Died(trials_of(trial), reason, for_memory=death.for_memory, own=death.crashed)
 
 
 class StopBehind(Unsaved, FIFOScheduler):  # type: ignore[misc]
