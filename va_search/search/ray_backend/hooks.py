@@ -77,6 +77,7 @@ class TaskSearcher(Unsaved, Searcher):
         super().__init__(metric="objective", mode="max")
         self._driver = driver
         self._left = most
+        self._shown = 0.0
 
     def suggest(self, trial_id: str) -> Any:
         """Tune: the next trial's config, None to be asked again, FINISHED when there is no more."""
@@ -86,6 +87,10 @@ class TaskSearcher(Unsaved, Searcher):
         if task is not None:
             self._left -= 1
             return task.to_json()
+        # While nothing is trained Tune asks again and again, and calls no callback.
+        if time.monotonic() - self._shown >= WATCH_SECONDS:
+            self._shown = time.monotonic()
+            self._driver.show()
         return None if self._driver.waiting else Searcher.FINISHED
 
     def on_trial_complete(
