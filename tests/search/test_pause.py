@@ -17,6 +17,7 @@ from va_search.search.events import Died, Done, Failed, Looked, MachineFailed, S
 from va_search.search.failures import SAME_REASON, Kind, Outage
 from va_search.search.pause import LONGEST_LOOK_SECONDS, Pause
 from va_search.search.probes import Probe, import_problem
+from va_search.search.ray_backend.hooks import TaskSearcher
 from va_search.search.scheduler import KILLED, Scheduler, Surroundings
 from va_search.search.space import load_space
 from va_search.search.study import Study
@@ -252,6 +253,14 @@ def test_the_progress_says_what_is_wrong_since_when_and_for_how_long(
     text = progress_text(progress_of(scheduler))
     assert text.startswith("paused since ") and "(42 s): on n1: the store is gone" in text
     assert "bring the store back" in text and "waits 58 s more (Ctrl-C stops)" in text
+
+
+def test_while_nothing_is_trained_the_search_is_shown_and_looked_after_too() -> None:
+    """Tune then waits inside of its searcher, and calls nothing else of ours."""
+    shown: list[bool] = []
+    driver: Any = SimpleNamespace(ask=lambda: None, waiting=True, show=lambda: shown.append(True))
+    assert TaskSearcher(driver, 2).suggest("1") is None
+    assert shown == [True]
 
 
 @pytest.fixture

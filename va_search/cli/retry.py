@@ -13,6 +13,7 @@ from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
     GpusPerTrialOption,
+    PatienceOption,
     TrackingUriOption,
 )
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
@@ -36,6 +37,7 @@ def retry(
     gpus_per_trial: GpusPerTrialOption = None,
     address: ClusterOption = None,
     tracking_uri: TrackingUriOption = None,
+    patience: PatienceOption = 10.0,
     trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +52,9 @@ def retry(
         with opened.using():
             files = opened.files
             check_studies(files, [study], lambda name, of: files.command("retry", of[0]))
-        options = va.Options(address, concurrent, gpus_per_trial, tracking_uri)
+        options = va.Options(
+            address, concurrent, gpus_per_trial, tracking_uri, patience=60 * patience
+        )
 
         again = partial(
             OpenStudy(opened, study).retry, failed_only=failed, store=data, options=options
