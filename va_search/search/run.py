@@ -4,12 +4,14 @@ MLflow, and its summary."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
 from va_search import __version__
 from va_search.data.store import Store
+from va_search.errors import VaSearchError
 from va_search.files import checked_name
 from va_search.home import Home
 from va_search.search.budget import planned_trials
@@ -160,9 +162,10 @@ def _delivery(scheduler: Scheduler, tracked_at: Place, pictures: Pictures | None
 def _close(scheduler: Scheduler, delivery: Delivery, watch: Watch) -> list[str]:
     """Close the study, whatever ended its training, and deliver what is finished; return the trials
     that the tracking server did not take."""
-    scheduler.claims.release_all()
-    scheduler.budget.note_time()
-    scheduler.study.forget_stop()
+    study = scheduler.study
+    for close in (scheduler.claims.release_all, scheduler.budget.note_time, study.forget_stop):
+        with suppress(OSError, VaSearchError):  # a home that is away hides no other error
+            close()
     _end(scheduler, delivery)
     return delivery.close(
         _patience(scheduler),
