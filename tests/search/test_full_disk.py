@@ -74,6 +74,8 @@ def test_a_full_disk_is_said_and_after_making_room_the_study_goes_on(
         "--json",
         "--concurrent",
         "1",
+        "--patience",
+        "0",
     ]
 
     early = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -249,7 +249,8 @@ def test_a_home_or_store_that_a_node_does_not_see_is_refused(
 def test_mlflow_out_of_reach_for_a_while(
     nodes: Nodes, search: Callable[..., Any], space: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Its server is paused in the middle: the search goes on, and what waited is delivered."""
+    """Its server is paused in the middle: the search goes on to its end, and what waited is
+    delivered once the server answers again."""
     import sys
     import urllib.request
 
@@ -277,7 +278,9 @@ def test_mlflow_out_of_reach_for_a_while(
         process = search(space(epochs=20), "--tracking-uri", f"http://127.0.0.1:{port}")
         wait_for(lambda: trials(tmp_path / "home") or process.poll() is not None)
         os.killpg(server.pid, signal.SIGSTOP)
-        time.sleep(30)  # longer than a request waits (20 s), shorter than three of them
+        # However long the rest takes: the end of the search waits for the server.
+        wait_for(lambda: len(trials(tmp_path / "home")) == 4 or process.poll() is not None)
+        time.sleep(5)
         os.killpg(server.pid, signal.SIGCONT)
         code, summary, text = ended(process)
         assert (code, summary["complete"], summary["failed"], summary["undelivered"]) == (

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
@@ -45,6 +46,14 @@ def full(number: int = errno.ENOSPC) -> OSError:
         (raised(ValueError("in between"), raised(JobError("x"), full())), "disk"),
         (FileNotFoundError(errno.ENOENT, "No such file", "store/features/face.arrow"), "files"),
         (OSError(errno.ESTALE, "Stale file handle"), "files"),
+        (OSError(errno.EIO, "Input/output error"), "files"),
+        (OSError(errno.ENOTCONN, "Transport endpoint is not connected"), "files"),
+        (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "files"),
+        (raised(InputError("x: can't be read"), OSError(errno.ESTALE, "Stale")), "files"),
+        (SafetensorError("Error while deserializing header: incomplete metadata"), "files"),
+        (ModuleNotFoundError("No module named 'torch'"), "library"),
+        (ImportError("libcublas.so.12: cannot open shared object file"), "library"),
+        (OSError("libcudart.so.12: cannot open shared object file: No such file"), "library"),
         (PermissionError(errno.EACCES, "Permission denied"), "files"),
         (Unreachable("s3://home does not answer"), "files"),
         (StoreGone("stores/mine can't be opened any more"), "store"),
@@ -53,6 +62,8 @@ def full(number: int = errno.ENOSPC) -> OSError:
         (RuntimeError("CUDA error: device-side assert triggered"), "gpu"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "gpu"),
         (MemoryError(), "memory"),
+        (torch.AcceleratorError("CUDA error: out of memory"), "memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling x"), "memory"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"), "memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied (64x8 and 16x8)"), None),

@@ -70,7 +70,18 @@ def run_faulty(tmp_path: Path, *arguments: Any, lasting: bool) -> tuple[int, dic
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
-def test_a_store_that_vanishes_stops_the_study_and_costs_no_trial(
+def wait_for_line(process: subprocess.Popen[str], words: str) -> list[str]:
+    """Read a search's standard error up to a line with these words."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    for line in process.stderr:
+        lines.append(line)
+        if words in line:
+            return lines
+    raise AssertionError(f"it ended without {words!r}: {''.join(lines)}")
+
+
+def test_a_store_that_vanishes_ends_the_study_or_pauses_it_and_costs_no_trial(
     space: Callable[..., Path],
     store: Path,
     tmp_path: Path,
@@ -79,7 +90,7 @@ def test_a_store_that_vanishes_stops_the_study_and_costs_no_trial(
     home, here, away = tmp_path / "home", tmp_path / "here", tmp_path / "away"
     subprocess.run(["cp", "-r", str(store), str(here)], check=True)
     file = space(rates=str([round(0.001 + 0.0001 * number, 4) for number in range(15)]), epochs=3)
-    process = started(file, here, home)
+    process = started(file, here, home, "s", "--patience", "0")
     wait_for(lambda: len(trials(home)) >= 3)
     here.rename(away)
     out, text = process.communicate(timeout=200)
@@ -92,9 +103,18 @@ def test_a_store_that_vanishes_stops_the_study_and_costs_no_trial(
     assert "next: va-search ensemble" in text
 
     away.rename(here)
-    code, summary, text = run(file, here, home)
-    assert code == 0, text
+    process = started(file, here, home)
+    wait_for(lambda: len(trials(home)) > len(before))
+    here.rename(away)
+    lines = wait_for_line(process, "paused: ")
+    assert str(here) in lines[-1] and "bring the store back" in lines[-1]
+    away.rename(here)
+    out, text = process.communicate(timeout=400)
+    summary = json.loads(out)
+    assert process.returncode == 0 and "the search goes on after a pause of" in text, text
     assert (summary["complete"], summary["failed"]) == (30, 0)
+    assert summary["pauses"] >= 1 and summary["paused_seconds"] > 0
+    assert failures(home) == []
     assert {trial: trials(home)[trial] for trial in before} == before
 
 
@@ -174,7 +194,7 @@ def test_what_is_trained_and_finds_no_room_is_only_written_by_the_next_search(
     space: Callable[..., Path], store: Path, tmp_path: Path, small_bank: Path
 ) -> None:
     home, file = tmp_path / "home", space(rates="[0.001, 0.002, 0.003, 0.004]", epochs=3)
-    code, document, text = run(file, store, home)
+    code, document, text = run(file, store, home, "s", "--patience", "0")
     before = trials(home)
     assert (code, document["exit_code"]) == (1, 1) and "no space left" in text, text
     assert failures(home) == [] and document["failed"] == 0 and len(before) < 8
@@ -195,7 +215,8 @@ def test_a_broken_gpu_costs_its_process_or_stops_the_study_but_no_trial(
     space: Callable[..., Path], store: Path, tmp_path: Path
 ) -> None:
     home, file = tmp_path / "home", space(rates="[0.001, 0.002, 0.003]", epochs=4)
-    code, document, text = run_faulty(tmp_path, file, store, home, "s", *OFTEN, lasting=True)
+    options = ("s", *OFTEN, "--patience", "0")
+    code, document, text = run_faulty(tmp_path, file, store, home, *options, lasting=True)
     assert (code, document["exit_code"]) == (1, 1), text
     assert "illegal memory access" in text and "nvidia-smi" in text
     assert failures(home) == [] and trials(home) == {} and document["complete"] == 0

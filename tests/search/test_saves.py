@@ -16,7 +16,7 @@ import torch
 
 from va_search.data.store import Store
 from va_search.errors import JobError
-from va_search.files import read_json
+from va_search.files import read_json, write_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.search import saves as saves_module
@@ -101,6 +101,7 @@ def start(tmp_path: Path, tiny_store: Store) -> Start:
             data_hash=tiny_store.data_hash(["face"]),
             checkpoint_seconds=0.0,
         )
+        write_json(tmp_path / home / "studies" / "s" / "study.json", {})
         actor = TrialActor.__new__(TrialActor)
         actor.setup(made.to_json() | task)
         return actor
@@ -160,14 +161,14 @@ def test_an_actor_that_is_stopped_saves_first(
 ) -> None:
     first = start(checkpoint_seconds=1000.0)
     one_epoch(first, monkeypatch)
-    assert not (tmp_path / "home/studies").exists()
+    assert not (tmp_path / "home/studies/s/running/t1").exists()
     first.cleanup()
     assert one_epoch(start(), monkeypatch)["epoch"] == 2
 
 
 def test_short_trials_leave_no_checkpoint(start: Start, tmp_path: Path) -> None:
     to_its_end(start(checkpoint_seconds=30.0))
-    assert not (tmp_path / "home/studies").exists()
+    assert not (tmp_path / "home/studies/s/running/t1").exists()
 
 
 def test_a_training_that_fails_starts_again(
@@ -261,7 +262,7 @@ def test_a_training_that_is_done_and_finds_no_room_is_only_written_the_next_time
     assert (
         result["outage"]["kind"] == "disk"
         and "quota" in result["outage"]["reason"]
-        and not result["done"]
+        and result["done"]
     )
     assert (tmp_path / "home/studies/s/running/t1/checkpoint.safetensors").is_file()
     second = start()

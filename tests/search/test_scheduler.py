@@ -497,7 +497,7 @@ def test_a_training_that_ends_without_a_trial_in_the_bank_failed(make: Make) -> 
     assert len(scheduler.study.failures()) == 1
 
 
-def test_a_trial_that_lost_its_node_before_it_began_is_handed_out_again_a_few_times(
+def test_a_trial_that_lost_its_node_is_handed_out_again_a_few_times_and_not_charged(
     make: Make,
 ) -> None:
     scheduler = make(rates="[0.1]", trials=1)
@@ -510,11 +510,8 @@ def test_a_trial_that_lost_its_node_before_it_began_is_handed_out_again_a_few_ti
         asked.id for asked in scheduler.study.asked()
     ] == [trial]
     scheduler.tell(Died((trial,), "the node went"))
-    assert (
-        scheduler.ask() is None
-        and scheduler.results.failures.total() == 1
-        and not scheduler.queue.running
-    )
+    assert scheduler.ask() is None and not scheduler.waiting and not scheduler.queue.running
+    assert scheduler.queue.given_up == {trial: "the node went"} and not scheduler.results.failures
 
 
 def test_reasons_that_differ_in_numbers_alone_are_one(make: Make) -> None:
@@ -912,11 +909,10 @@ def test_one_that_is_killed_for_memory_by_itself_stops_the_study_and_is_not_char
     ) and not scheduler.results.failures
 
 
-def test_a_process_that_dies_again_and_again_is_its_trials_failure(make: Make) -> None:
+def test_a_process_that_crashes_again_and_again_is_its_trials_failure(make: Make) -> None:
     scheduler = make(rates="[0.1]", trials=1)
-    for _ in range(LOSSES):
-        scheduler.tell(Died((take(scheduler),), "SIGSEGV\nthe trial's process died"))
-    scheduler.tell(Died((take(scheduler),), "SIGSEGV\nthe trial's process died"))
+    for _ in range(LOSSES + 1):
+        scheduler.tell(Died((take(scheduler),), "SIGSEGV\nthe trial's process died", own=True))
     assert scheduler.results.failures == {"the trial's process died": 1} and scheduler.ask() is None
 
 

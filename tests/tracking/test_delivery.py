@@ -20,9 +20,10 @@ import pytest
 from target_study import STUDY, make_target_study
 from target_world import ONE, THREE
 
+from va_search.home import Home
 from va_search.tracking import delivery as module
 from va_search.tracking.delivery import Delivery
-from va_search.tracking.door import ParentRun, open_client
+from va_search.tracking.door import OWNER, ParentRun, open_client
 from va_search.trial import Best
 
 if TYPE_CHECKING:
@@ -235,6 +236,18 @@ def test_put_and_close_never_wait_for_a_server_that_is_away(
     assert time.monotonic() - began < 5
 
 
+def test_a_server_that_is_away_is_waited_for_by_time_not_by_attempts(
+    parent: Any, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses every connection at once, so that three attempts would take no time."""
+    monkeypatch.setattr("va_search.tracking.delivery.SILENCE_AT_END", 6.0)
+    delivery = Delivery("http://127.0.0.1:9", study="night", artifacts=None, parent=parent)
+    delivery.put(records.trained(1))
+    began = time.monotonic()
+    assert delivery.close(120) == [f"{1:016x}"]
+    assert 6 <= time.monotonic() - began < 100
+
+
 def test_ctrl_c_ends_the_wait_for_a_server_that_is_silent(parent: Any, records: Any) -> None:
     """All is in the bank by then: who waits is told for how many trials, and may go."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -386,6 +399,45 @@ def test_a_server_that_dies_is_caught_up_with_by_the_next_search(
         3
     }
     assert len(list((server.folder / "artifacts").glob("*/*/artifacts/settings.json"))) == 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_two_homes_share_a_server_whose_artifacts_cannot_be_written(
+    make_server: Callable[[], Any], parent: Any, records: Any, tmp_path: Path
+) -> None:
+    """A real server that keeps artifacts itself, below a file: even root can't make folders there."""
+    server = make_server()
+    (server.folder / "artifacts").write_text("a file where a folder should be made")
+    server.start()
+    homes = [Home(tmp_path / name) for name in ("one", "two")]
+    for number, home in enumerate(homes):
+        home.root.mkdir()
+        reported: list[str | None] = []
+        delivery = Delivery(
+            server.uri,
+            study="night",
+            artifacts=None,
+            parent=parent,
+            owner=home.identity(),
+            report=reported.append,
+        )
+        for record in (records.trained(number), records.failed(number + 2)):
+            delivery.put(record)
+        assert delivery.close(100) == []
+        assert reported == [delivery.problem]
+        assert "has params and metrics, but no artifacts: " in str(delivery.problem)
+    client = open_client(server.uri)
+    names = ["night", f"night ({homes[1].identity()[:6]})"]
+    for number, (name, home) in enumerate(zip(names, homes, strict=True)):
+        experiment = client.get_experiment_by_name(name)
+        assert experiment is not None and experiment.tags[OWNER] == home.identity()
+        found = client.search_runs([experiment.experiment_id], "tags.`va_search.role` = 'trial'")
+        trials = by_trial(found)
+        assert set(trials) == {f"{number:016x}", f"{number + 2:016x}"}
+        trained = trials[f"{number:016x}"]
+        assert trained.info.status == "FINISHED" and "best_score" in trained.data.metrics
+        assert trained.data.params["encoder"] == records.trained(number).settings.encoder
 
 
 def test_records_are_read_when_they_are_delivered_not_kept(

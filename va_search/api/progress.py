@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from va_search.home import Home
+    from va_search.search.pause import PauseState
     from va_search.search.summary import Progress, Summary
 
 LINE_SECONDS = 15.0
@@ -153,6 +154,8 @@ def progress_text(progress: Progress) -> str:
         return f"training done · updating MLflow: {to_go} to go (Ctrl-C leaves this to the next search)"
     if progress.stopping:
         return f"stopping: {progress.finished} finished are saved; Ctrl-C again stops at once"
+    if progress.pause is not None:
+        return pause_text(progress.pause)
     if progress.lacks is not None:
         return f"{progress.finished} finished · {progress.lacks} (Ctrl-C stops)"
     finished, running = str(progress.finished), f"{progress.running} running"
@@ -170,6 +173,15 @@ def progress_text(progress: Progress) -> str:
     if progress.seconds_left is not None:
         parts.append(f"about {duration(progress.seconds_left)} left")
     return " · ".join(parts)
+
+
+def pause_text(pause: PauseState) -> str:
+    """Failure that a search waits for to go away, since when, and for how long it will."""
+    left = duration(pause.seconds_left)
+    return (
+        f"paused since {pause.since} ({duration(pause.seconds)}): {pause.reason}; {pause.advice}; "
+        f"waits {left} more (Ctrl-C stops)"
+    )
 
 
 def summary_lines(summary: Summary, home: Home) -> Iterator[str]:
@@ -193,6 +205,9 @@ def summary_lines(summary: Summary, home: Home) -> Iterator[str]:
     if summary.recovered:
         times = counted(summary.recovered, "time")
         yield f"{times} a trial's process ended before it and another one went on with it"
+    if summary.pauses:
+        times = counted(summary.pauses, "time")
+        yield f"paused {times}, {duration(summary.paused_seconds)} in all: the machine failed"
     if summary.failed:
         status = home.command("status", summary.study)
         yield f"failed trials keep their traceback ({status}); search again retries them"

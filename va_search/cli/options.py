@@ -41,6 +41,15 @@ ShareGpusOption = Annotated[
 ClusterOption = Annotated[
     str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")
 ]
+PatienceOption = Annotated[
+    float,
+    typer.Option(
+        "--patience",
+        min=0,
+        metavar="MINUTES",
+        help="Minutes to wait for a failing machine (store away, disk full) before the search ends.",
+    ),
+]
 TrackingUriOption = Annotated[
     str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
 ]

@@ -15,6 +15,7 @@ from va_search.cli.options import (
     GpusOption,
     GpusPerTrialOption,
     NotifyOption,
+    PatienceOption,
     ShareGpusOption,
     TrackingUriOption,
     gpu_names,
@@ -42,6 +43,7 @@ def retry(
     share_gpus: ShareGpusOption = False,
     address: ClusterOption = None,
     tracking_uri: TrackingUriOption = None,
+    patience: PatienceOption = 10.0,
     trust_code: TrustCodeOption = False,
     notify: NotifyOption = None,
     as_json: JsonOption = False,
@@ -64,6 +66,7 @@ def retry(
             tracking_uri,
             gpus=gpu_names(gpus),
             share_gpus=share_gpus,
+            patience=60 * patience,
         )
 
         again = partial(

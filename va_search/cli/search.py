@@ -17,6 +17,7 @@ from va_search.cli.options import (
     GpusOption,
     GpusPerTrialOption,
     NotifyOption,
+    PatienceOption,
     ShareGpusOption,
     TrackingUriOption,
     WorthOption,
@@ -96,6 +97,7 @@ def search(
             help="Search together with the processes that search the study already, if any.",
         ),
     ] = False,
+    patience: PatienceOption = 10.0,
     as_json: JsonOption = False,
 ) -> None:
     """Train the trials of a space. Complete trials are never trained again; Ctrl-C loses no
@@ -120,6 +122,7 @@ def search(
             fuse_seeds=fuse_seeds,
             gpus=gpu_names(gpus),
             share_gpus=share_gpus,
+            patience=60 * patience,
         )
         # A dry run reads the home and makes nothing, not even the home.
         if dry_run:

@@ -77,13 +77,32 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class SearchFailed:
+    """The machine failed the search itself, which could not note what it must. `trials`: those that
+    were about to begin."""
+
+    outage: Outage
+    trials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The search is paused, and the machine was looked at: `problem` keeps it from going on; None
+    where nothing does."""
+
+    problem: str | None
+
+
+@dataclass(frozen=True)
 class Died:
     """The process that trained these died, or its node went. `text`: Ray's messages, and in the
-    last line the cause; `for_memory`: it was killed since the memory ran out."""
+    last line the cause; `for_memory`: it was killed since the memory ran out; `own`: it crashed by
+    itself, as what it trains may make it do, and was not killed."""
 
     trials: tuple[str, ...]
     text: str
     for_memory: bool = False
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,16 +129,16 @@ class CannotGoOn:
 
     reason: str
 
-    @classmethod
-    def after(cls, error: Exception) -> CannotGoOn:
-        """Return the event that an exception stands for which is no trial's, such as one of storage
-        that does not answer, or of a full disk."""
-        if isinstance(error, VaSearchError):
-            return cls(str(error))
-        outage = outage_of(error)
-        if outage is not None:
-            return cls(outage.reason)
-        return cls(without_secrets("".join(traceback.format_exception(error))))
+
+def event_of(error: Exception, trials: tuple[str, ...] = ()) -> SearchFailed | CannotGoOn:
+    """Return the event that an exception stands for which is no trial's, such as one of storage
+    that does not answer, or of a full disk. `trials`: those that were about to begin."""
+    outage = outage_of(error)
+    if outage is not None:
+        return SearchFailed(outage, trials)
+    if isinstance(error, VaSearchError):
+        return CannotGoOn(str(error))
+    return CannotGoOn(without_secrets("".join(traceback.format_exception(error))))
 
 
 Event = (
@@ -130,6 +149,8 @@ Event = (
     | FoundNoMemory
     | MachineFailed
     | LeftOut
+    | SearchFailed
+    | Looked
     | Died
     | Refused
     | Recovered

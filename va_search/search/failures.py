@@ -32,7 +32,7 @@ from va_search.seals import Damaged
 from va_search.storage.redaction import without_secrets
 from va_search.storage.remote import Unreachable
 
-Kind = Literal["disk", "files", "store", "gpu", "memory"]
+Kind = Literal["disk", "files", "store", "gpu", "memory", "library"]
 
 ADVICE: dict[Kind, str] = {
     "disk": "free some space where the home lies, or ask for a larger quota",
@@ -40,6 +40,7 @@ ADVICE: dict[Kind, str] = {
     "store": "bring the store back as it was when the study began",
     "gpu": "look at the GPU (nvidia-smi); it may need a reset, or the machine a restart",
     "memory": "train fewer trials side by side (--concurrent), or smaller ones",
+    "library": "install there what is installed here",
 }
 """Advice before the same command is run again, by kind."""
 
@@ -54,11 +55,18 @@ OF_THE_GPU = (
 """How PyTorch begins or names errors of a device in a RuntimeError; newer ones are of a type of
 their own."""
 
+OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED")
+"""Words of errors of a device that mean no more than a lack of memory; the process can go on."""
+
 NO_MEMORY = "can't allocate memory"
 """PyTorch's words, in a plain RuntimeError, for a CPU tensor that finds no memory."""
 
 BY_NUMBER: dict[int, Kind] = {**dict.fromkeys(NO_SPACE, "disk"), errno.ENOMEM: "memory"}
 """Kinds by the system's error numbers; any other is of the kind `files`."""
+
+
+SHARED_LIBRARY = "cannot open shared object file"
+"""The system's words, in an OSError without a number, for a library that can't be loaded."""
 
 
 class StoreGone(JobError):
@@ -67,11 +75,14 @@ class StoreGone(JobError):
 
 @dataclass(frozen=True)
 class Outage:
-    """One failure of the machine: `reason` in one line, with the node it happened on."""
+    """One failure of the machine: `reason` in one line, with the name of the node it happened on.
+    `node`: Ray's id of that node, `gpu`: the GPU, where they are known."""
 
     kind: Kind
     reason: str
     traceback: str
+    node: str = ""
+    gpu: str | None = None
 
 
 def outage_of(error: BaseException) -> Outage | None:
@@ -97,21 +108,37 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _kind_of(error: BaseException) -> Kind | None:
+    text = str(error)
     kind: Kind | None = None
-    if isinstance(error, MemoryError) or _is_of_torch(error, "OutOfMemoryError"):
+    if isinstance(error, MemoryError) or _is_of("torch", "OutOfMemoryError", error):
         kind = "memory"
-    elif _is_of_torch(error, "AcceleratorError"):
-        kind = "gpu"
+    elif _is_of_the_gpu(error):
+        lacks_memory = any(words in text for words in OUT_OF_MEMORY)
+        kind = "memory" if lacks_memory else "gpu"
+    elif type(error) is RuntimeError and NO_MEMORY in text:
+        kind = "memory"
+    elif isinstance(error, ImportError) or _lacks_library(error):
+        # A user's own code is imported by the search itself before anything is trained.
+        kind = "library"
     elif isinstance(error, OSError) or type(error) in (JobError, Unreachable):
         # JobErrors of other classes are a trial's own.
         kind = BY_NUMBER.get(_number_of(error), "files")
     elif isinstance(error, StoreGone | Damaged | pa.ArrowException):
         kind = "store"
-    elif type(error) is RuntimeError and any(sign in str(error) for sign in OF_THE_GPU):
-        kind = "gpu"
-    elif type(error) is RuntimeError and NO_MEMORY in str(error):
-        kind = "memory"
+    elif _is_of("safetensors", "SafetensorError", error):
+        # It has the system's error, if any, in its text alone.
+        kind = "files"
     return kind
+
+
+def _is_of_the_gpu(error: BaseException) -> bool:
+    if _is_of("torch", "AcceleratorError", error):
+        return True
+    return type(error) is RuntimeError and any(sign in str(error) for sign in OF_THE_GPU)
+
+
+def _lacks_library(error: BaseException) -> bool:
+    return isinstance(error, OSError) and SHARED_LIBRARY in str(error)
 
 
 def _number_of(error: BaseException) -> int:
@@ -121,9 +148,9 @@ def _number_of(error: BaseException) -> int:
     )
 
 
-def _is_of_torch(error: BaseException, name: str) -> bool:
-    """Return True for an exception of PyTorch's class of this name, without importing PyTorch."""
-    kind = getattr(sys.modules.get("torch"), name, None)
+def _is_of(package: str, name: str, error: BaseException) -> bool:
+    """Return True for an exception of a package's class of this name, without importing it."""
+    kind = getattr(sys.modules.get(package), name, None)
     return kind is not None and isinstance(error, kind)
 
 
@@ -136,8 +163,8 @@ def _in_one_line(error: BaseException) -> str:
 
 SAME_REASON = 3
 """So many failures for one reason, with nothing trained, end the study: the rest would fail
-likewise. So do as many failures of the machine of one kind in a row, whatever was trained
-before."""
+likewise. As many failures of the machine of one kind in a row pause it, whatever was trained
+before (pause.py)."""
 
 AT_ONCE = frozenset({"disk"})
 """Kinds of the machine's failures of which one is enough: what is trained can't be kept."""
@@ -183,13 +210,12 @@ class Breaker:
 
     @property
     def reason(self) -> str | None:
-        """The reason to train no more; None while there is hope."""
-        return self._sick_machine() or (
-            self._all_alike() if self._trained else self._none_trained()
-        )
+        """The reason to train no more, which lies with the trials; None while there is hope."""
+        return self._all_alike() if self._trained else self._none_trained()
 
-    def _sick_machine(self) -> str | None:
-        """Give up on a machine whose latest failures are of one kind."""
+    def sick_machine(self) -> Outage | None:
+        """Return the latest failure of a machine whose latest ones are of one kind; None where it
+        may be worth another trial. Its count begins anew."""
         if not self._outages:
             return None
         latest = self._outages[-1]
@@ -198,11 +224,8 @@ class Breaker:
         )
         if len(list(alike_in_a_row)) < (1 if latest.kind in AT_ONCE else SAME_REASON):
             return None
-        advice = ADVICE[latest.kind]
-        return (
-            f"{latest.reason}\nThis is the machine's failure and not the trials': none is counted as failed, and all "
-            f"keep their checkpoints. {advice[0].upper()}{advice[1:]}; then the same command goes on from there."
-        )
+        self._outages.clear()
+        return latest
 
     def _none_trained(self) -> str | None:
         """Give up where nothing was trained and all failed for one reason."""

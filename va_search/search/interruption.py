@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from va_search.errors import Interrupted, TimeIsUp, VaSearchError, counted
@@ -222,7 +222,8 @@ class StopRequest:
         """Notice a request of `va-search stop` or of the deadline; cheap to call at any time."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
-            self.by_command = self.by_command or self._study.stop_asked
+            with suppress(OSError):  # a home that can't be read at the moment asks for nothing
+                self.by_command = self.by_command or self._study.stop_asked
             self.interrupted = self.interrupted or self.by_command or self.out_of_time
 
     @contextmanager

@@ -13,13 +13,15 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 
 from va_search.search.early_stopping import Rungs
-from va_search.search.events import CannotGoOn, Event, Reached
+from va_search.search.events import CannotGoOn, Event, Reached, event_of
 from va_search.search.machine import Options
+from va_search.search.probes import Look, Probe
 from va_search.search.proposals import AskedTrial
 from va_search.search.ray_backend.backend import RayBackend, ray_backend
 from va_search.search.ray_backend.connection import ray_running
 from va_search.search.ray_backend.supervisor import RayLost
 from va_search.search.scheduler import Scheduler
+from va_search.search.sizes import disk_of_trial
 from va_search.search.summary import Progress, progress_of
 from va_search.search.task import Task
 
@@ -70,28 +72,36 @@ class Loop:
         self._scheduler, self._backend, self._watch = scheduler, backend, watch
         self._next = first
         self._rungs = _rungs(scheduler)
+        self._look: Look | None = None
+        self._untold: list[Event] = []
+        """Events that the scheduler could not note, to be told again after the pause."""
 
     def run(self) -> None:
         """Train wave after wave while there are trials."""
         while self._next is not None or self._scheduler.waiting:
             self._backend.train(self)
-            self._next = None
-            try:
-                self._next = self._scheduler.ask()
-            except Exception as error:
-                self._scheduler.tell(CannotGoOn.after(error))
+            self._next = self._asked()
 
     def ask(self) -> Task | None:
         """Return the next task, alone or with others as one model; None where there is none."""
         fused = self._backend.options.fuse_seeds
+        trial, self._next = self._next or self._asked(), None
+        if trial is None:
+            return None
+        running = set(self._scheduler.queue.running) - {trial.id}
         try:
-            trial, self._next = self._next or self._scheduler.ask(), None
-            if trial is None:
-                return None
             partners = self._scheduler.ask_partners(trial.settings, fused - 1)
             return self._backend.tasks.task(trial, partners)
         except Exception as error:
-            self._scheduler.tell(CannotGoOn.after(error))
+            begun = set(self._scheduler.queue.running) - running
+            self._scheduler.tell(event_of(error, tuple(sorted(begun))))
+            return None
+
+    def _asked(self) -> AskedTrial | None:
+        try:
+            return self._scheduler.ask()
+        except Exception as error:
+            self._scheduler.tell(event_of(error))
             return None
 
     @property
@@ -105,11 +115,12 @@ class Loop:
         return bool(self._scheduler.queue.running)
 
     def tell(self, event: Event) -> None:
-        """Tell the scheduler what became of a task."""
+        """Tell the scheduler what became of a task; after the pause, where it can't be noted now."""
         try:
             self._scheduler.tell(event)
-        except Exception as error:  # the next search begins with the trial
-            self._scheduler.tell(CannotGoOn.after(error))
+        except Exception as error:
+            self._untold.append(event)
+            self._scheduler.tell(event_of(error))
 
     def is_behind(self, reached: Reached) -> bool:
         """Return True to stop a trial early."""
@@ -118,15 +129,39 @@ class Loop:
         return self._rungs.behind(reached.trial, reached.epoch, reached.best)
 
     def show(self) -> None:
-        """Show whoever watches how it goes."""
+        """Show whoever watches how it goes; during a pause look at its cause now and then."""
+        self._look_at_machine()
         self._scheduler.accrue()
         self._watch(progress_of(self._scheduler))
+
+    def _look_at_machine(self) -> None:
+        pause = self._scheduler.pause
+        if self._look is None:
+            if pause.outage is not None and pause.look_is_due:
+                self._look = Look(_probe(self._scheduler, self._backend).problem, pause.outage)
+            return
+        answer = self._look.answer
+        if answer is None:
+            return
+        self._look = None
+        self._scheduler.tell(answer)
+        if not pause.is_on:
+            untold, self._untold = self._untold, []
+            for event in untold:
+                self.tell(event)
 
     @property
     def stopping(self) -> bool:
         """True once everything is to end: a stop was asked for, or there is no hope."""
         self._scheduler.stop.heed()
         return self._scheduler.stopping
+
+
+def _probe(scheduler: Scheduler, backend: RayBackend) -> Probe:
+    """Return the look at the machine that suits a search."""
+    room = scheduler.concurrent * disk_of_trial(scheduler.space, scheduler.store)
+    is_local = backend.options.address is None
+    return Probe(scheduler.study, scheduler.store, room, is_local)
 
 
 def _rungs(scheduler: Scheduler) -> Rungs | None:

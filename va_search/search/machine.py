@@ -43,7 +43,8 @@ class Options:
     """The ways to run, none of which changes a result: Ray's address, trials side by side, GPU share,
     tracking server, threads of a trial, seconds between its checkpoints, trials of one
     configuration trained as one model; the GPUs of this machine to train on, by number or identity
-    (None: those that nobody else uses), and whether to train beside others' processes."""
+    (None: those that nobody else uses), and whether to train beside others' processes; seconds that
+    a failing machine is waited for."""
 
     address: str | None = None
     concurrent: int | None = None
@@ -54,6 +55,7 @@ class Options:
     fuse_seeds: int = 1
     gpus: tuple[str, ...] | None = None
     share_gpus: bool = False
+    patience: float = 600.0
 
 
 def check_options(options: Options) -> None:

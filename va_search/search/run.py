@@ -4,13 +4,14 @@ MLflow, and its summary."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
 from va_search import __version__
 from va_search.data.store import Store
-from va_search.errors import InputError
+from va_search.errors import InputError, VaSearchError
 from va_search.files import checked_name
 from va_search.home import Home
 from va_search.search.budget import planned_trials
@@ -123,6 +124,7 @@ def run_search(
             shared=everywhere,
             only=None if request.only is None else _open_trials(study, request.only),
             deadline=deadline,
+            patience=options.patience,
             ends=ends,
             searchers=None if request.only is not None else searchers,
             joined=joined,
@@ -149,8 +151,9 @@ def run_search(
             with scheduler.stop.heard(lambda: len(scheduler.results.finished)):
                 train(scheduler, options, watch, lambda: _end(scheduler, deliveries.delivery))
         finally:
-            if not searchers.others():
-                study.forget_stop()
+            with suppress(OSError, VaSearchError):  # a home that is away hides no other error
+                if not searchers.others():
+                    study.forget_stop()
             deliveries.open_if_due()
             undelivered = _close(scheduler, deliveries.delivery, callbacks.watch)
         return summary_of(scheduler, complete_before, changes, undelivered, deliveries.problem)
@@ -247,8 +250,9 @@ def _delivery(scheduler: Scheduler, tracked_at: Place, pictures: Pictures | None
 def _close(scheduler: Scheduler, delivery: Delivery | None, watch: Watch) -> list[str]:
     """Close the study, whatever ended its training, and deliver what is finished; return the trials
     that the tracking server did not take."""
-    scheduler.claims.release_all()
-    scheduler.note_time()
+    for close in (scheduler.claims.release_all, scheduler.note_time):
+        with suppress(OSError, VaSearchError):  # a home that is away hides no other error
+            close()
     _end(scheduler, delivery)
     if delivery is None:  # another process delivers
         return []

@@ -5,7 +5,10 @@ A scheduler draws trials from the proposals, passes over those the bank has, ado
 study of the same home completed, and leaves alone those another process is training until they are
 done: it may search this very study (`sharing`). Its parts own what they count: `queue` the trials
 that run or wait for another turn, `results` those that are over, `budget` what may still be spent,
-`stop` the requests to end."""
+`stop` the requests to end, `pause` the time in which nothing begins since the machine fails.
+
+`ask` and `tell` raise what reading and writing the home raises. Then they have changed nothing that
+matters: the same call again does what is left to do."""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from va_search.data.store import Store
+from va_search.errors import JobError
 from va_search.files import remove_folder
 from va_search.search.budget import StudyBudget
 from va_search.search.configurations import Space
@@ -27,14 +31,17 @@ from va_search.search.events import (
     FoundNoMemory,
     Idle,
     LeftOut,
+    Looked,
     MachineFailed,
     Ready,
     Recovered,
     Refused,
+    SearchFailed,
 )
-from va_search.search.failures import Breaker, Outage
+from va_search.search.failures import ADVICE, Breaker, Outage
 from va_search.search.interruption import Deadline, StopRequest
 from va_search.search.outcomes import Credit, SamplerValues, Values, objective
+from va_search.search.pause import Pause
 from va_search.search.proposals import AskedTrial, Proposals, partner_of
 from va_search.search.results import Results
 from va_search.search.saves import Claims
@@ -66,9 +73,10 @@ class Surroundings:
     gain by more of them. `shared`: the home as all machines
     see it, which brings what a trial's node put there; None: the study's own. `only`: train nothing
     but these of the trials asked for before, whatever the budget. `deadline`: when the search must
-    be over, whatever runs then. `ends`: reasons for which the search can't go on, whatever its
-    trials do; others may add to it, such as who keeps the home's lease. `searchers`: the processes
-    that search the study, None: this one alone; `joined`: others did before it."""
+    be over, whatever runs then. `patience`: seconds that a failing machine is waited for. `ends`:
+    reasons for which the search can't go on, whatever its trials do; others may add to it, such as
+    who keeps the home's lease. `searchers`: the processes that search the study, None: this one
+    alone; `joined`: others did before it."""
 
     spent: float = 0.0
     warm: Sequence[Warm] = ()
@@ -77,6 +85,7 @@ class Surroundings:
     shared: SharedHome | None = None
     only: frozenset[str] | None = None
     deadline: Deadline | None = None
+    patience: float = 0.0
     ends: list[str] = field(default_factory=list)
     searchers: Searchers | None = None
     joined: bool = False
@@ -105,6 +114,7 @@ class Scheduler:
         self.claims = Claims(study.home.root / "claims")
         self._values = SamplerValues(space.objective, around.credit)
         self._breaker = Breaker(_reasons(study.failures()))
+        self.pause = Pause(around.patience)
         self._asked: set[str] = set()  # by this run
         self._partners: set[str] = set()  # running trials that share another one's device
         self._earlier_runs = EarlierRuns(study, space, self.trial_id)
@@ -153,7 +163,7 @@ class Scheduler:
         there will be). With `wanted`: one of those asked for already whose settings pass."""
         if self.sharing is None:
             return self._ask(wanted)
-        if self.sharing.pauses or self.stopping:
+        if self.sharing.pauses or self.stopping or self.pause.is_on:
             return None
         with self.sharing.turn() as asked_by_others:
             self.proposals.resume(asked_by_others)
@@ -163,7 +173,7 @@ class Scheduler:
 
     def _ask(self, wanted: Wanted | None) -> AskedTrial | None:
         claimed_by_others: set[str] = set()
-        while not self.stopping and self.enough is None:
+        while not self.stopping and self.enough is None and not self.pause.is_on:
             if self.queue.is_full:
                 return None
             trial = self._draw(wanted)
@@ -171,21 +181,26 @@ class Scheduler:
                 trial = self.queue.next_alone()
             if trial is None:
                 return None
-            if self._is_known(trial.id) or self._is_known_alike(trial):
-                continue
-            if not self.claims.take(trial.id):
-                self.queue.defer(trial)
-                if self.sharing is None:
-                    return None
-                if trial.id in claimed_by_others:
-                    self.sharing.pause()
-                    return None
-                claimed_by_others.add(trial.id)
-                continue
-            if self._has_ended_elsewhere(trial):  # between the look and the claim
+            try:
+                if self._is_known(trial.id) or self._is_known_alike(trial):
+                    continue
+                if not self.claims.take(trial.id):
+                    self.queue.defer(trial)
+                    if self.sharing is None:
+                        return None
+                    if trial.id in claimed_by_others:
+                        self.sharing.pause()
+                        return None
+                    claimed_by_others.add(trial.id)
+                    continue
+                if self._has_ended_elsewhere(trial):  # between the look and the claim
+                    self.claims.release(trial.id)
+                    continue
+                self._note_asked(trial)
+            except Exception:
+                self.queue.put_back(trial)
                 self.claims.release(trial.id)
-                continue
-            self._note_asked(trial)
+                raise
             self.queue.begin(trial)
             if wanted is not None:
                 self._partners.add(trial.id)
@@ -302,19 +317,22 @@ class Scheduler:
 
     def _accept(self, trial: str, *, asked: str | None = None) -> Trial:
         """Have a complete trial of the bank count, and let everybody know."""
+        # First whatever may fail: should it, nothing has been counted yet.
         record = self.study.bank.trial(self.study.name, trial)
-        self.results.remember(record)
-        self.results.finish(trial)
-        self._count(record)
-        self._breaker.works(record.noted_settings or {})
         self.study.forget_failure(trial)
         # The checkpoint of a trial that another study completed.
         remove_folder(self.study.home.running(self.study.name, trial))
-        self.proposals.tell(asked or trial, self._values.of(record))
+        values = self._values.of(record)
+        if trial not in self.results.finished:
+            self.results.remember(record)
+            self.results.finish(trial)
+            self._count(record)
+            self._breaker.works(record.noted_settings or {})
+            self.proposals.tell(asked or trial, values)
+            self._deliver(record)
         if self._values.are_due:
             self.proposals.retell(self._worth_of(sorted(self.results.finished)))
         self._consider_worth()
-        self._deliver(record)
         return record
 
     def _count(self, record: Trial) -> None:
@@ -337,7 +355,7 @@ class Scheduler:
 
     # --- What became of a trial -------------------------------------------------------------------
 
-    def tell(self, event: Event) -> None:  # noqa: PLR0912 (one branch for each event)
+    def tell(self, event: Event) -> None:  # noqa: PLR0912 (a line or two for each event)
         """Take an event of the backend into account."""
         match event:
             case Ready(device, concurrent, gpus, cores):
@@ -352,17 +370,20 @@ class Scheduler:
             case FoundNoMemory(trials, traceback, alone):
                 self._found_no_memory(trials, traceback, alone=alone)
             case MachineFailed(trials, outage):
-                incomplete = self._but_complete(trials)
-                self._breaker.failed_by_machine(outage)
-                self._release(incomplete)
-                self.queue.give_back(incomplete, outage.reason)
+                self._failed_by_machine(self._but_complete(trials), outage)
+            case SearchFailed(outage, trials):
+                self._pause(outage)
+                self._release(trials)
+                self.queue.give_back(trials, outage.reason)
+            case Looked(problem):
+                self._looked(problem)
             case LeftOut(trials, reason):
                 if reason is not None:
                     self.remarks.append(reason)
                 self._release(trials)
                 self.queue.hand_on(trials)
-            case Died(trials, text, for_memory):
-                self._died(trials, text, for_memory=for_memory)
+            case Died():
+                self._died(event)
             case Refused(trials, reason):
                 for trial in trials:
                     self.queue.end(trial)
@@ -384,15 +405,19 @@ class Scheduler:
     def _end(self, trial: str, failed: str | None) -> None:
         """A training ended: complete when the bank says so, failed with a reason, or given up by a
         stop."""
-        settings = self.queue.end(trial)
+        settings = self.queue.running.get(trial)
         if settings is None:
             return
+        if not self.study.exists():  # else the trial would seem to be missing in its bank
+            raise JobError(f"{self.study.folder}: the study is not there any more")
         self._shared.bring_entry(self.study.name, trial, need_of(self.space))
         if self.study.bank.is_complete(self.study.name, trial):
             self.results.finish_trained(self._accept(trial))
             self._breaker.trained()
+            self.pause.restore_patience()
         elif failed is not None or not self.stopping:
             self._fail(trial, settings, failed or NOT_IN_BANK)
+        self.queue.end(trial)
         self.claims.release(trial)
         self.note_time()
 
@@ -406,10 +431,40 @@ class Scheduler:
     def _fail(self, trial: str, settings: TrialSettings, failed: str) -> None:
         reason = Failure(failed).reason
         document = settings.model_dump(mode="json")
+        record = self.study.record_failure(trial, document, failed)
         self.results.fail(reason)
         self._breaker.failed(trial, reason, document)
         self.proposals.tell(trial, None)
-        self._deliver(self.study.record_failure(trial, document, failed))
+        self._deliver(record)
+
+    def _failed_by_machine(self, trials: Sequence[str], outage: Outage) -> None:
+        """Hand these trials out again; pause where the machine fails one after another."""
+        self._breaker.failed_by_machine(outage)
+        sick = self._breaker.sick_machine()
+        if sick is not None:
+            self._pause(sick)
+        self._release(trials)
+        self.queue.give_back(trials, outage.reason)
+
+    def _pause(self, outage: Outage) -> None:
+        """Begin nothing more until the machine is as it was."""
+        if not self.pause.is_on:
+            self.pause.begin(outage)
+            self.queue.forgive()
+            if self.hopeless is None:
+                advice = ADVICE[outage.kind]
+                self.remarks.append(
+                    f"paused: {outage.reason}; {advice}, and the search goes on by itself"
+                )
+
+    def _looked(self, problem: str | None) -> None:
+        if problem is not None:
+            self.pause.looked(problem)
+            return
+        seconds = self.pause.end()
+        if seconds is not None:
+            self.queue.forgive()
+            self.remarks.append(f"the search goes on after a pause of {seconds:.0f} s")
 
     def _found_no_memory(self, trials: Sequence[str], traceback: str, *, alone: bool) -> None:
         """Try each trial again by itself if others trained beside them; it has failed if none
@@ -439,27 +494,33 @@ class Scheduler:
                 f"trial {smaller_trial.id} has {smaller.batch_size}"
             )
 
-    def _died(self, trials: Sequence[str], text: str, *, for_memory: bool) -> None:
-        """Have trials whose process died go on from their checkpoints, a few times; then they have
-        failed. But if it was killed since the memory ran out, that is the machine's failure, and
-        fewer trials run side by side from now on."""
-        incomplete = self._but_complete(trials)
-        self.remarks.append(f"trial {trials[0]}: {Failure(text).reason}")
-        if not for_memory:
+    def _died(self, death: Died) -> None:
+        """Have trials whose process died go on from their checkpoints, a few times. Then they have
+        failed if it crashed by itself, and are left to the next search if it was killed. But if it
+        was killed since the memory ran out, fewer trials run side by side from now on."""
+        incomplete = self._but_complete(death.trials)
+        self.remarks.append(f"trial {death.trials[0]}: {Failure(death.text).reason}")
+        if death.for_memory:
+            self._killed_for_memory(death, incomplete)
+            return
+        if death.own:
             for trial in incomplete:
                 if self.queue.is_spent(trial):
-                    self._end(trial, text)
-            still_running = [trial for trial in incomplete if trial in self.queue.running]
-            self._release(still_running)
-            self.queue.restart(still_running, text)
-            return
-        beside = [trial for trial in self.queue.running if trial not in trials]
+                    self._end(trial, death.text)
+        still_running = [trial for trial in incomplete if trial in self.queue.running]
+        self._release(still_running)
+        self.queue.restart(still_running, Failure(death.text).reason)
+
+    def _killed_for_memory(self, death: Died, incomplete: Sequence[str]) -> None:
+        """Let no more run side by side than ran beside this one; one that ran alone was failed by
+        the machine."""
+        beside = [trial for trial in self.queue.running if trial not in death.trials]
         if beside:
             self.queue.allow(len(beside))
+            self._release(incomplete)
+            self.queue.give_back(incomplete, KILLED)
         else:
-            self._breaker.failed_by_machine(Outage("memory", KILLED, text))
-        self._release(incomplete)
-        self.queue.give_back(incomplete, KILLED)
+            self._failed_by_machine(incomplete, Outage("memory", KILLED, death.text))
 
     def _lose_running(self) -> None:
         """Hand out again what runs no more and has not ended, a few times; a stop leaves it to the
@@ -501,7 +562,9 @@ class Scheduler:
         """The reason for which the trainings to come would be lost as well, whatever they are: the
         machine fails one after another, or all fail for one reason (but for those that fail again
         as they did in an earlier run, which says nothing of the others)."""
-        return self._ends[0] if self._ends else self._breaker.reason
+        if self._ends:
+            return self._ends[0]
+        return self.pause.reason_to_end or self._breaker.reason
 
     @property
     def stopping(self) -> bool:
@@ -511,13 +574,13 @@ class Scheduler:
     @property
     def cannot_go_on(self) -> bool:
         """True where something but the trials ended the search."""
-        return bool(self._ends)
+        return bool(self._ends) or self.pause.reason_to_end is not None
 
     @property
     def waiting(self) -> bool:
         """True while there may be a trial later: another process trains it now, its own process
-        died, or it must wait for memory."""
-        later = self.queue.is_waiting or self.queue.is_full
+        died, it must wait for memory, or the search is paused."""
+        later = self.queue.is_waiting or self.queue.is_full or self.pause.is_on
         return later and not self.stopping and self.enough is None
 
     def trial_id(self, settings: TrialSettings) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from va_search.data.generalisation import generalises_to
 from va_search.errors import JobError, counted
+from va_search.search.pause import PauseState
 from va_search.search.scheduler import Scheduler
 from va_search.search.worth import Gain
 
@@ -18,11 +19,12 @@ class Progress:
     only time bounds it.
 
     `best`: the best validation CCC by target; `score`: the best objective of a trial;
-    `gain`: what the ensemble may gain in a further hour. `device`:
-    what trials are trained on, in words; None before that is known. `lacks`: what the cluster lacks
-    to run a single trial; None while it can. `undelivered`: trials that the tracking server has yet
-    to take, once training is over; None before. `remarks`: what happened so far that is worth a
-    line of its own, such as who killed a trial's process."""
+    `gain`: what the ensemble may gain in a further hour. `device`: what trials are trained on, in
+    words; None before that is known. `lacks`: what the cluster lacks to run a single trial; None
+    while it can. `undelivered`: trials that the tracking server has yet to take, once training is
+    over; None before. `remarks`: what happened so far that is worth a line of its own, such as who
+    killed a trial's process. `pause`: why nothing begins now, since the machine fails; None while
+    it does."""
 
     planned: int | None
     finished: int
@@ -38,6 +40,7 @@ class Progress:
     remarks: tuple[str, ...] = ()
     score: float | None = None
     gain: Gain | None = None
+    pause: PauseState | None = None
 
 
 def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progress:
@@ -59,6 +62,7 @@ def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progres
         remarks=tuple(scheduler.remarks),
         score=budget.improvement.best,
         gain=budget.worth.gain,
+        pause=scheduler.pause.state,
     )
 
 
@@ -77,7 +81,8 @@ class Summary:
     `elsewhere`: how many were trained meanwhile by other processes that search the study.
     `generalises_to`: whether people and clips of validation are in training, over the space's
     folds; None where none of them validates. `gain`: CCC that the ensemble is expected to gain in a
-    further hour (worth.Gain); None where it was not estimated."""
+    further hour (worth.Gain); None where it was not estimated. `pauses`: how often the search waited
+    for a failing machine, `paused_seconds` in all."""
 
     study: str
     planned: int | None
@@ -101,6 +106,8 @@ class Summary:
     generalises_to: str | None
     elsewhere: int = 0
     gain: dict[str, float] | None = None
+    pauses: int = 0
+    paused_seconds: float = 0.0
 
 
 class Unfinished(JobError):
@@ -144,6 +151,8 @@ def summary_of(
         generalises_to=generalises_to(scheduler.store, scheduler.space.folds),
         elsewhere=results.elsewhere,
         gain=None if gain is None else asdict(gain),
+        pauses=scheduler.pause.times,
+        paused_seconds=round(scheduler.pause.seconds, 1),
     )
     problem = unfinished(scheduler)
     if problem is not None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from va_search import __version__
 from va_search.data.store import Store
-from va_search.errors import InputError
+from va_search.errors import InputError, JobError
 from va_search.files import remove_folder
 from va_search.home import Home
 from va_search.models.sources import ModelSource, trust
@@ -211,6 +211,14 @@ def device_of(task: Task) -> str:
     if task.device == "cpu":
         torch.set_num_threads(task.threads)
     return task.device
+
+
+def check_home(task: Task) -> None:
+    """Return where the task's study is in its home. JobError where the home is away, whose folders
+    would else be made anew."""
+    study = Study(task.opened_home(), task.study)
+    if study.home.url is None and not study.exists():
+        raise JobError(f"{study.folder}: the study is not there any more")
 
 
 def is_complete(task: Task) -> bool:

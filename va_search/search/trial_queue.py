@@ -16,6 +16,9 @@ from va_search.trial_settings import TrialSettings
 LOSSES = 2
 """So often a trial goes on after its process died, its node went or its machine failed it."""
 
+MOST_LOSSES = 12
+"""So often even where its losses are forgiven: a trial may itself be what breaks the machine."""
+
 Wanted = Callable[[TrialSettings], bool]
 """A test of a trial's settings: is it one of those that are looked for?"""
 
@@ -36,7 +39,8 @@ class TrialQueue:
         self._alone: deque[AskedTrial] = deque()
         self._runs_alone: str | None = None
         self._most: int | None = None
-        self._losses: Counter[str] = Counter()
+        self._losses: Counter[str] = Counter()  # that are not forgiven
+        self._all_losses: Counter[str] = Counter()
 
     @property
     def is_waiting(self) -> bool:
@@ -118,6 +122,15 @@ class TrialQueue:
         """Return True if a trial has lost all its turns but this one."""
         return self._losses[trial] >= LOSSES
 
+    def forgive(self) -> None:
+        """Forget how often trials lost their turn: a failure of the machine took it, which is being
+        mended."""
+        self._losses.clear()
+
+    def put_back(self, trial: AskedTrial) -> None:
+        """Have a trial that was drawn, and could not begin, be the next one again."""
+        self._restarts.appendleft(trial)
+
     def restart(self, trials: Sequence[str], reason: str) -> None:
         """Hand running trials of one process out again, before any others."""
         self._hand_out_again(trials, reason, self._restarts)
@@ -144,7 +157,8 @@ class TrialQueue:
             if settings is None:
                 continue
             self._losses[trial] += 1
-            if self._losses[trial] > LOSSES:
+            self._all_losses[trial] += 1
+            if self._losses[trial] > LOSSES or self._all_losses[trial] >= MOST_LOSSES:
                 self.given_up[trial] = reason
             else:
                 queue.append(AskedTrial(trial, settings))

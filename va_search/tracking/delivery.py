@@ -21,7 +21,12 @@ from va_search.trial import Trial, TrialState
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 ATTEMPTS_AT_END = 3
-"""So many failures in a row end the waiting once the search is over."""
+"""Once the search is over a trial that is refused so often is left to the next one, and so is
+everything where a database in a file fails so often in a row."""
+
+SILENCE_AT_END = 60.0
+"""So many seconds without an answer of a server end the waiting once the search is over: a server
+that is started again needs half of that."""
 BETWEEN_PICTURES, SHARE_OF_PICTURES = 60.0, 0.05
 """Pictures are drawn anew no sooner than so many seconds after the last ones, nor for more than
 this share of time."""
@@ -75,6 +80,7 @@ class Delivery:
         self._attempts: dict[str, int] = {}
         self._abandoned = False
         self._failures = 0
+        self._answered = time.monotonic()  # or the search ended
         self._problem: str | None = None
         self._reported = False
         self._artifact_problem: str | None = None
@@ -110,6 +116,7 @@ class Delivery:
                 self._status = status
                 self._artifacts = dict(artifacts or {})
                 self._failures = 0
+                self._answered = time.monotonic()
                 self._attempts.clear()
                 self._changed.notify_all()
 
@@ -165,6 +172,7 @@ class Delivery:
                     return
             else:
                 self._failures = 0
+                self._answered = time.monotonic()
                 self._note(None)
 
     def _note(self, problem: str | None) -> None:
@@ -247,6 +255,12 @@ class Delivery:
         spent = time.monotonic() - began
         self._next_pictures = began + max(BETWEEN_PICTURES, spent / SHARE_OF_PICTURES)
 
+    @property
+    def _is_silent(self) -> bool:
+        if self._open[0].startswith("sqlite"):
+            return self._failures >= ATTEMPTS_AT_END
+        return time.monotonic() - self._answered >= SILENCE_AT_END
+
     def _give_up(self, trial: str | None, error: Exception) -> bool:
         """After a failure: True at the end of a search when it is no use; otherwise pause, longer
         each time.
@@ -261,7 +275,7 @@ class Delivery:
                 self._attempts[trial] = self._attempts.get(trial, 0) + 1
                 self._waiting[trial] = self._waiting.pop(trial)
             ending = self._status is not None
-            if ending and trial is None and self._failures >= ATTEMPTS_AT_END:
+            if ending and trial is None and self._is_silent:
                 return True
             # At the end somebody waits for it, so pauses stay short.
             longest = FIRST_PAUSE if ending else LONGEST_PAUSE

@@ -4,8 +4,8 @@ in the bank.
 An actor is used for many trials. It catches a training's exception and reports it, so that one bad
 trial costs no new process; what the actor can't catch (the process is killed) Ray reports to the
 driver, which hands the trial out again. Another actor then goes on from the last checkpoint. A
-failure of the machine (failures.py) is reported likewise, the checkpoint is kept, and the actor ends
-its process at the step after, so that no other trial begins in it."""
+failure of the machine (failures.py) is reported likewise, and the checkpoint is kept; after one of
+its GPU the actor ends its process at the step after, so that no other trial begins in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from va_search.search.gpus import gpu_in_words
 from va_search.search.ray_backend.deaths import NothingToReport
 from va_search.search.ray_backend.nodes import problems_here, where
 from va_search.search.ray_backend.sick_gpus import gpu_here
-from va_search.search.task import Task, is_complete, open_fit, write_trial
+from va_search.search.task import Task, check_home, is_complete, open_fit, write_trial
 from va_search.storage.redaction import without_secrets
 from va_search.trial import SCORE
 
@@ -35,6 +35,9 @@ REPORT_SECONDS = 1.0
 
 LOOKED: set[str] = set()
 """The searches for which this process has found its node fit to train."""
+
+BREAKS_PROCESS = frozenset({"gpu", "library"})
+"""Kinds of failures after which no other trial may begin in the process."""
 
 WORST = -1.0
 """The objective of a trial without a score: the smallest CCC."""
@@ -85,6 +88,7 @@ class TrialActor(Trainable):
             unfit = problems_of(self._task)
             if unfit is not None:
                 return {**self._report(), "unfit": unfit, "done": True}
+            check_home(self._task)
             return self._advance()
         except Exception as error:
             # Any exception of a training is that trial's result, not the study's end.
@@ -134,12 +138,12 @@ class TrialActor(Trainable):
         os._exit(1)
 
     def _failure(self, failed: str, outage: Outage | None) -> dict[str, Any]:
-        """Return what a step reports of a failure. After one of the machine the driver asks for one
-        more step, which ends this process; but a trial that finds no memory leaves the process as
-        good as it was."""
+        """Return what a step reports of a failure. After one that leaves the process broken the driver
+        asks for one more step, which ends it; a store that is away, a full disk or too little memory
+        leave it as good as it was."""
         if outage is None:
             return {"failed": failed, "done": True}
-        self._sick = outage.kind != "memory"
+        self._sick = outage.kind in BREAKS_PROCESS
         reason = outage.reason
         if outage.kind == "gpu" and self._gpu is not None:
             reason = f"{reason} ({gpu_in_words(self._gpu.split()[-1])})"

@@ -10,6 +10,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from va_search.data.store import Store
@@ -70,7 +71,7 @@ class RayBackend:
 
         _use_waiting_processes()
         keep_secrets_from_tune()
-        scratch = self.study.scratch
+        scratch = self._scratch
         remove_folder(scratch)
         options = self.options
         searcher = TaskSearcher(driver, max(WAVE, WAVE_EACH * self.concurrent))
@@ -117,6 +118,13 @@ class RayBackend:
         remove_folder(scratch)
         driver.tell(Idle())
         gc.collect()  # Tune's trials refer to one another
+
+    @property
+    def _scratch(self) -> Path:
+        """The folder for what Tune writes and nobody reads: of a Ray of our own beside Ray's, so that
+        a home that is away or full does not end Tune."""
+        folder = self.ray.supervisor.folder
+        return self.study.scratch if folder is None else folder / "tune"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from va_search.search.ray_backend.actor import (
     traceback_of_now,
 )
 from va_search.search.saves import Saves, StillTrained
-from va_search.search.task import Task, is_complete, open_fits, write_trial
+from va_search.search.task import Task, check_home, is_complete, open_fits, write_trial
 
 if TYPE_CHECKING:
     from va_search.training.fit import Fit
@@ -89,6 +89,7 @@ class FusedActor(TrialActor):
             unfit = problems_of(self._task)
             if unfit is not None:
                 return {**self._report(), "unfit": unfit, "done": True}
+            check_home(self._task)
             self._train()
         except Exception as error:
             # Not of one trial, such as too little memory: it ends all that are left.

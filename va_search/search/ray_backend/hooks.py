@@ -16,7 +16,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from va_search.search.events import (
-    CannotGoOn,
     Died,
     Done,
     Event,
@@ -27,6 +26,7 @@ from va_search.search.events import (
     Reached,
     Recovered,
     Refused,
+    event_of,
 )
 from va_search.search.failures import Outage
 from va_search.search.ray_backend.actor import BEST
@@ -84,6 +84,7 @@ class TaskSearcher(Unsaved, Searcher):
         self._driver = driver
         self._left = most
         self.has_ended = False
+        self._shown = 0.0
 
     def suggest(self, trial_id: str) -> Any:
         """Tune: the next trial's config, None to be asked again, FINISHED when there is no more."""
@@ -91,6 +92,10 @@ class TaskSearcher(Unsaved, Searcher):
         if task is not None:
             self._left -= 1
             return task.to_json()
+        # While nothing is trained Tune asks again and again, and calls no callback.
+        if time.monotonic() - self._shown >= WATCH_SECONDS:
+            self._shown = time.monotonic()
+            self._driver.show()
         if self._left and self._driver.waiting:
             return None
         self.has_ended = True
@@ -203,7 +208,7 @@ class EventCallback(Unsaved, Callback):
         try:
             event = self._event_of_error(trial)
         except Exception as error:  # such as a log that can't be read
-            event = CannotGoOn.after(error)
+            event = event_of(error)
         self._driver.tell(event)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
@@ -226,7 +231,8 @@ class EventCallback(Unsaved, Callback):
         if outage is not None:
             return MachineFailed(trials_of(trial), outage)
         death = self._ray.deaths.explain(text, (trial.last_result or {}).get("pid"))
-        return Died(trials_of(trial), f"{text}\n{death.reason}", for_memory=death.for_memory)
+        reason = f"{text}\n{death.reason}"
+        return Died(trials_of(trial), reason, for_memory=death.for_memory, own=death.crashed)
 
 
 class StopBehind(Unsaved, FIFOScheduler):  # type: ignore[misc]

@@ -100,7 +100,7 @@ class Supervisor:
     def __init__(self, folder: Path | None, stop: Callable[[], bool] = lambda: False) -> None:
         self.abandoned = False
         self._asked_to_stop: float | None = None
-        self._folder = folder
+        self.folder = folder
         self._stop = stop
         self._seen: dict[int, str] = {}
         self._ended_before = _ended_children()  # of an earlier Ray of this process
@@ -158,16 +158,16 @@ class Supervisor:
 
     def lost(self) -> str | None:
         """Return why Ray can't go on, looked at now; None while it can. Any thread may ask."""
-        return self._death() or (self._probe.problem(self._folder is None) if self._probe else None)
+        return self._death() or (self._probe.problem(self.folder is None) if self._probe else None)
 
     def abandon(self) -> None:
         """Leave Ray as it is and end its processes on this machine, if they are ours."""
         self.abandoned = True
-        _LEFT.append(self._folder)
+        _LEFT.append(self.folder)
         if self._probe is not None:
             self._probe.end()
-        if self._folder is not None:
-            end_processes(self._folder)
+        if self.folder is not None:
+            end_processes(self.folder)
 
     def close(self, work: Callable[[], Any]) -> None:
         """Call `work`, which ends Ray, and be done; Ray is left behind where it does not end."""
@@ -201,11 +201,11 @@ class Supervisor:
 
     def _death(self) -> str | None:
         """Return which of the vital processes is gone since it was first seen."""
-        if self._folder is None:
+        if self.folder is None:
             return None
         if len(set(self._seen.values())) < len(VITAL):
             # One that dies as soon as it starts has no files open any more, but is still our child.
-            running = processes_in(self._folder) | _ended_children()
+            running = processes_in(self.folder) | _ended_children()
             self._seen |= {
                 process: name
                 for process, name in running.items()
@@ -223,7 +223,7 @@ class Supervisor:
         if code is not None and code < 0:
             with suppress(ValueError):
                 return f"was ended by {signal.Signals(-code).name}"
-        error = _last_error(self._folder, name)
+        error = _last_error(self.folder, name)
         exited = "ended" if code is None else f"ended with exit code {code}"
         return f"{exited}: {error}" if error else exited
 
