@@ -73,7 +73,7 @@ if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
   address=(--address "$head")
 fi
 
-va-search search "$@" "${address[@]}" 3>&- &
+va-search search "$@" --join "${address[@]}" 3>&- &   # with whoever searches this study already
 search=$!
 [ -z "$warned" ] || pass_on USR1
 while kill -0 "$search" 2>/dev/null; do wait "$search"; done   # a trapped signal ends `wait`, not the search
