@@ -145,7 +145,7 @@ def test_the_file_is_checked_before_it_is_queued(cluster: Cluster) -> None:
 
 
 def test_a_job_is_told_of_its_end_and_goes_on_in_the_next(cluster: Cluster) -> None:
-    job = cluster.submit(cluster.space(epochs=400), "first")
+    job = cluster.submit(cluster.space(epochs=150), "first")
     cluster.wait(lambda: cluster.checkpoints("first"), job)
     cluster.slurm.run("scancel", "--batch", "--signal=USR1", job)
     cluster.wait_for_state(job, "PENDING")
