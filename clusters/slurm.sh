@@ -26,7 +26,7 @@ set -uo pipefail
 source .venv/bin/activate                              # CHANGE: the environment that has va-search; before it `module load` if need be
 export VA_SEARCH_HOME="${VA_SEARCH_HOME:-$PWD/va-home}"   # CHANGE: on a disk that all nodes share, as the store
 
-# This job's own folder on the disk of each node: what is copied from a bucket, the token of its Ray.
+# This job's own folder on the disk of each node: what is copied from a bucket or compiled, the token of its Ray.
 job=${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/va-$SLURM_JOB_ID
 rm -rf "$job"      # of a run of this job that was killed
 mkdir -m 700 "$job" || exit 1
@@ -37,7 +37,7 @@ clean() {
   rm -rf "$job"
 }
 trap clean EXIT
-export VA_SEARCH_CACHE=$job/cache
+export VA_SEARCH_CACHE=$job/cache TORCHINDUCTOR_CACHE_DIR=$job/torch
 began=$job/began
 touch "$began"
 
@@ -73,7 +73,7 @@ if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
   address=(--address "$head")
 fi
 
-va-search search "$@" "${address[@]}" 3>&- &
+va-search search "$@" --join "${address[@]}" 3>&- &   # with whoever searches this study already
 search=$!
 [ -z "$warned" ] || pass_on USR1
 while kill -0 "$search" 2>/dev/null; do wait "$search"; done   # a trapped signal ends `wait`, not the search

@@ -69,6 +69,10 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=
 """
 
 
+UNHURRIED = {"RAY_preload_python_modules": "", "RAY_enable_worker_prestart": "0"}
+"""Ray gives up where its agents need more than 15 s to start: nothing else is to import meanwhile."""
+
+
 def lacking() -> str | None:
     """Return why this machine can hold no SLURM cluster, in words; None when it can."""
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -84,11 +88,15 @@ class Slurm:
         self.folder, self.hosts, self.cores = folder, hosts, cores
         self._daemons: list[subprocess.Popen[bytes]] = []
         kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
-        self.environment = kept | {
-            "SLURM_CONF": str(folder / "slurm.conf"),
-            "PATH": f"{ENVIRONMENT / 'bin'}:{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-        }
+        self.environment = (
+            kept
+            | UNHURRIED
+            | {
+                "SLURM_CONF": str(folder / "slurm.conf"),
+                "PATH": f"{ENVIRONMENT / 'bin'}:{os.environ['PATH']}",
+                "PYTHONPATH": str(REPOSITORY),
+            }
+        )
 
     def start(self) -> None:
         """Write the configuration and start the daemons; returns when every node is idle."""

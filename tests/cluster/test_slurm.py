@@ -145,7 +145,7 @@ def test_the_file_is_checked_before_it_is_queued(cluster: Cluster) -> None:
 
 
 def test_a_job_is_told_of_its_end_and_goes_on_in_the_next(cluster: Cluster) -> None:
-    job = cluster.submit(cluster.space(epochs=400), "first")
+    job = cluster.submit(cluster.space(epochs=150), "first")
     cluster.wait(lambda: cluster.checkpoints("first"), job)
     cluster.slurm.run("scancel", "--batch", "--signal=USR1", job)
     cluster.wait_for_state(job, "PENDING")
@@ -201,19 +201,79 @@ def test_a_job_that_is_cancelled_leaves_its_checkpoints_and_nothing_else(
     assert list((cluster.home / "studies" / study).glob("failures/*")) == []
 
 
-def test_a_job_that_gets_nowhere_is_not_begun_for_ever(cluster: Cluster) -> None:
-    """The script as it is, with searches that are told to stop before they have trained."""
-    folder = cluster.slurm.folder / "nowhere"
+STAND_IN = """#!/bin/bash
+# In the place of va-search: what the batch file does with a search, without a Ray.
+home=$VA_SEARCH_HOME
+mkdir -p "$home/bank/$2" "$home/studies/$2/running"
+case $2 in
+  nowhere) trap 'exit 130' USR1; kill -USR1 $PPID ;;
+  fails) trap '' USR1; kill -USR1 $PPID; sleep 2; exit 1 ;;
+  *) trap 'touch "$home/studies/$2/running/checkpoint"; exit 130' USR1 TERM ;;
+esac
+for trial in 1 2 3; do
+  [ -e "$home/bank/$2/$trial" ] && continue
+  sleep 3 & wait $!
+  touch "$home/bank/$2/$trial"
+  echo "trained $trial"
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def stand_in(cluster: Cluster) -> Callable[[str], str]:
+    """Queue the file as it is, with a stand-in for va-search; the study's name says what it does."""
+    folder = cluster.slurm.folder / "stand-in"
     (folder / "bin").mkdir(parents=True)
     program = folder / "bin" / "va-search"
-    program.write_text("#!/bin/bash\nkill -USR1 $PPID\ntrap 'exit 130' USR1\nsleep 60 & wait\n")
+    program.write_text(STAND_IN)
     program.chmod(0o755)
     (folder / "bin" / "activate").write_text(f"PATH={folder / 'bin'}:$PATH\n")
     text = (cluster.slurm.folder / "slurm.sh").read_text()
     path = folder / "slurm.sh"
     path.write_text(text.replace(f"{ENVIRONMENT}/bin/activate", f"{folder}/bin/activate"))
-    said = cluster.slurm.run("sbatch", str(path), "space.yaml", "--data", "store", "--study", "no")
-    job = said.split()[-1]
+
+    def submit(study: str) -> str:
+        return cluster.slurm.run("sbatch", str(path), study, "--study", study).split()[-1]
+
+    return submit
+
+
+def test_the_batch_file_goes_on_where_it_was_told_to_stop(
+    cluster: Cluster, stand_in: Callable[[str], str]
+) -> None:
+    job = stand_in("goes-on")
+    cluster.wait(lambda: "trained 1" in cluster.output(job), job)
+    cluster.slurm.run("scancel", "--batch", "--signal=USR1", job)
+    cluster.wait_for_state(job, "PENDING")
+    assert (cluster.home / "studies" / "goes-on" / "running" / "checkpoint").exists()
+    cluster.wait_for_state(job, "COMPLETED")
+    lines = [line for line in cluster.output(job).splitlines() if line.startswith("trained")]
+    assert lines == ["trained 1", "trained 2", "trained 3"]
+
+
+def test_a_job_that_is_cancelled_is_not_queued_again(
+    cluster: Cluster, stand_in: Callable[[str], str]
+) -> None:
+    job = stand_in("cancelled")
+    cluster.wait(lambda: "trained 1" in cluster.output(job), job)
+    cluster.slurm.run("scancel", job)
+    wait_for(lambda: not cluster.slurm.run("squeue", "--noheader"), 60)
+    assert cluster.slurm.state(job) == "CANCELLED"
+    assert (cluster.home / "studies" / "cancelled" / "running" / "checkpoint").exists()
+
+
+def test_a_search_that_fails_is_not_queued_again(
+    cluster: Cluster, stand_in: Callable[[str], str]
+) -> None:
+    job = stand_in("fails")
+    cluster.wait(lambda: cluster.slurm.state(job) == "FAILED", job)
+    assert "Restarts=0" in cluster.slurm.run("scontrol", "show", "job", job)
+
+
+def test_a_job_that_gets_nowhere_is_not_begun_for_ever(
+    cluster: Cluster, stand_in: Callable[[str], str]
+) -> None:
+    job = stand_in("nowhere")
     cluster.wait(lambda: cluster.slurm.state(job) == "FAILED", job)
     assert "Restarts=3" in cluster.slurm.run("scontrol", "show", "job", job)
     assert "nothing was trained in this run" in cluster.output(job)

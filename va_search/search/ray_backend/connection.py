@@ -20,14 +20,12 @@ from va_search.search.ray_backend.deaths import Deaths
 from va_search.search.ray_backend.folder import RAY, private_folder
 from va_search.search.ray_backend.privacy import (
     LOOPBACK,
-    free_ports,
     on_this_machine_alone,
     own_listeners,
     own_token,
     private_addresses,
     read_token_again,
     refuse_listeners_elsewhere,
-    replaced,
     without_command_line,
 )
 from va_search.search.ray_backend.supervisor import Supervisor
@@ -44,18 +42,11 @@ QUIET = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
     "RAY_timeout_ms_task_wait_for_death_info": "10000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "RAY_raylet_start_wait_time_s": "180",
-    "RAY_worker_register_timeout_seconds": "180",
 }
 """Nothing leaves the machine, no second log of results and errors, no warnings of Ray's libraries on
 standard error, our own Ctrl-C, no snapshots of
 what the bank has; where Ray's GCS is gone the supervisor ends the search long before Ray would
 abort this process; and the details of a process's death are waited for, on a busy machine too."""
-
-AGENT_PORTS = ("dashboard_agent_listen_port", "metrics_agent_port", "runtime_env_agent_port")
-"""Ports of Ray's agents, which are chosen before Ray starts: a node whose agents have not told
-theirs within 15 s ends at once, and on a busy machine, or with an environment on a slow disk, they
-have not even imported Ray by then."""
 
 PRELOADED = "va_search.search.ray_backend.actor,va_search.training.fit,torch._dynamo"
 """What processes of a Ray of our own import as they start: seconds, while the driver imports Tune.
@@ -178,12 +169,7 @@ def _start(options: Options, folder: Path | None) -> None:
             connect(address=_of_a_cluster(options.address or "auto"))
             return
         before = own_listeners()
-        with (
-            _preloading(options),
-            made_visible(options.gpus),
-            on_this_machine_alone(),
-            _agents_may_start_slowly(),
-        ):
+        with _preloading(options), made_visible(options.gpus), on_this_machine_alone():
             connect(**_settings(options, folder))
     _end_by_force(ray)
     _say_nothing(ray)
@@ -206,23 +192,6 @@ def _settings(options: Options, folder: Path) -> dict[str, Any]:
     if SHARED_MEMORY.exists() and not os.access(SHARED_MEMORY, os.W_OK):
         settings["_plasma_directory"] = str(folder)
     return settings
-
-
-@contextmanager
-def _agents_may_start_slowly() -> Iterator[None]:
-    """Around Ray's start: it waits for its agents as long as they take. Without effect where Ray
-    changes this."""
-    from ray._private import parameter
-
-    *agents, metrics = free_ports(LOOPBACK, len(AGENT_PORTS) + 1)
-    ports = dict(zip(AGENT_PORTS, agents, strict=True))
-
-    def parameters(**settings: Any) -> Any:
-        return made(**{**settings, **ports, "metrics_export_port": metrics})
-
-    made = getattr(parameter, "RayParams", None)
-    with replaced(parameter, "RayParams", parameters):
-        yield
 
 
 def _cores_of_ray(options: Options) -> int:

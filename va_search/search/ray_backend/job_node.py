@@ -50,7 +50,7 @@ PORTS = (
     "runtime-env-agent-port",
     "metrics-export-port",
 )
-"""Ports of Ray's agents, given for the reason of connection.py's AGENT_PORTS."""
+"""Ports of Ray's agents, one of which would be the same for every Ray of the machine."""
 
 OPTIONS = {
     # Any port: two Rays on one machine would take the same from Ray's own range.
@@ -64,11 +64,11 @@ OPTIONS = {
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_raylet_start_wait_time_s": "90",
     "RAY_worker_register_timeout_seconds": "300",
 }
-"""An environment on a busy shared file system takes minutes until a process has imported all of
-it, which Ray's own limits (30 and 60 s) don't allow for."""
+"""With an environment on a busy shared file system a process takes minutes until it has imported
+torch, which Ray's own limit (60 s) does not allow for."""
 
 
 class LifeLine:
