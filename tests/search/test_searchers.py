@@ -85,6 +85,9 @@ def test_each_trial_is_trained_by_one_and_learnt_by_all(join: Join) -> None:
         assert search.ask() is None and not search.waiting
         assert len(search.results.finished) == 4
         assert search.results.elsewhere == 2
+    # Early stopping hears of each once.
+    assert sorted(first.results.take_news()) == sorted([trained[1], trained[3]])
+    assert first.results.take_news() == []
 
 
 def test_the_budget_is_that_of_the_study(join: Join) -> None:

@@ -126,6 +126,9 @@ class Loop:
         """Return True to stop a trial early."""
         if self._rungs is None:
             return False
+        study = self._scheduler.study
+        news = self._scheduler.results.take_news()
+        self._rungs.learn(study.bank.trial(study.name, trial) for trial in news)
         return self._rungs.behind(reached.trial, reached.epoch, reached.best)
 
     def show(self) -> None:

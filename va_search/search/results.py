@@ -26,6 +26,7 @@ class Results:
         self.damaged: set[str] = set()
         self.adopted = 0
         self.elsewhere = 0
+        self._news: list[str] = []
         self.seconds: list[float] = []
         """Of each trial that was trained in this run."""
         self.devices: Counter[str] = Counter()
@@ -60,9 +61,15 @@ class Results:
         """Count a trial that was taken over from another study."""
         self.adopted += 1
 
-    def finish_elsewhere(self) -> None:
+    def finish_elsewhere(self, trial: str) -> None:
         """Count a trial that another process trained, which searches the study too."""
         self.elsewhere += 1
+        self._news.append(trial)
+
+    def take_news(self) -> list[str]:
+        """Return the trials that others trained since this was asked last."""
+        news, self._news = self._news, []
+        return news
 
     def finish_trained(self, record: Trial) -> None:
         """Count a trial that was trained in this run."""

@@ -278,7 +278,7 @@ class Scheduler:
                 self.proposals.tell(trial, None)
             return asked is None
         elif self.sharing is not None and trial not in self.results.finished:
-            self.results.finish_elsewhere()
+            self.results.finish_elsewhere(trial)
         self._accept(trial, asked=asked)
         return True
 
