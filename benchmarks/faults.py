@@ -190,7 +190,9 @@ def move_home(search: Search) -> None:
 def fill_disk(search: Search) -> None:
     """Shrink the disk of the bank to what is on it, and enlarge it after some seconds."""
     bank = str(search.home / "bank")
-    run("mount", "-o", "remount,size=4k", bank)
+    disk = os.statvfs(bank)
+    used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+    run("mount", "-o", f"remount,size={used + 8192}", bank)
     hold()
     run("mount", "-o", "remount,size=100m", bank)
 
