@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from va_search.data.store import Store
+from va_search.home import Home
+from va_search.search.budget import StudyBudget
 from va_search.search.plan import START_SECONDS, Pace, _outlook
+from va_search.search.space import read_space
 from va_search.search.space_header import Budget
 from va_search.search.spending import (
     Account,
@@ -18,9 +22,11 @@ from va_search.search.spending import (
     accounts_text,
     first_to_end,
     idle_bounds,
+    spent_by,
     total,
     united_seconds,
 )
+from va_search.search.study import Study
 
 
 def test_time_that_runs_have_in_common_counts_once_and_their_devices_add_up() -> None:
@@ -93,3 +99,28 @@ def test_what_is_spent_already_shortens_the_plan() -> None:
     outlook = _outlook(Budget(hours=1), pace, Spent(seconds=3600), None)
     assert outlook.trials == 0 and outlook.ends_first == "hours"
     assert _outlook(Budget(), pace, Spent(), None).seconds is None
+
+
+def test_a_study_counts_its_own_runs_and_those_of_others_and_ends_by_its_gpu_hours(
+    tmp_path: Path, tiny_store: Store
+) -> None:
+    document = {
+        "sampler": "grid",
+        "budget": {"gpu_hours": 0.5},
+        "settings": {"features": ["face"], "encoder": "gru", "layers": {"choice": [1, 2, 3]}},
+    }
+    space = read_space(document, tiny_store, path=Path("space.yaml"), name="space")
+    study = Study(Home(tmp_path), "s")
+    study.begin(tiny_store, document)
+    Ledger(study.folder / "spent").note(Run(0.0, 100.0, gpu_seconds=1000.0))
+    budget = StudyBudget(study, space, spent=100.0)
+    assert budget.take_devices(0.5, 1) == [] and budget.exhausted is None
+    budget.accrue(2)
+    budget._accrued_at -= 900  # two tasks on half a GPU each, for a quarter of an hour
+    budget.accrue(0)
+    assert budget.spent.gpu_seconds == pytest.approx(1900, abs=5)
+    assert budget.exhausted is not None and "GPU-hours are spent" in budget.exhausted
+    budget.note_time()
+    resumed = StudyBudget(study, space, spent=study.document()["seconds"])
+    assert resumed.exhausted == budget.exhausted
+    assert spent_by(study).gpu_seconds == pytest.approx(1900, abs=5)

@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Literal
 
 from va_search.api.progress import Note
 from va_search.errors import InputError, Interrupted, TimeIsUp
-from va_search.search.study import now
 from va_search.storage.redaction import without_secrets
 
 if TYPE_CHECKING:
@@ -103,6 +102,8 @@ class Notifier:
             *_, (_, self._score) = summary.best.values()
 
     def _notice(self, event: Kind, message: str | None) -> Notice:
+        from va_search.search.study import now
+
         progress = self._progress
         return Notice(
             event=event,
