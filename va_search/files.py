@@ -63,10 +63,10 @@ def checked_name(name: str, what: str) -> Name:
     return Name(name)
 
 
-def safe_names(paths: Iterable[Path], what: str) -> list[Name]:
+def safe_names(paths: Iterable[Path], what: str) -> list[str]:
     """Return the names of these folders and files, without `.json`, each once and sorted. Those that
     `checked_name` refuses are passed over with a warning; hidden ones without."""
-    names = set()
+    names: set[str] = set()
     for path in paths:
         text = path.name.removesuffix(".json")
         if SAFE_NAME.fullmatch(text):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from va_search.errors import InputError
-from va_search.files import Name, checked_name, digest, read_json, safe_names, write_json
+from va_search.files import checked_name, digest, read_json, safe_names, write_json
 
 DEFAULT_HOME = "va-home"
 HOME_VARIABLE = "VA_SEARCH_HOME"
@@ -87,7 +87,7 @@ class Home:
         return self.root / "studies"
 
     @property
-    def searched(self) -> list[Name]:
+    def searched(self) -> list[str]:
         """Names of the studies that were searched, sorted."""
         documents = self.studies.glob("*/study.json")
         return safe_names((path.parent for path in documents), "study")

@@ -33,7 +33,6 @@ from va_search.search.ray_backend.supervisor import Supervisor
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_BACKEND_LOG_LEVEL": "error",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -43,8 +42,7 @@ QUIET = {
     "RAY_timeout_ms_task_wait_for_death_info": "10000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-"""Nothing leaves the machine, no second log of results and errors, no warnings of Ray's libraries on
-standard error, our own Ctrl-C, no snapshots of
+"""Nothing leaves the machine, no second log of results and errors, our own Ctrl-C, no snapshots of
 what the bank has; where Ray's GCS is gone the supervisor ends the search long before Ray would
 abort this process; and the details of a process's death are waited for, on a busy machine too."""
 
