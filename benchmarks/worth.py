@@ -1,8 +1,8 @@
 """The estimate of what a further hour is worth, judged on recorded trainings.
 
-    python -m benchmarks.worth POOL [POOL …] --orders 3
+    python benchmarks/worth.py POOL [POOL …] --orders 3
 
-A pool is a folder that `benchmarks.search_simulator.record` made: trainings of one division of
+A pool is a folder that `search_simulator.record` made: trainings of one division of
 people, with predictions for those who validate and those who are held out from everything. The
 trials of a pool come in random orders. After some of them the gain by as many again is estimated as
 a search does it (from 24 on), and compared with the gain that came: out-of-fold on the people who validate, and

@@ -1,6 +1,6 @@
 """Search strategies compared on recorded trainings: the table in docs/search.md.
 
-    python -m benchmarks.search_simulator sim --data case again simulated
+    PYTHONPATH=benchmarks python -m search_simulator sim --data case again simulated
 
 `sim` holds what `record.py` recorded. Each strategy searches `--seeds` times on each data set, seed
 by seed on its divisions in turn, with two trials side by side, until it has spent what
@@ -26,11 +26,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.search_simulator import strategies
-from benchmarks.search_simulator.pool import Honest, Pool, read_pools
-from benchmarks.search_simulator.portfolio import portfolio
-from benchmarks.search_simulator.record import WIDE
-from benchmarks.search_simulator.simulate import Strategy, latest, replay
+from search_simulator import strategies
+from search_simulator.pool import Honest, Pool, read_pools
+from search_simulator.portfolio import portfolio
+from search_simulator.record import WIDE
+from search_simulator.simulate import Strategy, latest, replay
 
 MARKS = (0.03, 0.05, 0.08, 1 / 9, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.65, 0.8, 1.0)
 """Shares of the budget after which the scores are looked at."""

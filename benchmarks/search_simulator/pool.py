@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.search_simulator.record import WIDE, configuration
+from search_simulator.record import WIDE, configuration
 from va_search.data.generalisation import scores_unseen_clips
 from va_search.data.store import OFFICIAL, Recording, Store
 from va_search.ensemble.folds import Folds, make_folds

@@ -1,6 +1,6 @@
 """A portfolio: configurations that are best together, to be trained first on any data.
 
-    python -m benchmarks.search_simulator.portfolio sim --data case again simulated --length 8
+    PYTHONPATH=benchmarks python -m search_simulator.portfolio sim --data case again simulated --length 8
 
 prints it as the `first` of a space, of all feature sets, chosen on these data sets.
 
@@ -20,8 +20,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks.search_simulator.pool import Outcome, Pool, read_pools
-from benchmarks.search_simulator.record import WIDE
+from search_simulator.pool import Outcome, Pool, read_pools
+from search_simulator.record import WIDE
 from va_search.search.configurations import Configuration
 
 Series = NDArray[np.float64]

@@ -1,6 +1,6 @@
 """Trainings recorded once, of which any search can be replayed:
 
-    python -m benchmarks.search_simulator.record case=stores/case again=stores/again_solid --out sim
+    PYTHONPATH=benchmarks python -m search_simulator.record case=stores/case again=stores/again_solid --out sim
 
 `wide.yaml` is a space as a newcomer writes it. Of every store configurations are drawn from it (or
 from another `--space`) at random, the same numbers the same configurations on all stores but for
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.flows import divided, labels_of
+from flows import divided, labels_of
 from va_search.data.store import Recording, Store, positions
 from va_search.errors import InputError
 from va_search.search.configurations import Configuration, Space

@@ -1,6 +1,6 @@
 """Repeats of a configuration (folds and seeds) begun only while they can matter: against all.
 
-    python -m benchmarks.search_simulator.repeats sim --data case again
+    PYTHONPATH=benchmarks python -m search_simulator.repeats sim --data case again
 
 `sim` holds what `record.py` recorded with `--divisions 2 --inner 3`, once with `--seed 0` and once
 with `--seed 1`: of every configuration six repeats, three folds that validate in turn and two seeds,
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.search_simulator.pool import Outcome, Pool, Training
+from search_simulator.pool import Outcome, Pool, Training
 from va_search.ensemble.folds import make_folds
 
 FEWEST = 3

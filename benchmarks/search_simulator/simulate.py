@@ -10,7 +10,7 @@ import heapq
 from dataclasses import dataclass
 from typing import Protocol
 
-from benchmarks.search_simulator.pool import Outcome, Pool
+from search_simulator.pool import Outcome, Pool
 
 CONCURRENT = 2
 

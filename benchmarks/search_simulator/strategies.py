@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from benchmarks.search_simulator.pool import Nearest, Outcome, Pool
+from search_simulator.pool import Nearest, Outcome, Pool
 from va_search.ensemble.credit import Contest
 from va_search.search.configurations import Configuration
 from va_search.search.early_stopping import Rungs
