@@ -25,6 +25,7 @@ from va_search.search.run import _begin
 from va_search.search.scheduler import Scheduler, Surroundings
 from va_search.search.searchers import Searchers
 from va_search.search.space import load_space
+from va_search.search.spending import spent_by
 from va_search.search.study import Study
 
 Join = Callable[..., Scheduler]
@@ -150,6 +151,29 @@ def test_hours_count_once(join: Join, study: Study, monkeypatch: pytest.MonkeyPa
     clock[0] += 5
     second.note_time()
     assert study.document()["seconds"] == 15
+
+
+def test_device_time_is_noted_by_each_process_and_hours_by_one(
+    join: Join, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("va_search.search.budget.time.monotonic", lambda: clock[0])
+    first, second = join(), join()
+    for search in (first, second):
+        search.budget.take_devices(1.0, 1.0)
+        take(search)
+    # A trial of a minute ends none of the looks, each of which may note the time.
+    clock[0] += 60
+    for search in (first, second):
+        search.accrue()
+    assert study.document()["seconds"] == 60
+    clock[0] += 10
+    second.note_time()  # as at its end
+    assert study.document()["seconds"] == 60
+    assert spent_by(study).gpu_seconds == pytest.approx(60 + 60)
+    second.accrue()
+    second.note_time()
+    assert spent_by(study).gpu_seconds == pytest.approx(60 + 70)
 
 
 def test_folds_of_a_configuration_are_shared(join: Join) -> None:

@@ -13,10 +13,10 @@ import logging
 import math
 import time
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from va_search.errors import JobError, counted
+from va_search.errors import VaSearchError, counted
 from va_search.search.configurations import Space
 from va_search.search.spending import (
     IN_WORDS,
@@ -73,11 +73,17 @@ class StudyBudget:
     """Limits of what a study may spend, and what its runs have spent of it, this one among them."""
 
     def __init__(
-        self, study: Study, space: Space, spent: float, prospect: Prospect | None = None
+        self,
+        study: Study,
+        space: Space,
+        spent: float,
+        prospect: Prospect | None = None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         """`spent`: seconds of the study's earlier runs. `prospect`: estimates what the ensemble may
-        gain."""
+        gain. `leads`: tells whether this process is the one of several whose time the study counts."""
         self._study = study
+        self._leads = leads
         self._limits = space.budget
         self._objective = space.objective
         self._started = self._accrued_at = self._noted_at = time.monotonic()
@@ -135,13 +141,16 @@ class StudyBudget:
 
     def note_time(self) -> None:
         """Keep what is spent so far with the study, so that a kill gives none of it back to the
-        budget."""
+        budget: in this process's own file, and in the study's seconds where it leads."""
         elapsed = self.elapsed
         self._noted_at = time.monotonic()
+        if not self._study.exists():  # a home that is away is not made anew
+            return
         try:
             self._ledger.note(self._run())
-            self._study.spend(elapsed - self._noted)
-        except (OSError, JobError) as error:
+            if self._leads():
+                self._study.spend(elapsed - self._noted)
+        except (OSError, VaSearchError) as error:
             # A full disk: noted the next time, and no reason to hide another error.
             LOG.warning("the time of study %s is not noted: %s", self._study.name, error)
             return
@@ -171,10 +180,6 @@ class StudyBudget:
             trials = counted(since_best, "trial")
             return f"no better {self._objective} in {trials} (budget.no_improvement)"
         return self.worth.reached
-
-    def leave_time(self) -> None:
-        """Take the time of this run so far as noted: by another process that searches the study."""
-        self._noted = self.elapsed
 
     def seconds_left(self, settled: int, seconds: Sequence[float], concurrent: int) -> float | None:
         """Return an estimate for the whole search; None while nothing tells.

@@ -108,7 +108,7 @@ class Scheduler:
         self.only, self.warm = around.only, around.warm
         self._shared, self._ends = around.shared or shared(study.home), around.ends
         self.stop = StopRequest(study, around.deadline)
-        self.budget = StudyBudget(study, space, around.spent, around.prospect)
+        self.budget = StudyBudget(study, space, around.spent, around.prospect, self._leads)
         self.results = Results()
         self.proposals = Proposals(space, self.trial_id)
         self.claims = Claims(study.home.root / "claims")
@@ -161,9 +161,12 @@ class Scheduler:
     def ask(self, wanted: Wanted | None = None) -> AskedTrial | None:
         """Return a trial to train now, claimed; None when there is none (`waiting` is True where
         there will be). With `wanted`: one of those asked for already whose settings pass."""
+        if self.stopping or self.pause.is_on:
+            return None
+        self._check_study()  # a claim or a turn would make its folder anew
         if self.sharing is None:
             return self._ask(wanted)
-        if self.sharing.pauses or self.stopping or self.pause.is_on:
+        if self.sharing.pauses:
             return None
         with self.sharing.turn() as asked_by_others:
             self.proposals.resume(asked_by_others)
@@ -408,8 +411,7 @@ class Scheduler:
         settings = self.queue.running.get(trial)
         if settings is None:
             return
-        if not self.study.exists():  # else the trial would seem to be missing in its bank
-            raise JobError(f"{self.study.folder}: the study is not there any more")
+        self._check_study()  # else the trial would seem to be missing in its bank
         self._shared.bring_entry(self.study.name, trial, need_of(self.space))
         if self.study.bank.is_complete(self.study.name, trial):
             self.results.finish_trained(self._accept(trial))
@@ -421,12 +423,18 @@ class Scheduler:
         self.claims.release(trial)
         self.note_time()
 
+    def _check_study(self) -> None:
+        """JobError where the study is gone, with its home or without."""
+        if not self.study.exists():
+            raise JobError(f"{self.study.folder}: the study is not there any more")
+
+    def _leads(self) -> bool:
+        """Return True unless another process counts the study's hours."""
+        return self.sharing is None or self.sharing.leads
+
     def note_time(self) -> None:
-        """Keep the time this run took so far; of several processes one does."""
-        if self.sharing is None or self.sharing.leads:
-            self.budget.note_time()
-        else:
-            self.budget.leave_time()
+        """Keep the time this run took so far."""
+        self.budget.note_time()
 
     def _fail(self, trial: str, settings: TrialSettings, failed: str) -> None:
         reason = Failure(failed).reason

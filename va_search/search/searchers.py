@@ -133,14 +133,19 @@ class Searchers:
         return self._lead.held
 
     def take_lead(self) -> bool:
-        """Lead where nobody does any more; True where this process leads. Cheap to call often."""
+        """Lead where nobody does any more; True where this process leads. Cheap to call often. With
+        a home that is away nobody leads."""
         if self.leads:
             return True
         if time.monotonic() - self._looked < LEADING_SECONDS:
             return False
         self._looked = time.monotonic()
-        self._lead.release()  # one that was lost while this process slept
-        return self._lead.take()
+        if not self.folder.is_dir():
+            return False
+        with suppress(OSError):
+            self._lead.release()  # one that was lost while this process slept
+            return self._lead.take()
+        return False
 
     def on_same_cores(self) -> list[int]:
         """Return the other processes that run on this machine and may use a core that this one may

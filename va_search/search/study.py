@@ -136,7 +136,7 @@ class Study:
         with suppress(OSError, JobError):  # a full disk: a note, and no reason to end anything
             if problem is None:
                 path.unlink(missing_ok=True)
-            else:
+            elif self.exists():  # a home that is away is not made anew
                 write_json(path, {"problem": problem, "since": now()})
 
     @property
