@@ -145,7 +145,8 @@ def correlations(series: Series, label: Series) -> Series:
     centred = label - label.mean()
     spread = series.std(axis=1)
     covariance = series @ centred / len(label)
-    return covariance / np.where(spread > 0, spread, np.inf) / label.std()
+    correlation: Series = covariance / np.where(spread > 0, spread, np.inf) / label.std()
+    return correlation
 
 
 if __name__ == "__main__":
