@@ -1,6 +1,6 @@
-"""Searches compared in real runs, at equal core-seconds, by scores on people held out from everything:
+"""Searches compared in real runs, at equal core-seconds, by scores on people held out from everything.
 
-    python benchmarks/search_comparison.py --store stores/case --home comparison --seconds 90 \
+    python benchmarks/search_comparison.py --store stores/case --home comparison --seconds 90
         --rows random=benchmarks/search_simulator/wide.yaml default=search_spaces/any.yaml
 
 Each row and seed is one study of `run_search`, in a home of its own under --home (trials are shared
@@ -118,7 +118,9 @@ class Scores:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--home", type=Path, required=True, help="the folder of the studies' homes")
     parser.add_argument("--rows", nargs="+", required=True, metavar="NAME=SPACE")

@@ -1,4 +1,4 @@
-"""Trainings recorded once, of which any search can be replayed:
+"""Trainings recorded once, of which any search can be replayed.
 
     PYTHONPATH=benchmarks python -m search_simulator.record case=stores/case again=stores/again_solid --out sim
 
@@ -92,7 +92,9 @@ class Record:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stores", nargs="+", metavar="NAME=STORE", help="data sets with folds")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--configurations", type=int, default=200)

@@ -1,4 +1,4 @@
-"""Repeats of a configuration (folds and seeds) begun only while they can matter: against all.
+"""Repeats of a configuration (folds and seeds) begun only while they can matter, against all repeats of it.
 
     PYTHONPATH=benchmarks python -m search_simulator.repeats sim --data case again
 
@@ -102,7 +102,9 @@ class Repeats:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("records", type=Path)
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--seeds", type=int, default=50)
