@@ -1,6 +1,7 @@
 """Divisions of a budget of trainings between many configurations, folds and training again, judged
-by people who took no part in anything: `python benchmarks/budget.py stores/case --space
-search_spaces/any.yaml --out budget`.
+by people who took no part in anything.
+
+    python benchmarks/budget.py stores/case --space search_spaces/any.yaml --out budget
 
 Each fold of the store is once the test set (its labels are taken out, as in flows.py). On the
 others a pool of configurations, drawn at random from the space, is trained on every fold and once
@@ -109,7 +110,9 @@ class Outer:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("store", type=Path)
     parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

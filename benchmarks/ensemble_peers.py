@@ -1,5 +1,6 @@
-"""One peer on one world, in the peers' own environment: ensemble_peers.py PEER FOLDER STEPS prints
-one line of JSON.
+"""One peer on one world, in the peers' own environment; prints one line of JSON.
+
+    python benchmarks/ensemble_peers.py PEER FOLDER STEPS
 
 benchmarks/ensembles.py runs it. FOLDER holds predictions.npy (member, frame) float32 and labels.npy
 (frame,) float64. Loading, conversion to the type the peer is fastest with, and imports are not
@@ -7,10 +8,10 @@ timed. Needs NumPy and the peer only."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,7 +94,14 @@ def hillclimbers(predictions: np.ndarray, labels: np.ndarray, _: int) -> dict[st
 
 
 def main() -> None:
-    peer, folder, steps = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("peer")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("steps", type=int)
+    options = parser.parse_args()
+    peer, folder, steps = options.peer, options.folder, options.steps
     labels = np.load(folder / "labels.npy", allow_pickle=False)
     predictions = np.load(folder / "predictions.npy", allow_pickle=False).astype(np.float64)
     peers: dict[str, Callable[[], dict[str, Any]]] = {

@@ -1,5 +1,6 @@
-"""Does the score that an ensemble prints of itself hold on other people? `python
-benchmarks/estimates.py case=stores/case again=stores/again_solid --worlds 300 --out estimates`.
+"""Does the score that an ensemble prints of itself hold on other people?
+
+    python benchmarks/estimates.py case=stores/case again=stores/again_solid --worlds 300 --out estimates
 
 A division: the labelled people of a store are drawn into training (a half), validation (a quarter)
 and test (a quarter). Ten small trials, drawn from a space like any.yaml's, are trained on the
@@ -80,7 +81,9 @@ class Statement:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stores", nargs="*", metavar="NAME=STORE", help="data sets")
     parser.add_argument("--out", type=Path, required=True, help="folder of what is trained")
     parser.add_argument("--divisions", type=int, default=60)

@@ -381,7 +381,9 @@ def _wait_for_trial(search: Search) -> None:
 
 def main() -> None:
     """Inject, count, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--only", help="names of faults, or parts of them, with commas between")
     parser.add_argument("--list", action="store_true")

@@ -1,5 +1,6 @@
-"""Scores of whole flows on people who took no part in anything: `python benchmarks/flows.py
-stores/case --space search_spaces/any.yaml --trials 12 --out flows`.
+"""Scores of whole flows on people who took no part in anything.
+
+    python benchmarks/flows.py stores/case --space search_spaces/any.yaml --trials 12 --out flows
 
 Each fold of the store is once the test set: its labels are taken out of a copy of the store, the
 next fold validates, the others train. On that copy runs what a user would run: `search` with so
@@ -46,7 +47,9 @@ class Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("store", type=Path)
     parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=12, help="of the flow search")

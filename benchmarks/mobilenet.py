@@ -74,7 +74,9 @@ def write_mobilenet(path: Path, size: int = 112) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("path", type=Path)
     parser.add_argument("--size", type=int, default=112)
     arguments = parser.parse_args()

@@ -83,7 +83,9 @@ def opened_anew(store: Path) -> tuple[float, float]:
 
 def main() -> None:
     """Make the store, open it, print the times."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--gib", type=float, default=3.0)
     parser.add_argument("--sets", type=int, default=4)
     options = parser.parse_args()

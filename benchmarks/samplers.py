@@ -1,5 +1,6 @@
-"""What a proposal costs as a study grows, and how good proposals are: `python
-benchmarks/samplers.py`.
+"""What a proposal costs as a study grows, and how good proposals are.
+
+    python benchmarks/samplers.py
 
 No training: each configuration of benchmarks/samplers.yaml gets a valence and an arousal from a
 formula that is good at different settings for each (so that `both` has something to trade), with an
@@ -35,7 +36,9 @@ ASKED = 20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--finished",
         type=int,

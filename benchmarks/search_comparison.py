@@ -1,6 +1,6 @@
-"""Searches compared in real runs, at equal core-seconds, by scores on people held out from everything:
+"""Searches compared in real runs, at equal core-seconds, by scores on people held out from everything.
 
-    python benchmarks/search_comparison.py --store stores/case --home comparison --seconds 90 \
+    python benchmarks/search_comparison.py --store stores/case --home comparison --seconds 90
         --rows random=benchmarks/search_simulator/wide.yaml default=search_spaces/any.yaml
 
 Each row and seed is one study of `run_search`, in a home of its own under --home (trials are shared
@@ -38,7 +38,7 @@ from process_tree import Tree
 
 from va_search.data.store import Store, frames_hash
 from va_search.ensemble import compare
-from va_search.ensemble.material import Materials, gather
+from va_search.ensemble.material import Material, Materials, gather
 from va_search.ensemble.post_processing import combine
 from va_search.ensemble.recipe import Recipe, load_recipe
 from va_search.errors import InputError, Interrupted
@@ -58,12 +58,14 @@ SHOWN = (1 / 9, 1 / 3, 1.0)
 @dataclass(frozen=True)
 class Comparand:
     """One row and seed, its home, and its clock (`clock.json`: pairs of time.time() and core-seconds
-    spent, from when Ray had started)."""
+    spent, from when Ray had started unless `counts_start`)."""
 
     row: str
     space: Path
     seed: int
     folder: Path
+    counts_start: bool = False
+    """Count the core-seconds of the imports and of Ray's start, too."""
 
     @property
     def study(self) -> Study:
@@ -98,7 +100,7 @@ class Clock:
         self.tree.look()
         spent = sum(self.tree.core_seconds.values())
         if self.of_start is None:
-            self.of_start = spent
+            self.of_start = 0.0 if self.comparand.counts_start else spent
         self.looks.append((time.time(), self.before + spent - self.of_start))
         write_json(self.comparand.folder / "clock.json", self.looks)
         if self.looks[-1][1] >= self.end:
@@ -116,7 +118,9 @@ class Scores:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--home", type=Path, required=True, help="the folder of the studies' homes")
     parser.add_argument("--rows", nargs="+", required=True, metavar="NAME=SPACE")
@@ -215,15 +219,12 @@ def honest(
     comparand: Comparand,
 ) -> Scores:
     """Scores of the finished trials on the held-out people."""
-    targets = {}
-    for target, material in materials.items():
-        members = [index for index, trial in enumerate(material.candidates) if trial.id in finished]
-        if not members:
-            return Scores()
-        targets[target] = material.subset(np.array(members, dtype=np.intp))
-    known, store = replace(materials, targets=targets), materials.lines.store
-    bank, recordings = Bank(comparand.study.home.bank), store.split("test")
-
+    known = finished_materials(materials, finished)
+    if known is None:
+        return Scores()
+    store = materials.lines.store
+    bank = Bank(comparand.study.home.bank)
+    recordings = store.split("test")
     frames = frames_hash(recordings)
 
     def predictions(trial: Trial, target: str) -> Any:
@@ -242,6 +243,17 @@ def honest(
         statistics.fmean(cccs(np.stack(columns, axis=1), truth, store)),
         statistics.fmean(cccs(single, truth, store)),
     )
+
+
+def finished_materials(materials: Materials, finished: set[str]) -> Materials | None:
+    """Return the materials of the finished trials alone; None where a target has none."""
+    targets: dict[str, Material] = {}
+    for target, material in materials.items():
+        members = [index for index, trial in enumerate(material.candidates) if trial.id in finished]
+        if not members:
+            return None
+        targets[target] = material.subset(np.array(members, dtype=np.intp))
+    return replace(materials, targets=targets)
 
 
 def print_table(scores: dict[Comparand, list[Scores]], rows: list[str]) -> None:

@@ -157,7 +157,9 @@ def report(store: Store, hidden: Path, seeds: int, epochs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scale", type=float, default=0.01)
     parser.add_argument("--world", type=int, default=0, help="seed of the challenge")
     parser.add_argument("--seeds", type=int, default=1, help="trials for each feature combination")

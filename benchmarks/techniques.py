@@ -1,6 +1,8 @@
-"""Gain of each technique on people who took no part in its training: `python
-benchmarks/techniques.py case=stores/case forrest=stores/forrest --out techniques`; with `--base any`
-the gain of changes to what search_spaces/any.yaml is made of.
+"""Gain of each technique on people who took no part in its training.
+
+    python benchmarks/techniques.py case=stores/case forrest=stores/forrest --out techniques
+
+With `--base any`: the gain of changes to what search_spaces/any.yaml is made of.
 
 Each technique is a handful of settings on top of one plain trial: a causal LSTM of 64 units on all
 feature sets, normalised by subject, at about five steps a second, the whole recording as one
@@ -156,7 +158,9 @@ class Training:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stores", nargs="+", metavar="NAME=STORE", help="data sets with folds")
     parser.add_argument("--out", type=Path, required=True, help="folder of finished trainings")
     parser.add_argument("--base", choices=STUDIES, default="plain", help="what is changed")

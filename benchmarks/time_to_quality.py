@@ -54,7 +54,7 @@ from process_tree import Taken
 from rich.console import Console
 from rich.table import Table
 from search import Job, export
-from search_comparison import NAME, One, at_mark
+from search_comparison import NAME, Comparand, finished_materials
 from search_comparison import search as search_for
 from simulated_gain import hidden_labels
 
@@ -79,6 +79,8 @@ from va_search.trial_settings import TrialSettings
 
 BEST = 5
 """Trials whose mean is the recipe's score."""
+ASHA = {"grace_epochs": 5, "reduction_factor": 3}
+"""Early stopping of our search."""
 ROWS = 10
 """Of ours, printed over its whole time."""
 SETTINGS: dict[str, Any] = {
@@ -190,36 +192,44 @@ def ours_tested(
 
 
 def marks_of(
-    one: One, store: Store, recipe: str, every: float, truth: NDArray[np.floating]
+    comparand: Comparand, store: Store, options: argparse.Namespace, truth: NDArray[np.floating]
 ) -> list[Mark]:
-    """What our study had finished, every so many minutes of its time; making the ensemble comes on
+    """Return a mark after every --every minutes of our study's time; making the ensemble comes on
     top."""
-    materials, chosen = gather(Home(one.folder), [NAME], store, outside=False), load_recipe(recipe)
-    times = {candidate.id: one.reached_by(candidate) for candidate in materials.lines.candidates}
-    bank = Bank(Home(one.folder).bank)
+    home = Home(comparand.folder)
+    bank = Bank(home.bank)
+    materials = gather(home, [NAME], store, outside=False)
+    recipe = load_recipe(options.recipe)
+    spent = {trial.id: comparand.spent_at(trial) for trial in materials.lines.candidates}
     scores = {trial.id: trial.best["score"].ccc for trial in bank.each_trial(NAME)}
-    found = []
-    for number in range(1, int(one.spent / 60 / every + 1e-9) + 1):
-        began, searched = time.process_time(), number * every * 60
-        finished, then = at_mark(materials, times, searched)
-        outcomes = None if then is None else compare.carry_out(chosen, then)
-        ensemble = None if outcomes is None else compare.out_of_fold(compare.predicted_by(outcomes))
-        minutes = (searched + time.process_time() - began) / 60
-        known = [scores[trial] for trial, took in times.items() if took <= searched]
-        best_five = final(known) if len(known) >= BEST else None
-        single = (
-            None
-            if then is None
-            else compare.out_of_fold(compare.predicted_by(compare.best_single(then)))
-        )
-        test = (
-            None if then is None or outcomes is None else ours_tested(bank, then, outcomes, truth)
-        )
-        fair = ensemble["score"] if ensemble else None
-        found.append(
-            Mark(minutes, finished, best_five, single["score"] if single else None, fair, test)
-        )
-    return found
+    minutes_searched = comparand.spent / options.concurrent / 60
+    marks: list[Mark] = []
+    for number in range(1, int(minutes_searched / options.every + 1e-9) + 1):
+        began = time.process_time()
+        minutes = number * options.every
+        core_seconds = 60 * minutes * options.concurrent
+        finished = {trial for trial, seconds in spent.items() if seconds <= core_seconds}
+        best_five = None
+        if len(finished) >= BEST:
+            best_five = final([scores[trial] for trial in finished])
+        known = finished_materials(materials, finished)
+        if known is None:
+            marks.append(Mark(minutes, len(finished), best_five, None, None, None))
+            continue
+        outcomes = compare.carry_out(recipe, known)
+        ensemble = out_of_fold(outcomes)
+        # The ensemble's making is counted; what follows only measures.
+        minutes += (time.process_time() - began) / 60
+        single = out_of_fold(compare.best_single(known))
+        test = ours_tested(bank, known, outcomes, truth)
+        marks.append(Mark(minutes, len(finished), best_five, single, ensemble, test))
+    return marks
+
+
+def out_of_fold(outcomes: Mapping[str, CarriedOut]) -> float | None:
+    """Return the score of a recipe's outcomes out-of-fold; None where there are no folds."""
+    scores = compare.out_of_fold(compare.predicted_by(outcomes))
+    return None if scores is None else scores["score"]
 
 
 def passed(marks: list[Mark], value: Callable[[Mark], float | None], score: float) -> Mark | None:
@@ -309,11 +319,11 @@ def main() -> None:
         truth = hidden_labels(store, folder / "hidden")
         space = folder / "space.yaml"
         settings = {**SETTINGS, "epochs": given.epochs}
-        space.write_text(
-            yaml.safe_dump(
-                {"sampler": "random", "budget": {"trials": given.trials}, "settings": settings}
-            )
-        )
+        random = {"sampler": "random", "budget": {"trials": given.trials}, "settings": settings}
+        space.write_text(yaml.safe_dump(random))
+        our_space = folder / "our-space.yaml"
+        ours = random | {"sampler": "tpe", "early_stopping": ASHA}
+        our_space.write_text(yaml.safe_dump(ours))
         trials = drawn(space, store, given.trials, given.seed)
         every_set = TrialSettings(**{**trials[0], "features": [*store.feature_sets]})
         export(store, every_set, folder / "exported")
@@ -321,29 +331,26 @@ def main() -> None:
         print("recipe …", file=sys.stderr, flush=True)
         taken, scores = job.script("recipe", "tutorial_recipe.py", trials)
 
-        one = One("tpe+asha", given.seed, folder / "ours")
+        comparand = Comparand("ours", our_space, given.seed, folder / "ours", counts_start=True)
         os.environ |= job.environment("ours")
-        minutes = taken.core_seconds / given.concurrent / 60
         began = time.time()
+        limits = argparse.Namespace(seconds=taken.core_seconds, concurrent=given.concurrent)
         try:
-            search_for(
-                one,
-                argparse.Namespace(
-                    store=store.path, space=space, cores=given.concurrent, minutes=minutes
-                ),
-            )
+            search_for(comparand, store.path, limits)
         finally:  # before the folder goes
             for process in multiprocessing.active_children():
                 process.terminate()
                 process.join()
-        marks = marks_of(one, store, given.recipe, given.every, truth)
+        marks = marks_of(comparand, store, given, truth)
         last = recipe_tested(folder / "recipe", store, truth, scores)
 
         def wall(mark: Mark) -> float:
-            return (
-                next((at for at, spent in one.clock() if spent >= 60 * mark.minutes), time.time())
-                - began
-            ) / 60
+            """Return the minutes of the wall until our study had searched as long as the mark."""
+            core_seconds = 60 * mark.minutes * given.concurrent
+            for now, spent in comparand.clock():
+                if spent >= core_seconds:
+                    return (now - began) / 60
+            return (time.time() - began) / 60
 
         show(taken, last, marks, wall, given.concurrent)
 

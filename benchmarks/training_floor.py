@@ -8,9 +8,9 @@ making to its last validation; every process has read the data before its first 
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -104,7 +104,11 @@ def _validate(model: Estimator) -> tuple[float, float]:
 
 
 def main() -> None:
-    given = json.loads(Path(sys.argv[1]).read_text())
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path, help="written by search.py")
+    given = json.loads(parser.parse_args().config.read_text())
     trials = [TrialSettings(**one) for one in given["trials"]]
     arguments = (Path(given["data"]), trials[0].segment_length)
     context = multiprocessing.get_context("spawn")

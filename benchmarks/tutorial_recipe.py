@@ -10,9 +10,9 @@ what others write: the files are normalised already."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,11 @@ def validate(model: torch.nn.Module, loader: DataLoader[Any]) -> tuple[float, fl
 
 
 def main() -> None:
-    given = json.loads(Path(sys.argv[1]).read_text())
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path, help="written by search.py")
+    given = json.loads(parser.parse_args().config.read_text())
     folder = Path(given["folder"])
     ray.init(num_cpus=given["concurrent"])
     tuner = tune.Tuner(

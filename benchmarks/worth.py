@@ -102,7 +102,9 @@ class Replay:
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("pools", nargs="+", type=Path)
     parser.add_argument("--orders", type=int, default=3)
     arguments = parser.parse_args()

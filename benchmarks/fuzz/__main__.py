@@ -1,9 +1,9 @@
 """Run malformed inputs through every reader, print what came of them, and keep those that went
 wrong.
 
-python -m fuzz                          24,000 inputs
-python -m fuzz --inputs 900 --seconds 60
-python -m fuzz --replay spaces:17       one of them again, in this process
+    python -m fuzz                          24,000 inputs
+    python -m fuzz --inputs 900 --seconds 60
+    python -m fuzz --replay spaces:17       one of them again, in this process
 """
 
 from __future__ import annotations
@@ -37,13 +37,22 @@ HEAD = (
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--inputs", type=int, default=EACH * len(TARGETS), help="in all, the same for each reader"
     )
     parser.add_argument("--seconds", type=float, default=None, help="stop after so long")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", choices=TARGETS, default=[*TARGETS])
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        choices=TARGETS,
+        default=[*TARGETS],
+        metavar="READER",
+        help=f"of {', '.join(TARGETS)}",
+    )
     parser.add_argument("--replay", metavar="READER:NUMBER", default=None)
     parser.add_argument(
         "--out", type=Path, default=Path("fuzz-findings.json"), help="inputs that went wrong"

@@ -107,14 +107,22 @@ STRATEGIES: dict[str, Row] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("records", type=Path, help="the folder that record.py wrote")
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--configurations", type=int, default=200)
     parser.add_argument("--divisions", type=int, default=4)
-    parser.add_argument("--only", nargs="+", choices=STRATEGIES, help="these beside random")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=STRATEGIES,
+        metavar="STRATEGY",
+        help=f"these beside random; of {'; '.join(STRATEGIES)}",
+    )
     parser.add_argument("--cache", type=Path, help="file of curves; what is in it is not replayed")
     options = parser.parse_args()
     names = list(STRATEGIES) if options.only is None else ["random", *options.only]

@@ -45,8 +45,8 @@ class Training:
 
     seconds: NDArray[np.float64]
     scores: NDArray[np.float64]
-    validation: NDArray[np.float16]
-    held_out: NDArray[np.float16]
+    validation: NDArray[np.floating]
+    held_out: NDArray[np.floating]
 
     @property
     def epochs(self) -> int:
@@ -124,8 +124,9 @@ class Pool:
 
     def predictions(self, outcome: Outcome, part: str) -> Frames:
         """(frames, targets) predictions of an outcome for a part, validation or held_out."""
-        recorded: NDArray[np.float16] = getattr(self.trainings[outcome.number], part)
-        return recorded[outcome.epochs - 1].astype(np.float32)
+        recorded: NDArray[np.floating] = getattr(self.trainings[outcome.number], part)
+        predictions: Frames = recorded[outcome.epochs - 1].astype(np.float32)
+        return predictions
 
     def honest(self, outcomes: Sequence[Outcome]) -> Honest:
         """Scores of what a user would have who has these trials; 0 where nothing helps."""

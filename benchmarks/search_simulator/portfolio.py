@@ -28,7 +28,9 @@ Series = NDArray[np.float64]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("records", type=Path, help="the folder that record.py wrote")
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--length", type=int, default=8)
@@ -145,7 +147,8 @@ def correlations(series: Series, label: Series) -> Series:
     centred = label - label.mean()
     spread = series.std(axis=1)
     covariance = series @ centred / len(label)
-    return covariance / np.where(spread > 0, spread, np.inf) / label.std()
+    correlation: Series = covariance / np.where(spread > 0, spread, np.inf) / label.std()
+    return correlation
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trainings recorded once, of which any search can be replayed:
+"""Trainings recorded once, of which any search can be replayed.
 
     PYTHONPATH=benchmarks python -m search_simulator.record case=stores/case again=stores/again_solid --out sim
 
@@ -24,9 +24,9 @@ from random import Random
 
 import numpy as np
 import torch
+from flows import divided, labels_of
 from numpy.typing import NDArray
 
-from flows import divided, labels_of
 from va_search.data.store import Recording, Store, positions
 from va_search.errors import InputError
 from va_search.search.configurations import Configuration, Space
@@ -54,11 +54,18 @@ class Division:
     stride: int
     folder: Path
 
-    def sampled(self, frames: NDArray[np.floating], recordings: tuple[Recording, ...]) -> NDArray:
-        """Every `stride`-th frame of each recording; `frames` (frames, targets)."""
+    def sampled(
+        self, frames: NDArray[np.float32], recordings: tuple[Recording, ...]
+    ) -> NDArray[np.float32]:
+        """Return every `stride`-th frame of each recording; `frames` (frames, targets)."""
         lengths = [recording.frames for recording in recordings]
         within = np.concatenate([np.arange(length) for length in lengths])
-        return frames[within % self.stride == 0]
+        every_stride: NDArray[np.float32] = frames[within % self.stride == 0]
+        return every_stride
+
+    def sampled_lengths(self, recordings: tuple[Recording, ...]) -> NDArray[np.int64]:
+        """Return how many frames `sampled` takes of each recording."""
+        return np.array([-(-recording.frames // self.stride) for recording in recordings])
 
 
 @dataclass
@@ -85,7 +92,9 @@ class Record:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stores", nargs="+", metavar="NAME=STORE", help="data sets with folds")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--configurations", type=int, default=200)
@@ -146,23 +155,27 @@ def divisions_of(name: str, store: Store, options: argparse.Namespace) -> list[D
 
 def write_labels(division: Division) -> None:
     """Write labels, lengths (in sampled frames) and people of both parts beside the records."""
-    arrays: dict[str, NDArray] = {}
-    store = division.store
-    parts = {"validation": store.split("validation"), "held_out": store.split("test")}
-    labels = {
-        "validation": store.annotations[positions(parts["validation"])],
-        "held_out": division.held_out_labels,
-    }
-    for part, recordings in parts.items():
-        arrays[part] = division.sampled(labels[part], recordings)
-        lengths = [-(-recording.frames // division.stride) for recording in recordings]
-        arrays[f"{part}_lengths"] = np.array(lengths)
-        arrays[f"{part}_people"] = np.array([str(recording.subject) for recording in recordings])
+    validation = division.store.split("validation")
+    held_out = division.store.split("test")
+    validation_labels = division.store.annotations[positions(validation)]
     path = division.folder / "labels.npz"
     partial = path.with_suffix(f".{os.getpid()}.part")
     with partial.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(
+            file,
+            validation=division.sampled(validation_labels, validation),
+            validation_lengths=division.sampled_lengths(validation),
+            validation_people=people_of(validation),
+            held_out=division.sampled(division.held_out_labels, held_out),
+            held_out_lengths=division.sampled_lengths(held_out),
+            held_out_people=people_of(held_out),
+        )
     partial.replace(path)
+
+
+def people_of(recordings: tuple[Recording, ...]) -> NDArray[np.str_]:
+    """Return the subject of each recording."""
+    return np.array([str(recording.subject) for recording in recordings])
 
 
 def configuration(space: Space, number: int) -> Configuration:

@@ -1,4 +1,4 @@
-"""Repeats of a configuration (folds and seeds) begun only while they can matter: against all.
+"""Repeats of a configuration (folds and seeds) begun only while they can matter, against all repeats of it.
 
     PYTHONPATH=benchmarks python -m search_simulator.repeats sim --data case again
 
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from search_simulator.pool import Outcome, Pool, Training
+from search_simulator.pool import Frames, Outcome, Pool, Training
 from va_search.ensemble.folds import make_folds
 
 FEWEST = 3
@@ -79,12 +79,13 @@ class Repeats:
                 seeds = [repeat for repeat in repeats if repeat % len(FOLDS) == fold]
                 predictions = [self._last(repeat, number).validation[-1] for repeat in seeds]
                 of_folds.append(np.mean(predictions, axis=0, dtype=np.float32))
-            held_out = [self._last(repeat, number).held_out[-1] for repeat in repeats]
+            models = [self._last(repeat, number).held_out[-1] for repeat in repeats]
+            held_out: Frames = np.mean(models, axis=0, dtype=np.float32)
             trainings[number] = Training(
                 seconds=np.array([sum(self.seconds(repeat, number) for repeat in repeats)]),
                 scores=np.array([np.mean([self.score(repeat, number) for repeat in repeats])]),
                 validation=np.concatenate(of_folds)[None],
-                held_out=np.mean(held_out, axis=0, dtype=np.float32)[None],
+                held_out=held_out[None],
             )
         validation = np.concatenate([self.pools[fold].validation for fold in folds])
         labelled = [recording.frames for recording in recordings]
@@ -101,7 +102,9 @@ class Repeats:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("records", type=Path)
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--seeds", type=int, default=50)
