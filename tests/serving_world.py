@@ -13,7 +13,7 @@ from trial_world import make_trial
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash, positions
-from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.saved import Ensemble, save_ensemble
 from va_search.files import write_json
 from va_search.home import Home
 from va_search.metrics import ccc
@@ -182,8 +182,10 @@ def make_ensemble(
                 "out_of_fold": None,
             }
         ensemble = Ensemble.model_validate(document)
-    write_json(home.ensemble(name), ensemble.model_dump(mode="json"))
-    return ensemble
+    if outside:  # their predictions are in no bank, so that nothing can be pinned
+        write_json(home.ensemble(name), ensemble.model_dump(mode="json"))
+        return ensemble
+    return save_ensemble(home, ensemble)
 
 
 def make_served(folder: Path) -> Served:

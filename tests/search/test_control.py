@@ -257,8 +257,9 @@ def invoke(*arguments: str) -> tuple[int, dict[str, Any], str]:
 
 
 def test_a_password_of_the_tracking_uri_is_neither_told_nor_kept(
-    make: Make, tmp_path: Path
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("va_search.tracking.delivery.SILENCE_AT_END", 1.0)
     scheduler = make("{trials: 1}")
     finish(scheduler, take(scheduler))
     ended(scheduler)

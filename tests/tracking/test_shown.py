@@ -100,6 +100,7 @@ def test_a_delivery_tells_where_it_fails_without_the_password(
         raise OSError(f"cannot open {uri}")
 
     monkeypatch.setattr("va_search.tracking.study_runs.open_client", closed)
+    monkeypatch.setattr("va_search.tracking.delivery.SILENCE_AT_END", 1.0)
     delivery = Delivery(URI, study="night", artifacts=None, parent=parent)
     delivery.put(records.trained(1))
     assert len(delivery.close(20)) == 1
