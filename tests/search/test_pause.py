@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -292,3 +293,15 @@ def test_a_probe_sees_that_the_home_is_away(probe: Probe, scheduler: Scheduler) 
 
 def test_a_probe_sees_a_module_that_is_missing() -> None:
     assert import_problem("on n1: No module named 'no_such_module'") is not None
+
+
+def test_a_probe_looks_at_the_gpus_that_the_search_takes(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @cache
+    def problem_of(visible: tuple[str, ...] | None = None) -> str | None:
+        return "it is gone" if visible == ("2",) else None
+
+    monkeypatch.setattr("va_search.search.probes.torch_problem", problem_of)
+    probe = Probe(scheduler.study, scheduler.store, 1000, is_local=True, gpus=("2",))
+    assert "it is gone" in str(probe.problem(outage("gpu")))

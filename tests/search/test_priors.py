@@ -64,6 +64,8 @@ def test_whole_numbers_keep_their_steps_and_every_end_can_be_a_prior() -> None:
     assert value_at(IntRange(1, 1024, log=True), 0.5) == 32
     assert value_at(IntRange(16, 100, step=12), 1.0) == 100
     assert [*Prior(3).outwards(IntRange(1, 5))] == [3, 2, 4, 1, 5]
+    assert [*Prior(25).outwards(IntRange(5, 50, step=10))] == [25, 15, 35, 5, 45]
+    assert next(Prior(7).outwards(IntRange(1, 10**12))) == 7  # a long range is not walked
     assert [*Prior("b").outwards(Choice(("a", "b", "c")))] == ["b", "a", "c"]
 
 

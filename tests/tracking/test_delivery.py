@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ import pytest
 from target_study import STUDY, make_target_study
 from target_world import ONE, THREE
 
+from va_search.errors import JobError
 from va_search.home import Home
 from va_search.tracking import delivery as module
 from va_search.tracking.delivery import Delivery
@@ -604,6 +606,30 @@ def test_a_place_that_takes_no_artifacts_costs_the_artifacts_alone(
     assert delivery.problem is not None
     assert "has params and metrics, but no artifacts: " in delivery.problem
     assert reported == [delivery.problem]
+
+
+def test_nothing_is_written_while_the_home_is_away(
+    tmp_path: Path, home: Path, parent: Any, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.05)
+    away = tmp_path / "away"
+    home.rename(away)
+    refused = threading.Event()
+
+    def check() -> None:
+        if not home.exists():
+            refused.set()
+            raise JobError("the study is not there any more")
+
+    uri = f"sqlite:///{home / 'mlflow.db'}"
+    delivery = Delivery(
+        uri, study="night", artifacts=home / "artifacts", parent=parent, check=check
+    )
+    delivery.put(records.trained(1))
+    assert refused.wait(20) and not home.exists()
+    away.rename(home)
+    assert delivery.close(50) == [] and delivery.problem is None
+    assert len(stored(home, TRIAL)) == 1
 
 
 def test_a_search_without_trouble_takes_back_what_an_earlier_one_reported(

@@ -15,6 +15,7 @@ from va_search.cli.options import (
     GpusOption,
     GpusPerTrialOption,
     NotifyOption,
+    PatienceOption,
     ShareGpusOption,
     TrackingUriOption,
     WorthOption,
@@ -74,6 +75,7 @@ def fit(
     share_gpus: ShareGpusOption = False,
     address: ClusterOption = None,
     tracking_uri: TrackingUriOption = None,
+    patience: PatienceOption = 10.0,
     notify: NotifyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -95,6 +97,7 @@ def fit(
             tracking_uri,
             gpus=gpu_names(gpus),
             share_gpus=share_gpus,
+            patience=60 * patience,
         )
         budget = {
             "gpu_hours": gpu_hours,

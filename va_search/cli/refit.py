@@ -14,6 +14,7 @@ from va_search.cli.options import (
     ConcurrentOption,
     GpusOption,
     GpusPerTrialOption,
+    PatienceOption,
     ShareGpusOption,
     TrackingUriOption,
     gpu_names,
@@ -53,6 +54,7 @@ def refit(
     share_gpus: ShareGpusOption = False,
     address: ClusterOption = None,
     tracking_uri: TrackingUriOption = None,
+    patience: PatienceOption = 10.0,
     trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,6 +81,7 @@ def refit(
             tracking_uri,
             gpus=gpu_names(gpus),
             share_gpus=share_gpus,
+            patience=60 * patience,
         )
         new_name = name or f"{ensemble}-refit"
         with opened.using(writes=True):

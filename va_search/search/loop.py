@@ -164,7 +164,7 @@ def _probe(scheduler: Scheduler, backend: RayBackend) -> Probe:
     """Return the look at the machine that suits a search."""
     room = scheduler.concurrent * disk_of_trial(scheduler.space, scheduler.store)
     is_local = backend.options.address is None
-    return Probe(scheduler.study, scheduler.store, room, is_local)
+    return Probe(scheduler.study, scheduler.store, room, is_local, backend.options.gpus)
 
 
 def _rungs(scheduler: Scheduler) -> Rungs | None:

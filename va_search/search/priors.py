@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import merge
 from random import Random
 from typing import Any, Literal
 
@@ -66,12 +67,23 @@ class Prior:
     def outwards(self, domain: Domain) -> Iterator[Any]:
         """Yield all values of a finite domain, those nearest to the prior first."""
         if isinstance(domain, FloatRange | IntRange):
-            centre = position(domain, self.value)
-            yield from sorted(
-                domain.values(), key=lambda value: abs(position(domain, value) - centre)
-            )
+            yield from self._outwards_in(domain)
             return
         yield from sorted(domain.values(), key=lambda value: not same(value, self.value))
+
+    def _outwards_in(self, domain: FloatRange | IntRange) -> Iterator[Any]:
+        centre = position(domain, self.value)
+
+        def distance(value: float) -> float:
+            return abs(position(domain, value) - centre)
+
+        if isinstance(domain, FloatRange):
+            yield from sorted(domain.values(), key=distance)
+            return
+        # Value by value: a range may be too long to be sorted.
+        numbers = domain.numbers
+        middle = numbers.index(self.value)
+        yield from merge(reversed(numbers[:middle]), numbers[middle:], key=distance)
 
 
 def prior_share(known: int) -> float:

@@ -37,12 +37,13 @@ IMPORT_SECONDS = 120.0
 @dataclass(frozen=True)
 class Probe:
     """Looks at all that a search over `study` and `store` needs. `room`: bytes that its trials write
-    at a time. `is_local`: trials are trained on this machine."""
+    at a time. `is_local`: trials are trained on this machine, on the GPUs `gpus` (None: all)."""
 
     study: Study
     store: Store
     room: int
     is_local: bool
+    gpus: tuple[str, ...] | None = None
 
     def problem(self, outage: Outage) -> str | None:
         """Return what keeps the search from going on after such a failure; None for nothing."""
@@ -55,7 +56,7 @@ class Probe:
             return None
         if outage.kind == "gpu":
             torch_problem.cache_clear()
-            problem = torch_problem()
+            problem = torch_problem(self.gpus)
             return None if problem is None else f"PyTorch can't use the GPU ({problem})"
         if outage.kind == "library":
             return import_problem(outage.reason)

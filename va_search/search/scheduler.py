@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from va_search.data.store import Store
-from va_search.errors import JobError
 from va_search.files import remove_folder
 from va_search.search.budget import StudyBudget
 from va_search.search.configurations import Space
@@ -163,7 +162,7 @@ class Scheduler:
         there will be). With `wanted`: one of those asked for already whose settings pass."""
         if self.stopping or self.pause.is_on:
             return None
-        self._check_study()  # a claim or a turn would make its folder anew
+        self.study.check_exists()  # a claim or a turn would make its folder anew
         if self.sharing is None:
             return self._ask(wanted)
         if self.sharing.pauses:
@@ -411,7 +410,7 @@ class Scheduler:
         settings = self.queue.running.get(trial)
         if settings is None:
             return
-        self._check_study()  # else the trial would seem to be missing in its bank
+        self.study.check_exists()  # else the trial would seem to be missing in its bank
         self._shared.bring_entry(self.study.name, trial, need_of(self.space))
         if self.study.bank.is_complete(self.study.name, trial):
             self.results.finish_trained(self._accept(trial))
@@ -422,11 +421,6 @@ class Scheduler:
         self.queue.end(trial)
         self.claims.release(trial)
         self.note_time()
-
-    def _check_study(self) -> None:
-        """JobError where the study is gone, with its home or without."""
-        if not self.study.exists():
-            raise JobError(f"{self.study.folder}: the study is not there any more")
 
     def _leads(self) -> bool:
         """Return True unless another process counts the study's hours."""

@@ -64,6 +64,11 @@ class Study:
     def exists(self) -> bool:
         return (self.folder / "study.json").is_file()
 
+    def check_exists(self) -> None:
+        """JobError where a study that was searched is gone, with its home or without."""
+        if not self.exists():
+            raise JobError(f"{self.folder}: the study is not there any more")
+
     def document(self) -> dict[str, Any]:
         """The content of study.json; InputError naming the known studies when there is none."""
         if not self.exists():

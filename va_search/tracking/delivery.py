@@ -48,7 +48,8 @@ class Delivery:
     now and then while trials come, and at the end of a search that is not interrupted. It runs in
     this thread; its failure is a warning. `owner` is the identity of the home, where other homes
     are tracked at the same place. `report` hears of trouble with the server when it begins, and
-    None when it ends or there is none."""
+    None when it ends or there is none. `check` raises while nothing may be written, such as when
+    the home is away whose folder MLflow would make anew; then it is tried again later."""
 
     def __init__(
         self,
@@ -62,9 +63,11 @@ class Delivery:
         pictures: Pictures | None = None,
         owner: str | None = None,
         report: Callable[[str | None], None] = lambda problem: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._open = (uri, study, artifacts, parent, owner)
         self._report = report
+        self._check = check
         self._study = study
         self._changed = threading.Condition()
         self._waiting: dict[str, Trial] = {}
@@ -154,8 +157,10 @@ class Delivery:
         while not self._abandoned:
             trial: str | None = None
             try:
+                self._check()
                 self._connect()
                 trial, ending = self._next()
+                self._check()
                 if trial is not None:
                     self._deliver(trial)
                 elif ending is not None:
