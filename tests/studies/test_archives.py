@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -14,12 +16,13 @@ from killing import killed_before_change
 from study_world import TRIALS, check_whole, make_studies
 
 from va_search.api.archives import import_study
-from va_search.api.exporting import export_study
+from va_search.api.exporting import CONTENTS, export_study
 from va_search.api.studies import list_studies
 from va_search.ensemble.saved import predict, read_ensemble
 from va_search.errors import InputError
 from va_search.home import Home
 from va_search.predictions.bank import Bank
+from va_search.seals import FileSeal, sealed
 from va_search.search.housekeeping import pending
 from va_search.search.study import Study
 
@@ -114,6 +117,54 @@ def test_a_changed_archive_is_refused_and_nothing_is_written(
     path = changed(archive, tmp_path / "bad.zip", **contents)
     with pytest.raises(InputError, match=problem):
         import_study(path, home=tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_cannot_be_unpacked_is_refused(
+    archive: Path, tmp_path: Path, method: int
+) -> None:
+    path = tmp_path / "bad.zip"
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(path, "w", method) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+        last = target.getinfo(CONTENTS)
+    content = bytearray(path.read_bytes())
+    begin = last.header_offset + 30 + len(CONTENTS)
+    content[begin : begin + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"can't be unpacked|not a whole zip file"):
+        import_study(path, home=tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("failures/bad.json", b"[1]", "failures/bad.json is no JSON document"),
+        (
+            "study.json",
+            b'{"began_at": "x", "seconds": "1", "hashes": {}, "space": {}}',
+            "not a study's file",
+        ),
+        (
+            "study.json",
+            b'{"began_at": "x", "seconds": 1, "hashes": {}, "space": {}, "store_path": 3}',
+            "not a study's file",
+        ),
+    ],
+)
+def test_documents_that_are_none_of_a_study_are_refused_before_anything_is_written(
+    archive: Path, tmp_path: Path, name: str, content: bytes, problem: str
+) -> None:
+    contents = {f"study/{name}": content}
+    with zipfile.ZipFile(archive) as source:
+        document = json.loads(source.read(CONTENTS))
+    seals = {file: FileSeal.from_json(seal) for file, seal in document.pop("seal")["files"].items()}
+    seals[f"study/{name}"] = FileSeal(len(content), hashlib.sha256(content).hexdigest())
+    contents[CONTENTS] = json.dumps(sealed(document, seals)).encode()
+    with pytest.raises(InputError, match=problem):
+        import_study(changed(archive, tmp_path / "bad.zip", **contents), home=tmp_path / "home")
     assert not (tmp_path / "home").exists()
 
 

@@ -4,6 +4,7 @@ moment."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -103,6 +104,29 @@ def test_a_study_that_is_searched_is_left_alone(world: World) -> None:
             with pytest.raises(InputError, match=r"study 'first' is in use by process \d+ on "):
                 action()
     check_whole(world.home)
+
+
+def test_a_study_whose_leading_process_has_just_ended_is_left_alone(world: World) -> None:
+    study = Study(world.home, "first")
+    with ExitStack() as leading, study.searching(join=False) as leader:
+        leader.announce()
+        with study.searching(join=True) as joined:
+            joined.announce()
+            leading.callback(leader.leave)
+            leading.close()  # nobody holds the study's lock now, and one process searches it
+            for action in (partial(rename_study, to="pilot"), remove_study, clean_study):
+                options = {"with_dependents": True} if action is remove_study else {}
+                with pytest.raises(InputError, match=r"study 'first' is in use by process \d+ on "):
+                    action("first", home=world.home.root, **options)
+    check_whole(world.home)
+
+
+def test_a_damaged_document_hides_no_other_study(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    (world.home.study("first") / "study.json").write_text("{")
+    assert [entry.study for entry in list_studies(home=world.home.root)] == ["second"]
+    assert "study first is left out: " in caplog.text
 
 
 def test_a_removed_study_leaves_the_trials_of_others_whole(world: World) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import re
 import shutil
 import zipfile
@@ -27,6 +28,7 @@ from va_search.predictions.bank import Bank
 from va_search.predictions.entries import rewrite
 from va_search.predictions.records import RECORD
 from va_search.seals import read_seal
+from va_search.search.study import is_study_document
 from va_search.trial import Trial
 
 if TYPE_CHECKING:
@@ -154,9 +156,12 @@ class StudyArchive:
         for kind in BANKS:
             for trial in self.entries(kind):
                 self._check_record(kind, trial)
+        for name in self.files:
+            if name.startswith("study/failures/"):
+                self._json(name)
         if "study/study.json" in self.files:
             document = self._json("study/study.json")
-            if not {"began_at", "seconds", "hashes", "space"} <= document.keys():
+            if not is_study_document(document):
                 raise InputError(f"{self.path}: study/study.json is not a study's file")
 
     def _check_record(self, kind: str, trial: str) -> None:
@@ -283,7 +288,10 @@ class StudyArchive:
                     if size > most:
                         raise InputError(f"{self.path}: {name} is larger than it says")
                     yield block
-        except (zlib.error, RuntimeError, ValueError) as error:
+        # OSError: what bzip2 can't read; a disk that fails has a number.
+        except (zlib.error, lzma.LZMAError, RuntimeError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             raise InputError(f"{self.path}: {name} can't be unpacked ({error})") from error
 
 

@@ -91,9 +91,16 @@ class StudyEntry:
 
 
 def list_studies(*, home: OpenHome | str | Path | None = None) -> list[StudyEntry]:
-    """Return all studies of a home, sorted by name."""
+    """Return all studies of a home, sorted by name; one whose document is damaged is left out, with
+    a warning."""
+    listed: list[StudyEntry] = []
     with open_home(home).using() as opened:
-        return [study_entry(opened.files, name) for name in studies_of(opened.files)]
+        for name in studies_of(opened.files):
+            try:
+                listed.append(study_entry(opened.files, name))
+            except InputError as error:
+                LOG.warning("study %s is left out: %s", name, error)
+    return listed
 
 
 def study_entry(home: Home, name: str) -> StudyEntry:
@@ -370,8 +377,7 @@ def clean_study(study: str, *, home: OpenHome | str | Path | None = None) -> Cle
     Scores, predictions and settings stay, and the trials are whole without their weights: they may
     be members, and be trained again. Predictions of new recordings by them are not possible any
     more; a trial that was begun begins anew. A damaged trial is left as it is, with a warning."""
-    from va_search.locks import only_one
-    from va_search.search.housekeeping import refuse_pending
+    from va_search.search.housekeeping import refuse_pending, unsearched
 
     opened = in_a_folder(open_home(home), "study clean")
     files = opened.files
@@ -379,7 +385,7 @@ def clean_study(study: str, *, home: OpenHome | str | Path | None = None) -> Cle
     refuse_pending(files, study)
     bank = Bank(files.bank)
     folder = files.study(study)
-    with only_one(folder / "lock", f"study {study!r}"):
+    with unsearched(files, [study]):
         cleaning = plan_cleaning(study, home=opened)
         for trial in cleaning.trials:
             try:
@@ -434,9 +440,10 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def age_text(moment: str | None) -> str:
     """`3 days`, `5 h`, `12 min` since a moment (ISO 8601, UTC); empty where it is not known."""
-    if not moment:
+    try:
+        began = datetime.fromisoformat(moment or "")
+    except ValueError:
         return ""
-    began = datetime.fromisoformat(moment)
     if began.tzinfo is None:
         began = began.replace(tzinfo=UTC)
     minutes = (datetime.now(UTC) - began).total_seconds() / 60

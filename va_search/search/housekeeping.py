@@ -16,6 +16,7 @@ from va_search.errors import InputError
 from va_search.files import checked_name, read_json, write_json
 from va_search.home import Home
 from va_search.locks import only_one
+from va_search.search.searchers import Searchers
 
 Deed = Literal["rename", "remove", "import"]
 
@@ -87,7 +88,7 @@ def housekeeping(home: Home, deed: Housekeeping, *, replaces: bool = False) -> I
     InputError while a study is searched (by which process), and where another deed of it was
     interrupted, unless this one `replaces` it."""
     names = [deed.study] if deed.to is None else [deed.study, deed.to]
-    with _unsearched(home, names):
+    with unsearched(home, names):
         for name in names:
             begun = pending_of(home, name)
             if begun is not None and not begun.is_like(deed) and not replaces:
@@ -100,14 +101,22 @@ def housekeeping(home: Home, deed: Housekeeping, *, replaces: bool = False) -> I
 
 
 @contextmanager
-def _unsearched(home: Home, studies: list[str]) -> Iterator[None]:
+def unsearched(home: Home, studies: list[str]) -> Iterator[None]:
+    """Context in which no process searches these studies; InputError, with the process, where one
+    does."""
     if not studies:
         yield
         return
     folder = home.study(studies[0])
     was_there = folder.is_dir()
-    with only_one(folder / "lock", f"study {studies[0]!r}"), _unsearched(home, studies[1:]):
+    with only_one(folder / "lock", f"study {studies[0]!r}"), unsearched(home, studies[1:]):
         try:
+            # Between a leader's end and the next one's beginning nobody holds the lock.
+            others = Searchers(folder).others()
+            if others:
+                raise InputError(
+                    f"study {studies[0]!r} is in use by process {others[0]}; wait for it or stop it"
+                )
             yield
         finally:
             # Of a study without a folder of its own only the lock would be left.

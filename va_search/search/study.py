@@ -80,10 +80,7 @@ class Study:
             document: dict[str, Any] = read_json(path)
         except InputError as error:
             raise InputError(f"{error}; {again}") from error
-        if (
-            not isinstance(document, dict)
-            or not {"began_at", "seconds", "hashes", "space"} <= document.keys()
-        ):
+        if not is_study_document(document):
             raise InputError(f"{path}: not a study's file; {again}")
         return document
 
@@ -281,8 +278,9 @@ class Study:
         """Return the trial in a line of asked.jsonl; None for a line cut by a kill."""
         try:
             entry = json.loads(line)
-            name, settings = str(entry["trial"]), dict(entry["settings"])
-        except (ValueError, KeyError, TypeError):
+            name = checked_name(entry["trial"], "trial")
+            settings = dict(entry["settings"])
+        except (InputError, ValueError, KeyError, TypeError):
             return None
         return Trial(
             study=self.name,
@@ -323,6 +321,19 @@ class Study:
                 if trial.state is TrialState.FAILED:
                     failed.append(trial)
         return failed
+
+
+def is_study_document(document: Any) -> bool:
+    """Return True for the content of a study.json: everything in it that is read, of its kind."""
+    kinds = {"began_at": str, "seconds": (int, float), "hashes": dict, "space": dict}
+    later = {"store_path": str, "warm_start": list, "space_changes": list}
+    if not isinstance(document, dict) or not kinds.keys() <= document.keys():
+        return False
+    return all(
+        isinstance(document[name], kind)
+        for name, kind in {**kinds, **later}.items()
+        if name in document
+    )
 
 
 def now() -> str:
