@@ -19,18 +19,29 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_simulator import strategies
 from search_simulator.pool import Honest, Outcome, Pool, read_pools
 from search_simulator.portfolio import portfolio
 from search_simulator.record import WIDE
 from search_simulator.simulate import Strategy, latest, replay
+from search_simulator.strategies import (
+    ByCredit,
+    CheapFirst,
+    CostAware,
+    Extrapolated,
+    Gp,
+    Grid,
+    Halved,
+    Promoted,
+    Proposed,
+    Search,
+)
 
 MARKS = (0.03, 0.05, 0.08, 1 / 9, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.65, 0.8, 1.0)
 """Shares of the budget after which the scores are looked at."""
@@ -45,69 +56,51 @@ Curves = NDArray[np.float64]
 Portfolios = dict[str, list[int]]
 """Numbers of the configurations to begin with, by the kind of portfolio."""
 
-Make = Callable[[Pool, int, Portfolios], Strategy]
-"""Makes a strategy for a pool and a seed."""
-
 
 @dataclass(frozen=True)
 class Row:
-    """A strategy, and the space that it searches: the wide one, or a narrower one."""
+    """A strategy with its sampler, the kind and length of the portfolio that it begins with (None:
+    without one), and the space that it searches: the wide one, or a narrower one."""
 
-    make: Make
+    strategy: type[Proposed] = Proposed
+    sampler: str = "tpe"
+    kind: str | None = None
+    length: int = PORTFOLIO
     space: Path = WIDE
 
-
-def proposed(sampler: str, kind: str | None = None, length: int = PORTFOLIO) -> Make:
-    """Return the maker of a sampler's proposals, after a portfolio of this kind if there is one."""
-
-    def make(pool: Pool, seed: int, portfolios: Portfolios) -> Strategy:
+    def make(self, pool: Pool, seed: int, portfolios: Portfolios) -> Strategy:
+        """Return the strategy on a pool, with a seed."""
         entries: list[int] = []
-        if kind is not None:
-            entries = portfolios[kind][:length]
-        return strategies.Proposed(pool, sampler, seed, entries)
-
-    return make
+        if self.kind is not None:
+            entries = portfolios[self.kind][: self.length]
+        return self.strategy(Search(pool, self.sampler, seed, entries))
 
 
 STRATEGIES: dict[str, Row] = {
-    "random": Row(proposed("random")),
-    "grid": Row(lambda pool, seed, portfolios: strategies.Grid(pool, seed)),
-    "tpe": Row(proposed("tpe")),
-    "gp": Row(lambda pool, seed, portfolios: strategies.Gp(pool, seed)),
-    "tpe, ASHA": Row(lambda pool, seed, portfolios: strategies.Halved(pool, "tpe", seed)),
-    "tpe, ASHA with promotion": Row(
-        lambda pool, seed, portfolios: strategies.Promoted(pool, "tpe", seed)
-    ),
-    "tpe, curves": Row(lambda pool, seed, portfolios: strategies.Extrapolated(pool, "tpe", seed)),
-    "tpe, objective ensemble": Row(
-        lambda pool, seed, portfolios: strategies.ByCredit(pool, "tpe", seed)
-    ),
-    "tpe, cheap family first": Row(
-        lambda pool, seed, portfolios: strategies.CheapFirst(pool, "tpe", seed)
-    ),
-    "tpe, cheapest of three": Row(
-        lambda pool, seed, portfolios: strategies.CostAware(pool, "tpe", seed)
-    ),
-    "portfolio of 4, random": Row(proposed("random", "mean", 4)),
-    "portfolio of 8, random": Row(proposed("random", "mean", 8)),
-    "portfolio, random": Row(proposed("random", "mean")),
-    "portfolio of 4, tpe": Row(proposed("tpe", "mean", 4)),
-    "portfolio of 8, tpe": Row(proposed("tpe", "mean", 8)),
-    "portfolio, tpe": Row(proposed("tpe", "mean")),
-    "portfolio by cost, tpe": Row(proposed("tpe", "per second")),
-    "portfolio, tpe, curves": Row(
-        lambda pool, seed, portfolios: strategies.Extrapolated(
-            pool, "tpe", seed, portfolios["mean"]
-        )
-    ),
-    "portfolio, tpe, objective ensemble": Row(
-        lambda pool, seed, portfolios: strategies.ByCredit(pool, "tpe", seed, portfolios["mean"])
-    ),
-    "narrow, random": Row(proposed("random"), NARROW),
-    "narrow, tpe": Row(proposed("tpe"), NARROW),
-    "narrow, portfolio of 8, random": Row(proposed("random", "mean", 8), NARROW),
-    "narrow, portfolio of 8, tpe": Row(proposed("tpe", "mean", 8), NARROW),
-    "narrow, portfolio of 8 by cost, tpe": Row(proposed("tpe", "per second", 8), NARROW),
+    "random": Row(sampler="random"),
+    "grid": Row(Grid, "random"),
+    "tpe": Row(),
+    "gp": Row(Gp),
+    "tpe, ASHA": Row(Halved),
+    "tpe, ASHA with promotion": Row(Promoted),
+    "tpe, curves": Row(Extrapolated),
+    "tpe, objective ensemble": Row(ByCredit),
+    "tpe, cheap family first": Row(CheapFirst),
+    "tpe, cheapest of three": Row(CostAware),
+    "portfolio of 4, random": Row(Proposed, "random", "mean", 4),
+    "portfolio of 8, random": Row(Proposed, "random", "mean", 8),
+    "portfolio, random": Row(Proposed, "random", "mean"),
+    "portfolio of 4, tpe": Row(Proposed, "tpe", "mean", 4),
+    "portfolio of 8, tpe": Row(Proposed, "tpe", "mean", 8),
+    "portfolio, tpe": Row(Proposed, "tpe", "mean"),
+    "portfolio by cost, tpe": Row(Proposed, "tpe", "per second"),
+    "portfolio, tpe, curves": Row(Extrapolated, "tpe", "mean"),
+    "portfolio, tpe, objective ensemble": Row(ByCredit, "tpe", "mean"),
+    "narrow, random": Row(sampler="random", space=NARROW),
+    "narrow, tpe": Row(space=NARROW),
+    "narrow, portfolio of 8, random": Row(Proposed, "random", "mean", 8, NARROW),
+    "narrow, portfolio of 8, tpe": Row(Proposed, "tpe", "mean", 8, NARROW),
+    "narrow, portfolio of 8 by cost, tpe": Row(Proposed, "tpe", "per second", 8, NARROW),
 }
 
 

@@ -21,8 +21,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from search_simulator.pool import Frames, Outcome, Pool, read_pools
-from search_simulator.record import WIDE
+from search_simulator.pool import Outcome, Pool, read_pools
+from search_simulator.record import WIDE, Frames
 from va_search.search.configurations import Configuration
 
 Series = NDArray[np.float64]
