@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from search_simulator.record import WIDE, configuration
+from search_simulator.record import WIDE, Frames, configuration
 from va_search.data.generalisation import scores_unseen_clips
 from va_search.data.store import OFFICIAL, Recording, Store
 from va_search.ensemble.folds import Folds, make_folds
@@ -27,9 +27,6 @@ from va_search.metrics import ccc
 from va_search.search.configurations import Configuration, Space
 from va_search.search.space import load_space
 from va_search.trial import Trial
-
-Frames = NDArray[np.float32]
-"""(frames, targets)"""
 
 
 class Outcome(NamedTuple):
@@ -83,25 +80,31 @@ class Pool:
         store = Store.open(store_of(folder))
         space = load_space(space_path, store)
         with np.load(folder / "labels.npz") as labels:
-            validation, held_out = labels["validation"], labels["held_out"]
+            validation = labels["validation"]
+            held_out = labels["held_out"]
             lengths = labels["validation_lengths"]
-        recordings = []
+        # The recordings as they are sampled in the records.
+        recordings: list[Recording] = []
         for recording, length in zip(store.split("validation"), lengths.tolist(), strict=True):
             recordings.append(replace(recording, frames=length, gaps=()))
         labelled = [recording.frames for recording in recordings]
         unseen = scores_unseen_clips(store, [OFFICIAL])
         trainings: dict[int, Training] = {}
+        configurations: dict[int, Configuration] = {}
         for path in sorted(folder.glob("[0-9]*.npz")):
             number = int(path.stem)
-            if numbers is None or number in numbers:
-                training = read_training(path)
-                if training.epochs:
-                    trainings[number] = training
+            if numbers is not None and number not in numbers:
+                continue
+            training = read_training(path)
+            # One that diverged in its first epoch left nothing to replay.
+            if training.epochs:
+                trainings[number] = training
+                configurations[number] = configuration(space, number)
         return cls(
             name=folder.name,
             space=space,
             trainings=trainings,
-            configurations={number: configuration(space, number) for number in trainings},
+            configurations=configurations,
             validation=validation,
             held_out=held_out,
             recordings=recordings,
@@ -110,7 +113,7 @@ class Pool:
         )
 
     def seconds(self, number: int) -> float:
-        """Core-seconds of a whole training."""
+        """Return the core-seconds of a whole training."""
         return float(self.trainings[number].seconds[-1])
 
     @cached_property
@@ -119,45 +122,46 @@ class Pool:
         return float(np.mean([self.seconds(number) for number in self.trainings]))
 
     def score(self, outcome: Outcome) -> float:
-        """The validation score of an outcome."""
-        return float(self.trainings[outcome.number].scores[outcome.epochs - 1])
+        """Return the validation score of an outcome."""
+        training = self.trainings[outcome.number]
+        return float(training.scores[outcome.epochs - 1])
 
     def predictions(self, outcome: Outcome, part: str) -> Frames:
-        """(frames, targets) predictions of an outcome for a part, validation or held_out."""
+        """Return an outcome's predictions (frames, targets) for a part, validation or held_out."""
         recorded: NDArray[np.floating] = getattr(self.trainings[outcome.number], part)
         predictions: Frames = recorded[outcome.epochs - 1].astype(np.float32)
         return predictions
 
     def honest(self, outcomes: Sequence[Outcome]) -> Honest:
-        """Scores of what a user would have who has these trials; 0 where nothing helps."""
+        """Return the scores of what a user would have who has these trials; 0 without a trial, and
+        for a CCC that is not defined."""
         if not outcomes:
             return Honest(0.0, 0.0)
-        best = max(outcomes, key=self.score)
-        singles = self.predictions(best, "held_out")
         names = [f"{number:04d}-{epochs}" for number, epochs in outcomes]
+        # (member, frames, targets)
         validation = np.stack([self.predictions(outcome, "validation") for outcome in outcomes])
         held_out = np.stack([self.predictions(outcome, "held_out") for outcome in outcomes])
-        trials = [Trial("simulated", name) for name in names]
+        best = max(outcomes, key=self.score)
+        best_predictions = self.predictions(best, "held_out")
+        plans = self.recipe.plans(self.space.targets)
         ensembles: list[float] = []
+        singles: list[float] = []
         for column, target in enumerate(self.space.targets):
-            material = self._material(validation[:, :, column], column, names, trials)
-            plan = self.recipe.plans(self.space.targets)[target]
-            fitted = Fits(material, plan).fit()
+            truth = self.held_out[:, column]
+            material = self._material(validation[:, :, column], column, names)
+            fitted = Fits(material, plans[target]).fit()
             predicted = fitted.weights @ held_out[:, :, column].astype(np.float64)
             predicted = fitted.post.scale * predicted + fitted.post.offset
-            ensembles.append(_defined(ccc(predicted, self.held_out[:, column])))
-        single = [
-            _defined(ccc(predicted, truth))
-            for predicted, truth in zip(singles.T, self.held_out.T, strict=True)
-        ]
-        return Honest(float(np.mean(ensembles)), float(np.mean(single)))
+            ensembles.append(_defined(ccc(predicted, truth)))
+            singles.append(_defined(ccc(best_predictions[:, column], truth)))
+        return Honest(float(np.mean(ensembles)), float(np.mean(singles)))
 
-    def _material(
-        self, predictions: Frames, column: int, names: list[str], trials: list[Trial]
-    ) -> Material:
+    def _material(self, predictions: Frames, column: int, names: list[str]) -> Material:
+        """Return a target's material for ensembles, of predictions (member, frames)."""
         annotation = np.ascontiguousarray(self.validation[:, column])
         lengths = [(recording.name, recording.frames) for recording in self.recordings]
         statistics = measure(list(predictions), annotation, lengths, names, parts=self.folds.parts)
+        trials = [Trial("simulated", name) for name in names]
         return Material(
             statistics,
             trials,
@@ -169,25 +173,30 @@ class Pool:
 
 
 def store_of(folder: Path) -> Path:
-    """The store that the records in a folder are of; repeats and other spaces share it."""
-    parts = folder.name.split("-")
-    names = ["-".join(parts[:length]) for length in range(len(parts), 1, -1)]
-    stores = [folder.parent / f"{name}-store" for name in names]
-    return next(store for store in stores if store.is_dir())
+    """Return the store that the records in a folder are of; repeats and other spaces share it."""
+    name = folder.name
+    while "-" in name:
+        store = folder.parent / f"{name}-store"
+        if store.is_dir():
+            return store
+        name, _, _ = name.rpartition("-")
+    raise FileNotFoundError(f"no store beside the records in {folder}")
 
 
 def read_pools(
     records: Path, data: str, divisions: int, configurations: int, space_path: Path = WIDE
 ) -> list[Pool]:
     """Read the first divisions of a data set, of each so many configurations."""
-    folders = sorted(
-        folder
-        for folder in records.glob(f"{data}-*")
-        if folder.name.removeprefix(f"{data}-").isdigit()
-    )
+    prefix = f"{data}-"
+    folders: list[Path] = []
+    for folder in records.glob(f"{prefix}*"):
+        if folder.name.removeprefix(prefix).isdigit():
+            folders.append(folder)
     pools: list[Pool] = []
-    for folder in folders[:divisions]:
-        name = folder.name if space_path == WIDE else f"{folder.name}-{space_path.stem}"
+    for folder in sorted(folders)[:divisions]:
+        name = folder.name
+        if space_path != WIDE:
+            name += f"-{space_path.stem}"
         pools.append(Pool.read(folder.with_name(name), range(configurations), space_path))
     return pools
 
@@ -195,7 +204,12 @@ def read_pools(
 def read_training(path: Path) -> Training:
     """Read the record of one training."""
     with np.load(path) as arrays:
-        return Training(*(arrays[name] for name in ("seconds", "scores", "validation", "held_out")))
+        return Training(
+            seconds=arrays["seconds"],
+            scores=arrays["scores"],
+            validation=arrays["validation"],
+            held_out=arrays["held_out"],
+        )
 
 
 HEAVY = {"family": 6.0, "encoder": 3.0}
@@ -212,15 +226,21 @@ class Nearest:
         self._logarithmic: set[str] = set()
         self._range: dict[str, float] = {}
         for name, setting in space.settings.items():
-            values = list(setting.domain.values()) if name != "features" else []
-            numeric = len(values) > 1 and all(type(value) in (int, float) for value in values)
-            if numeric and min(values) > 0:
+            if name == "features":
+                continue
+            values = list(setting.domain.values())
+            numeric = all(type(value) in (int, float) for value in values)
+            if numeric and len(values) > 1 and min(values) > 0:
                 self._logarithmic.add(name)
                 self._range[name] = float(np.log(max(values) / min(values)))
 
     def take(self, proposed: Configuration) -> int:
         """Return the number of the nearest configuration left, and take it."""
-        number = min(self.left, key=lambda number: self._distance(self.left[number], proposed))
+        distances = {
+            number: self._distance(configuration, proposed)
+            for number, configuration in self.left.items()
+        }
+        number = min(distances, key=lambda number: distances[number])
         del self.left[number]
         return number
 
@@ -229,6 +249,7 @@ class Nearest:
         return self.left.pop(number, None) is not None
 
     def _distance(self, known: Configuration, proposed: Configuration) -> float:
+        """Return the weighted sum over settings of how far apart two configurations are."""
         distance = 0.0
         for name in known.keys() | proposed.keys():
             weight = HEAVY.get(name, 1.0)
@@ -239,14 +260,19 @@ class Nearest:
         return distance
 
     def _apart(self, name: str, value: Any, other: Any) -> float:
+        """Return how far apart two values of a setting are, from 0 to 1."""
         if name in self._logarithmic:
-            return abs(float(np.log(value / other))) / self._range[name]
+            logarithm = float(np.log(value / other))
+            return abs(logarithm) / self._range[name]
         if name == "features":
             both = set(value) & set(other)
-            return 1.0 - len(both) / len(set(value) | set(other))
+            either = set(value) | set(other)
+            return 1.0 - len(both) / len(either)
         return 1.0
 
 
 def _defined(value: float) -> float:
-    """A CCC, 0 where it is not defined."""
-    return 0.0 if np.isnan(value) else float(value)
+    """Return a CCC, 0 where it is not defined."""
+    if np.isnan(value):
+        return 0.0
+    return float(value)

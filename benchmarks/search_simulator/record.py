@@ -31,6 +31,7 @@ from va_search.data.store import Recording, Store, positions
 from va_search.errors import InputError
 from va_search.search.configurations import Configuration, Space
 from va_search.search.space import load_space
+from va_search.training.batches import Steps
 from va_search.training.epochs import Diverged, mean_of
 from va_search.training.fit import Fit, fit_of
 from va_search.training.predict import predict
@@ -42,6 +43,9 @@ AVERAGED = 5
 ALL_FEATURES = 0.5
 """Share of configurations with all feature sets, which other stores can have, too."""
 
+Frames = NDArray[np.float32]
+"""(frames, targets)"""
+
 
 @dataclass(frozen=True)
 class Division:
@@ -50,17 +54,15 @@ class Division:
     name: str
     store: Store
     space: Space
-    held_out_labels: NDArray[np.float32]
+    held_out_labels: Frames
     stride: int
     folder: Path
 
-    def sampled(
-        self, frames: NDArray[np.float32], recordings: tuple[Recording, ...]
-    ) -> NDArray[np.float32]:
+    def sampled(self, frames: Frames, recordings: tuple[Recording, ...]) -> Frames:
         """Return every `stride`-th frame of each recording; `frames` (frames, targets)."""
         lengths = [recording.frames for recording in recordings]
         within = np.concatenate([np.arange(length) for length in lengths])
-        every_stride: NDArray[np.float32] = frames[within % self.stride == 0]
+        every_stride: Frames = frames[within % self.stride == 0]
         return every_stride
 
     def sampled_lengths(self, recordings: tuple[Recording, ...]) -> NDArray[np.int64]:
@@ -70,12 +72,12 @@ class Division:
 
 @dataclass
 class Record:
-    """What a training had after each of its epochs."""
+    """Core-seconds, score and predictions (frames, targets) after each epoch of a training."""
 
     seconds: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
-    validation: list[NDArray[np.float32]] = field(default_factory=list)
-    held_out: list[NDArray[np.float32]] = field(default_factory=list)
+    validation: list[Frames] = field(default_factory=list)
+    held_out: list[Frames] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         """Write the file whole."""
@@ -112,10 +114,11 @@ def main() -> None:
         name, _, path = pair.partition("=")
         divisions += divisions_of(name, Store.open(Path(path)), options)
     part, parts = (int(number) for number in options.part.split("/"))
+    # The divisions take turns, so that what is recorded so far compares.
     for low in range(0, options.configurations, options.chunk):
+        high = min(low + options.chunk, options.configurations)
         for division in divisions:
-            numbers = range(low, min(low + options.chunk, options.configurations))
-            for number in numbers:
+            for number in range(low, high):
                 if number % parts == part:
                     record(division, number, options.seed)
 
@@ -124,33 +127,43 @@ def divisions_of(name: str, store: Store, options: argparse.Namespace) -> list[D
     """Divide a store's people so many times into those who train, validate, and are held out."""
     folds = sorted({recording.fold for recording in store.labelled if recording.fold is not None})
     divisions: list[Division] = []
-    pairs = [
-        (index, inner)
-        for index in range(min(options.divisions, len(folds)))
-        for inner in range(1, options.inner + 1)
-    ]
-    for index, inner in pairs:
-        fold, validation = folds[index], folds[(index + inner) % len(folds)]
-        division_name = f"{name}-{fold}" if inner == 1 else f"{name}-{fold}-inner{inner}"
-        to = options.out / f"{division_name}-store"
-        copy = Store.open(to) if to.is_dir() else None
-        copy = copy or divided(store, to, test=fold, validation=validation)
-        suffix = "" if options.space == WIDE else f"-{options.space.stem}"
-        suffix += "" if options.seed == 0 else f"-seed{options.seed}"
-        folder = options.out / f"{division_name}{suffix}"
-        folder.mkdir(parents=True, exist_ok=True)
-        rate = max(recording.frames_per_second for recording in store.recordings)
-        division = Division(
-            name=folder.name,
-            store=copy,
-            space=load_space(options.space, copy),
-            held_out_labels=labels_of(store, copy),
-            stride=max(1, round(rate / options.rate)),
-            folder=folder,
-        )
-        write_labels(division)
-        divisions.append(division)
+    for index in range(min(options.divisions, len(folds))):
+        for inner in range(1, options.inner + 1):
+            validation = folds[(index + inner) % len(folds)]
+            division_name = f"{name}-{folds[index]}"
+            if inner > 1:
+                division_name += f"-inner{inner}"
+            division = divide(store, division_name, folds[index], validation, options)
+            write_labels(division)
+            divisions.append(division)
     return divisions
+
+
+def divide(
+    store: Store, name: str, held_out: int, validation: int, options: argparse.Namespace
+) -> Division:
+    """Hold a fold of a store out while another validates; the copy that is there is opened."""
+    copy_path = options.out / f"{name}-store"
+    if not copy_path.is_dir():
+        divided(store, copy_path, test=held_out, validation=validation)
+    copy = Store.open(copy_path)
+    # Records of other spaces and seeds stand in folders of their own beside the same copy.
+    folder_name = name
+    if options.space != WIDE:
+        folder_name += f"-{options.space.stem}"
+    if options.seed != 0:
+        folder_name += f"-seed{options.seed}"
+    folder = options.out / folder_name
+    folder.mkdir(parents=True, exist_ok=True)
+    rate = max(recording.frames_per_second for recording in store.recordings)
+    return Division(
+        name=folder_name,
+        store=copy,
+        space=load_space(options.space, copy),
+        held_out_labels=labels_of(store, copy),
+        stride=max(1, round(rate / options.rate)),
+        folder=folder,
+    )
 
 
 def write_labels(division: Division) -> None:
@@ -179,15 +192,18 @@ def people_of(recordings: tuple[Recording, ...]) -> NDArray[np.str_]:
 
 
 def configuration(space: Space, number: int) -> Configuration:
-    """Draw the configuration of a number: on every store the same, but for feature sets left out."""
+    """Draw the configuration of a number: on every store the same, but for feature sets left out.
+
+    ValueError where no attempt gives values that go together."""
+    steps = space.declared("frame_step")
+    all_features = max(space.declared("features"), key=len)
     for attempt in range(1000):
-        apart = Random(f"{number} {attempt} store")  # noqa: S311
-        steps = space.declared("frame_step")
-        of_store = {"frame_step": steps[int(apart.random() * len(steps))]}
-        of_store["features"] = max(space.declared("features"), key=len)
-        if apart.random() >= ALL_FEATURES:
-            of_store["features"] = space.settings["features"].domain.draw(apart)
         # What depends on the store is not drawn with the others, which would differ, too.
+        store_random = Random(f"{number} {attempt} store")  # noqa: S311
+        index = int(store_random.random() * len(steps))
+        of_store = {"frame_step": steps[index], "features": all_features}
+        if store_random.random() >= ALL_FEATURES:
+            of_store["features"] = space.settings["features"].domain.draw(store_random)
         drawn = space.completed(of_store, Random(f"{number} {attempt}"))  # noqa: S311
         try:
             space.trials(drawn)
@@ -206,10 +222,14 @@ def record(division: Division, number: int, seed: int) -> None:
     settings = division.space.trials(drawn)[0].model_copy(update={"seed": seed})
     training = trained(division, settings)
     training.write(path)
-    score = training.scores[-1] if training.scores else float("nan")
-    seconds = training.seconds[-1] if training.seconds else 0.0
-    what = settings.encoder if settings.is_network else settings.family
-    print(f"{division.name} {number} {what}: {score:.3f} in {seconds:.1f} s", flush=True)
+    kind = settings.family
+    if settings.is_network:
+        kind = settings.encoder
+    score, seconds = float("nan"), 0.0
+    if training.scores:
+        score = training.scores[-1]
+        seconds = training.seconds[-1]
+    print(f"{division.name} {number} {kind}: {score:.3f} in {seconds:.1f} s", flush=True)
 
 
 def trained(division: Division, settings: TrialSettings) -> Record:
@@ -218,11 +238,9 @@ def trained(division: Division, settings: TrialSettings) -> Record:
     began = time.process_time()
     fit: Fit = fit_of(settings, division.store)
     spent = time.process_time() - began
-    last: dict[str, deque[NDArray[np.float32]]] = {
-        "validation": deque(maxlen=AVERAGED),
-        "held_out": deque(maxlen=AVERAGED),
-    }
-    parts = {"validation": fit.data.validation, "held_out": fit.data.test}
+    # The predictions of the newest epochs, whose mean is a trial's.
+    validation: deque[Frames] = deque(maxlen=AVERAGED)
+    held_out: deque[Frames] = deque(maxlen=AVERAGED)
     while not fit.finished:
         began = time.process_time()
         try:
@@ -230,15 +248,21 @@ def trained(division: Division, settings: TrialSettings) -> Record:
         except Diverged:
             break
         spent += time.process_time() - began
-        for part, steps in parts.items():
-            model = fit.measured_model
-            frames = predict(model, settings, fit.data.gather, steps, division.store.targets)
-            last[part].append(division.sampled(frames, steps.recordings))
+        # Predictions of the people held out are no part of a training: their time is not counted.
+        validation.append(predicted(fit, fit.data.validation, division))
+        held_out.append(predicted(fit, fit.data.test, division))
         training.seconds.append(spent)
         training.scores.append(float(epoch.score or 0.0))
-        training.validation.append(mean_of(last["validation"]))
-        training.held_out.append(mean_of(last["held_out"]))
+        training.validation.append(mean_of(validation))
+        training.held_out.append(mean_of(held_out))
     return training
+
+
+def predicted(fit: Fit, steps: Steps, division: Division) -> Frames:
+    """Predict (frames, targets) of the steps' recordings with a fit's model, sampled."""
+    targets = division.store.targets
+    frames = predict(fit.measured_model, fit.settings, fit.data.gather, steps, targets)
+    return division.sampled(frames, steps.recordings)
 
 
 if __name__ == "__main__":

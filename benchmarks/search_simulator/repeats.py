@@ -27,7 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from search_simulator.pool import Frames, Outcome, Pool, Training
+from search_simulator.pool import Outcome, Pool, Training
+from search_simulator.record import Frames
+from va_search.data.store import Recording
 from va_search.ensemble.folds import make_folds
 
 FEWEST = 3
@@ -47,46 +49,51 @@ class Repeats:
 
     @classmethod
     def read(cls, records: Path, division: str) -> Repeats:
-        names = [f"{division}{fold}{seed}" for seed in SEEDS for fold in FOLDS]
-        return cls(division, [Pool.read(records / name, range(MOST)) for name in names])
+        pools: list[Pool] = []
+        for seed in SEEDS:
+            for fold in FOLDS:
+                pools.append(Pool.read(records / f"{division}{fold}{seed}", range(MOST)))
+        return cls(division, pools)
 
     @property
     def numbers(self) -> list[int]:
         """Numbers of the configurations of which every repeat was recorded."""
-        return sorted(set.intersection(*(set(pool.trainings) for pool in self.pools)))
+        numbers = set(self.pools[0].trainings)
+        for pool in self.pools:
+            numbers &= set(pool.trainings)
+        return sorted(numbers)
 
     def score(self, repeat: int, number: int) -> float:
-        """The validation score of a repeat's last epoch."""
+        """Return the validation score of a repeat's last epoch."""
         return float(self.pools[repeat].trainings[number].scores[-1])
 
     def seconds(self, repeat: int, number: int) -> float:
-        """Core-seconds of a repeat."""
+        """Return the core-seconds of a repeat."""
         return self.pools[repeat].seconds(number)
 
+    @property
+    def mean_seconds(self) -> float:
+        """Core-seconds of all repeats of a configuration, mean over configurations."""
+        every_repeat = range(len(self.pools))
+        return float(np.mean([self.sum_seconds(every_repeat, number) for number in self.numbers]))
+
+    def sum_seconds(self, repeats: Sequence[int], number: int) -> float:
+        """Return the core-seconds of these repeats together."""
+        total = 0.0
+        for repeat in repeats:
+            total += self.seconds(repeat, number)
+        return total
+
     def pooled(self, repeats: Sequence[int]) -> Pool:
-        """A pool of one training per configuration: on the people of the repeats' folds the mean of
-        its seeds, on those held out the mean of all."""
+        """Return a pool of one training per configuration: on the people of the repeats' folds the
+        mean of its seeds, on those held out the mean of all."""
         folds = sorted({repeat % len(FOLDS) for repeat in repeats})
-        recordings = [
-            replace(recording, name=f"{fold}/{recording.name}")
-            for fold in folds
-            for recording in self.pools[fold].recordings
-        ]
-        trainings: dict[int, Training] = {}
-        for number in self.numbers:
-            of_folds = []
-            for fold in folds:
-                seeds = [repeat for repeat in repeats if repeat % len(FOLDS) == fold]
-                predictions = [self._last(repeat, number).validation[-1] for repeat in seeds]
-                of_folds.append(np.mean(predictions, axis=0, dtype=np.float32))
-            models = [self._last(repeat, number).held_out[-1] for repeat in repeats]
-            held_out: Frames = np.mean(models, axis=0, dtype=np.float32)
-            trainings[number] = Training(
-                seconds=np.array([sum(self.seconds(repeat, number) for repeat in repeats)]),
-                scores=np.array([np.mean([self.score(repeat, number) for repeat in repeats])]),
-                validation=np.concatenate(of_folds)[None],
-                held_out=held_out[None],
-            )
+        # Folds share people, whose recordings are told apart by the fold.
+        recordings: list[Recording] = []
+        for fold in folds:
+            for recording in self.pools[fold].recordings:
+                recordings.append(replace(recording, name=f"{fold}/{recording.name}"))
+        trainings = {number: self._pooled(number, repeats, folds) for number in self.numbers}
         validation = np.concatenate([self.pools[fold].validation for fold in folds])
         labelled = [recording.frames for recording in recordings]
         return replace(
@@ -97,63 +104,89 @@ class Repeats:
             folds=make_folds(recordings, labelled),
         )
 
-    def _last(self, repeat: int, number: int) -> Training:
-        return self.pools[repeat].trainings[number]
+    def _pooled(self, number: int, repeats: Sequence[int], folds: Sequence[int]) -> Training:
+        """Return one training of one epoch that stands for a configuration's repeats."""
+        scores: list[float] = []
+        held_out: list[NDArray[np.floating]] = []
+        by_fold: dict[int, list[NDArray[np.floating]]] = {fold: [] for fold in folds}
+        for repeat in repeats:
+            training = self.pools[repeat].trainings[number]
+            scores.append(self.score(repeat, number))
+            held_out.append(training.held_out[-1])
+            by_fold[repeat % len(FOLDS)].append(training.validation[-1])
+        validation = [mean_of(predictions) for predictions in by_fold.values()]
+        return Training(
+            seconds=np.array([self.sum_seconds(repeats, number)]),
+            scores=np.array([np.mean(scores)]),
+            validation=np.concatenate(validation)[None],
+            held_out=mean_of(held_out)[None],
+        )
+
+
+def mean_of(predictions: Sequence[NDArray[np.floating]]) -> Frames:
+    """Return the mean of several models' predictions (frames, targets)."""
+    mean: Frames = np.mean(predictions, axis=0, dtype=np.float32)
+    return mean
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("records", type=Path)
+    parser.add_argument("records", type=Path, help="the folder that record.py wrote")
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--p", type=float, default=0.1)
     options = parser.parse_args()
-    print(
-        "| data | search | configurations | ended | ensemble | single |\n|---|---|---|---|---|---|"
-    )
+    print("| data | search | configurations | ended | ensemble | single |")
+    print("|---|---|---|---|---|---|")
     for data in options.data:
-        divisions = sorted(
-            folder.name
-            for folder in options.records.glob(f"{data}-*")
-            if (options.records / f"{folder.name}-inner3-seed1").is_dir()
-        )
-        repeats = [Repeats.read(options.records, division) for division in divisions]
-        rows = {name: searched(name, repeats, options) for name in ("all", "paired", "one")}
-        for name, row in rows.items():
-            difference = row - rows["all"]
-            error = difference.std(axis=0, ddof=1) / math.sqrt(len(row))
-            cells = [f"{row[:, 0].mean():.1f}", f"{row[:, 1].mean():.1f}"]
-            for column in (2, 3):
-                text = f"{row[:, column].mean():.3f}"
-                if name != "all":
-                    text += f" ({difference[:, column].mean():+.3f} ± {error[column]:.3f})"
-                cells.append(text)
-            print(f"| {data} | {name} | " + " | ".join(cells) + " |", flush=True)
+        divisions: list[str] = []
+        for folder in options.records.glob(f"{data}-*"):
+            if (options.records / f"{folder.name}-inner3-seed1").is_dir():
+                divisions.append(folder.name)
+        repeats = [Repeats.read(options.records, division) for division in sorted(divisions)]
+        baseline = searched("all", repeats, options)
+        for name in ("all", "paired", "one"):
+            row = baseline
+            if name != "all":
+                row = searched(name, repeats, options)
+            print(f"| {data} | {name} | " + " | ".join(cells_of(row, baseline)) + " |", flush=True)
+
+
+def cells_of(row: Scores, baseline: Scores) -> list[str]:
+    """Return the means over seeds in words, scores (if not of the baseline itself) with the
+    difference to the baseline's and its standard error."""
+    cells = [f"{row[:, 0].mean():.1f}", f"{row[:, 1].mean():.1f}"]
+    difference = row - baseline
+    error = difference.std(axis=0, ddof=1) / math.sqrt(len(row))
+    for column in (2, 3):
+        text = f"{row[:, column].mean():.3f}"
+        if row is not baseline:
+            text += f" ({difference[:, column].mean():+.3f} ± {error[column]:.3f})"
+        cells.append(text)
+    return cells
 
 
 def searched(name: str, several: Sequence[Repeats], options: argparse.Namespace) -> Scores:
-    """(seed, 4) configurations finished, configurations ended, honest scores of the ensemble and of
-    the best single configuration."""
-    counted = range(len(FOLDS) * len(SEEDS)) if name != "one" else range(1)
+    """Return (seed, 4): configurations finished, configurations ended, honest scores of the
+    ensemble and of the best single configuration."""
+    counted = range(len(FOLDS) * len(SEEDS))
+    if name == "one":
+        counted = range(1)
+    p = 0.0
+    if name == "paired":
+        p = options.p
     pools = [repeats.pooled(counted) for repeats in several]
     rows: list[list[float]] = []
     for seed in range(options.seeds):
-        repeats, pool = several[seed % len(several)], pools[seed % len(several)]
-        everything = len(FOLDS) * len(SEEDS)
-        mean = np.mean(
-            [
-                sum(repeats.seconds(repeat, number) for repeat in range(everything))
-                for number in repeats.numbers
-            ]
-        )
+        division = seed % len(several)
+        repeats = several[division]
         order = random.Random(seed).sample(repeats.numbers, len(repeats.numbers))  # noqa: S311
-        budget = options.trials * float(mean)
-        p = options.p if name == "paired" else 0.0
+        budget = options.trials * repeats.mean_seconds
         finished, ended = one_search(repeats, order, counted, budget, p)
-        honest = pool.honest([Outcome(number, 1) for number in finished])
+        honest = pools[division].honest([Outcome(number, 1) for number in finished])
         rows.append([len(finished), ended, honest.ensemble, honest.single])
     return np.array(rows)
 
@@ -164,7 +197,8 @@ def one_search(
     """Train configurations in order until the budget is spent; return those that finished, and how
     many were ended before."""
     finished: list[int] = []
-    ended, spent = 0, 0.0
+    ended = 0
+    spent = 0.0
     best: Scores | None = None
     for number in order:
         scores: list[float] = []
@@ -173,11 +207,8 @@ def one_search(
             if spent > budget:
                 return finished, ended
             scores.append(repeats.score(repeat, number))
-            if (
-                best is not None
-                and FEWEST <= len(scores) < len(counted)
-                and is_worse(scores, best, p)
-            ):
+            testable = FEWEST <= len(scores) < len(counted)
+            if testable and best is not None and is_worse(scores, best, p):
                 break
         if len(scores) < len(counted):
             ended += 1

@@ -46,14 +46,19 @@ def replay(pool: Pool, strategy: Strategy, budget: float) -> list[Ended]:
     arrivals = 0
 
     def begin(time: float, outcome: Outcome) -> None:
+        """Train an outcome's next epoch on a free core from this time on."""
         nonlocal arrivals
         seconds = pool.trainings[outcome.number].seconds
-        before = float(seconds[outcome.epochs - 1]) if outcome.epochs else 0.0
-        after = time + float(seconds[outcome.epochs]) - before
+        spent = 0.0
+        if outcome.epochs > 0:
+            spent = float(seconds[outcome.epochs - 1])
+        end = time + float(seconds[outcome.epochs]) - spent
         arrivals += 1
-        heapq.heappush(events, (after, arrivals, Outcome(outcome.number, outcome.epochs + 1)))
+        trained = Outcome(outcome.number, outcome.epochs + 1)
+        heapq.heappush(events, (end, arrivals, trained))
 
     def fill(time: float) -> None:
+        """Begin trials on the cores that are free, as long as the strategy has some."""
         while len(events) < CONCURRENT:
             outcome = strategy.next()
             if outcome is None:
@@ -65,6 +70,7 @@ def replay(pool: Pool, strategy: Strategy, budget: float) -> list[Ended]:
         time, _, outcome = heapq.heappop(events)
         if CONCURRENT * time > budget:
             break
+        # The strategy is asked after each epoch but the last; a trial that ended frees its core.
         is_last = outcome.epochs == pool.trainings[outcome.number].epochs
         if not is_last and strategy.goes_on(outcome):
             begin(time, outcome)
@@ -77,5 +83,9 @@ def replay(pool: Pool, strategy: Strategy, budget: float) -> list[Ended]:
 
 def latest(ended: list[Ended], spent: float) -> list[Outcome]:
     """Return the trials that had ended by then; of one that was gone on with, its last outcome."""
-    by_number = {entry.outcome.number: entry.outcome for entry in ended if entry.spent <= spent}
+    # Later outcomes of a number replace its earlier ones.
+    by_number: dict[int, Outcome] = {}
+    for trial in ended:
+        if trial.spent <= spent:
+            by_number[trial.outcome.number] = trial.outcome
     return list(by_number.values())

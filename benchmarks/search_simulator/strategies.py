@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,28 +26,40 @@ from va_search.trial import SCORE
 GRACE_EPOCHS, REDUCTION_FACTOR = 5, 3
 
 
-class Proposed:
-    """Trials that a sampler proposes, each trained to its end; `first` are numbers of
-    configurations that come before any proposal."""
+@dataclass(frozen=True)
+class Search:
+    """A search to be simulated: its pool, sampler and seed, and the numbers of the configurations
+    that come before any proposal."""
 
-    def __init__(self, pool: Pool, sampler: str, seed: int, first: Sequence[int] = ()) -> None:
-        self.pool = pool
-        self.nearest = Nearest(pool.space, pool.configurations)
-        self.sampler = Sampler(pool.space, sampler, seed)
-        self._first = list(first)
+    pool: Pool
+    sampler: str
+    seed: int
+    portfolio: Sequence[int] = ()
+
+
+class Proposed:
+    """Trials that a sampler proposes, each trained to its end."""
+
+    def __init__(self, search: Search) -> None:
+        self.pool = search.pool
+        self.nearest = Nearest(search.pool.space, search.pool.configurations)
+        self.sampler = Sampler(search.pool.space, search.sampler, search.seed)
+        self._portfolio = list(search.portfolio)
 
     def next(self) -> Outcome | None:
         if not self.nearest.left:
             return None
-        while self._first:
-            number = self._first.pop(0)
+        while self._portfolio:
+            number = self._portfolio.pop(0)
             if self.nearest.take_number(number):
                 return Outcome(number, 0)
-        return Outcome(self.nearest.take(self.proposal()), 0)
+        number = self.nearest.take(self.proposal())
+        return Outcome(number, 0)
 
     def proposal(self) -> Configuration:
-        """The sampler's next configuration; its values are told of the recorded one."""
+        """Return the sampler's next configuration."""
         asked, proposed = self.sampler.ask()
+        # Nothing is told of the proposal itself: its values are those of the recorded neighbour.
         self.sampler.tell(asked, {})
         return proposed
 
@@ -57,6 +70,7 @@ class Proposed:
         self.tell(outcome, self.pool.score(outcome))
 
     def tell(self, outcome: Outcome, value: float) -> None:
+        """Tell the sampler of a recorded configuration and its value."""
         configuration = self.pool.configurations[outcome.number]
         self.sampler.add(configuration, {str(outcome.number): (value,)})
 
@@ -64,19 +78,19 @@ class Proposed:
 class Gp(Proposed):
     """Proposals of a Gaussian process over the settings that all configurations share."""
 
-    def __init__(self, pool: Pool, seed: int, first: Sequence[int] = ()) -> None:
-        super().__init__(pool, "tpe", seed, first)
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.sampler.study.sampler = optuna.samplers.GPSampler(seed=seed)
+            self.sampler.study.sampler = optuna.samplers.GPSampler(seed=search.seed)
 
 
 class Grid(Proposed):
     """The space in grid order, of a range of floats its two ends."""
 
-    def __init__(self, pool: Pool, seed: int) -> None:
-        super().__init__(pool, "random", seed)
-        self._grid = pool.space.combinations()
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
+        self._grid = search.pool.space.combinations()
 
     def proposal(self) -> Configuration:
         return next(self._grid)
@@ -85,16 +99,9 @@ class Grid(Proposed):
 class Halved(Proposed):
     """Trials stopped early by successive halving, as the package does it."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        sampler: str,
-        seed: int,
-        first: Sequence[int] = (),
-        factor: int = REDUCTION_FACTOR,
-    ) -> None:
-        super().__init__(pool, sampler, seed, first)
-        self._rungs = Rungs(GRACE_EPOCHS, factor, (SCORE,))
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
+        self._rungs = Rungs(GRACE_EPOCHS, REDUCTION_FACTOR, (SCORE,))
 
     def goes_on(self, outcome: Outcome) -> bool:
         best = {SCORE: self.pool.score(outcome)}
@@ -106,8 +113,8 @@ class Promoted(Proposed):
     the best paused trial that belongs to the best third of its rung is gone on with, else a new one
     begins (ASHA's promotion variant, Li et al. 2020)."""
 
-    def __init__(self, pool: Pool, sampler: str, seed: int, first: Sequence[int] = ()) -> None:
-        super().__init__(pool, sampler, seed, first)
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
         self._reached: dict[int, dict[int, float]] = {}
         self._promoted: dict[int, set[int]] = {}
         self._told: set[int] = set()
@@ -123,7 +130,8 @@ class Promoted(Proposed):
             reached = self._reached[rung]
             promoted = self._promoted.setdefault(rung, set())
             ranked = sorted(reached, key=lambda number: -reached[number])
-            for number in ranked[: len(ranked) // REDUCTION_FACTOR]:
+            best_third = ranked[: len(ranked) // REDUCTION_FACTOR]
+            for number in best_third:
                 if number not in promoted:
                     promoted.add(number)
                     return Outcome(number, rung)
@@ -145,22 +153,28 @@ class Extrapolated(Proposed):
 
     FEWEST = 5
 
-    def __init__(self, pool: Pool, sampler: str, seed: int, first: Sequence[int] = ()) -> None:
-        super().__init__(pool, sampler, seed, first)
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
         self._finished: list[NDArray[np.float64]] = []
 
     def goes_on(self, outcome: Outcome) -> bool:
         epochs = outcome.epochs
-        curves = [curve for curve in self._finished if len(curve) > epochs]
-        if epochs < GRACE_EPOCHS or epochs % 2 == 0 or len(curves) < self.FEWEST:
+        # Looked at after every second epoch from the grace period on.
+        if epochs < GRACE_EPOCHS or epochs % 2 == 0:
             return True
+        curves = [curve for curve in self._finished if len(curve) > epochs]
+        if len(curves) < self.FEWEST:
+            return True
+        # A line from the score after so many epochs to the final one, and its residuals' spread.
         partial = np.array([curve[epochs - 1] for curve in curves])
         final = np.array([curve[-1] for curve in curves])
         slope, offset = np.polyfit(partial, final, 1)
         residuals = final - (slope * partial + offset)
-        spread = float(np.sqrt((residuals**2).sum() / max(1, len(curves) - 2)))
+        freedom = max(1, len(curves) - 2)
+        spread = float(np.sqrt((residuals**2).sum() / freedom))
         expected = slope * self.pool.score(outcome) + offset
-        threshold = np.quantile([curve[-1] for curve in self._finished], 2 / 3)
+        finals = [curve[-1] for curve in self._finished]
+        threshold = np.quantile(finals, 2 / 3)
         return bool(expected + 2 * spread >= threshold)
 
     def ended(self, outcome: Outcome) -> None:
@@ -175,14 +189,13 @@ class CheapFirst(Proposed):
 
     TRIALS = 8
 
-    def __init__(self, pool: Pool, sampler: str, seed: int) -> None:
-        cheap = [
-            number
-            for number, configuration in pool.configurations.items()
-            if configuration["family"] == "ridge"
-        ]
-        drawn = random.Random(seed).sample(cheap, self.TRIALS)  # noqa: S311
-        super().__init__(pool, sampler, seed, drawn)
+    def __init__(self, search: Search) -> None:
+        cheap: list[int] = []
+        for number, configuration in search.pool.configurations.items():
+            if configuration["family"] == "ridge":
+                cheap.append(number)
+        drawn = random.Random(search.seed).sample(cheap, self.TRIALS)  # noqa: S311
+        super().__init__(replace(search, portfolio=drawn))
 
 
 class CostAware(Proposed):
@@ -190,8 +203,8 @@ class CostAware(Proposed):
 
     CHOICES = 3
 
-    def __init__(self, pool: Pool, sampler: str, seed: int, first: Sequence[int] = ()) -> None:
-        super().__init__(pool, sampler, seed, first)
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
         self._seconds: dict[str, list[float]] = {}
 
     def proposal(self) -> Configuration:
@@ -199,8 +212,11 @@ class CostAware(Proposed):
         return min(proposals, key=self._expected)
 
     def _expected(self, configuration: Configuration) -> float:
+        """Return the mean core-seconds of the trials of its kind; 0 where there is none yet."""
         seconds = self._seconds.get(kind_of(configuration))
-        return float(np.mean(seconds)) if seconds else 0.0
+        if not seconds:
+            return 0.0
+        return float(np.mean(seconds))
 
     def ended(self, outcome: Outcome) -> None:
         super().ended(outcome)
@@ -211,37 +227,39 @@ class CostAware(Proposed):
 class ByCredit(Proposed):
     """Objective `ensemble`: the sampler is told what each trial adds to an ensemble of all."""
 
-    def __init__(self, pool: Pool, sampler: str, seed: int, first: Sequence[int] = ()) -> None:
-        super().__init__(pool, sampler, seed, first)
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
         self._outcomes: list[Outcome] = []
         self._due = 3.0
-        self._contests = [
-            Contest(
-                PoolBank(pool),  # type: ignore[arg-type]
-                "",
-                target,
-                pool.recordings,
-                np.ascontiguousarray(pool.validation[:, column]),
-            )
-            for column, target in enumerate(pool.space.targets)
-        ]
+        self._contests: list[Contest] = []
+        bank: Any = PoolBank(self.pool)
+        for column, target in enumerate(self.pool.space.targets):
+            annotation = np.ascontiguousarray(self.pool.validation[:, column])
+            contest = Contest(bank, "", target, self.pool.recordings, annotation)
+            self._contests.append(contest)
 
     def ended(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)
         for contest in self._contests:
             contest.enter([name_of(outcome)])
+        # With fewer there is no ensemble to speak of.
         if len(self._outcomes) < 3:
             self.tell(outcome, self.pool.score(outcome))
             return
+        # Every trial's value changes as the ensemble grows: told anew when it has grown enough.
         if len(self._outcomes) >= self._due:
             self._due = len(self._outcomes) * GROWTH
-            values = {str(other.number): (self._value(other),) for other in self._outcomes}
+            values: dict[str, tuple[float, ...]] = {}
+            for earlier in self._outcomes:
+                values[str(earlier.number)] = (self._value(earlier),)
             self.sampler.retell(values)
         self.tell(outcome, self._value(outcome))
 
     def _value(self, outcome: Outcome) -> float:
+        """Return an outcome's credit, mean over targets; ties go by the score."""
         credits = [contest.credit(name_of(outcome)) for contest in self._contests]
-        return max(float(np.mean(credits)), 0.0) + TIE * self.pool.score(outcome)
+        credit = max(float(np.mean(credits)), 0.0)
+        return credit + TIE * self.pool.score(outcome)
 
 
 class PoolBank:
@@ -259,10 +277,10 @@ class PoolBank:
 
 
 def name_of(outcome: Outcome) -> tuple[str, str]:
-    """A study and a trial that stand for an outcome."""
+    """Return a study and a trial that stand for an outcome."""
     return str(outcome.number), str(outcome.epochs)
 
 
 def kind_of(configuration: Configuration) -> str:
-    """The family, of a network with its encoder."""
+    """Return the family; of a network its encoder."""
     return str(configuration.get("encoder", configuration["family"]))

@@ -236,8 +236,8 @@ class StudyArchive:
         if "study/study.json" in self.files:
             document = self._json("study/study.json")
             # A study that its sampler learnt from may not be in this home.
-            known = studies_of(home)
-            learns_from = [name for name in document.get("warm_start", []) if name in known]
+            home_studies = studies_of(home)
+            learns_from = [name for name in document.get("warm_start", []) if name in home_studies]
             changed = {**document, "study": study, "warm_start": learns_from}
             write_json(folder / "study.json", changed)
 

@@ -349,12 +349,12 @@ def plan_cleaning(study: str, *, home: OpenHome | str | Path | None = None) -> C
     bank = Bank(files.bank)
     used = used_by_ensembles(files, study)
     unused: list[str] = []
-    kept: list[str] = []
+    members: list[str] = []
     weights: list[Path] = []
     for trial in entries(bank, study):
         of_trial = weights_of(bank, study, trial)
         if of_trial and trial in used:
-            kept.append(trial)
+            members.append(trial)
         elif of_trial:
             unused.append(trial)
             weights += of_trial
@@ -366,7 +366,7 @@ def plan_cleaning(study: str, *, home: OpenHome | str | Path | None = None) -> C
         weights=Size.of(weights),
         checkpoints=tuple(begun),
         checkpoint_size=Size.of(_files(running)),
-        kept=tuple(kept),
+        kept=tuple(members),
     )
 
 
@@ -402,8 +402,8 @@ def clean_study(study: str, *, home: OpenHome | str | Path | None = None) -> Cle
 
 def _instead(home: Home, *words: str) -> Callable[[str, list[str]], str]:
     """Return what `check_studies` asks for: the command on the study that an ensemble is of."""
-    verb, *more = words
-    return lambda _, studies: home.command("study", verb, studies[0], *more)
+    verb, *arguments = words
+    return lambda _, studies: home.command("study", verb, studies[0], *arguments)
 
 
 def in_a_folder(home: OpenHome, command: str) -> OpenHome:

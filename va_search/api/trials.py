@@ -134,10 +134,10 @@ class OpenTrial:
     def python(self) -> list[str]:
         """Lines of Python that open it."""
         files = self.study.home.files
-        place = files.url or str(files.root.resolve())
+        location = files.url or str(files.root.resolve())
         lines = [
             "import va_search as va",
-            f"trial = va.open_study({self.study.name!r}, home={place!r}).trial({self.id!r})",
+            f"trial = va.open_study({self.study.name!r}, home={location!r}).trial({self.id!r})",
             "trial.curves",
         ]
         targets = [path.name.removesuffix(WEIGHTS) for path in self.folder.glob(f"[!.]*{WEIGHTS}")]
@@ -237,11 +237,11 @@ def _by_difference(settings: Sequence[Mapping[str, Any]]) -> tuple[list[str], li
     differing: list[str] = []
     alike: list[str] = []
     # A model from elsewhere has no settings, which makes none of them different.
-    known = [cells for cells in settings if cells]
+    of_own_trials = [cells for cells in settings if cells]
     for name in names:
         if name in ("fold", "seed"):
             continue
-        values = {repr(cells.get(name)) for cells in known}
+        values = {repr(cells.get(name)) for cells in of_own_trials}
         (differing if len(values) > 1 else alike).append(name)
     return differing, alike
 

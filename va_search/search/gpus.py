@@ -262,14 +262,14 @@ def _process_in_words(process: int) -> str:
 @contextmanager
 def made_visible(gpus: Sequence[str] | None) -> Iterator[None]:
     """Context in which processes that start see these GPUs alone; None: without effect."""
-    before = os.environ.get(VISIBLE)
+    previous = os.environ.get(VISIBLE)
     if gpus is not None:
         os.environ[VISIBLE] = ",".join(gpus)
     try:
         yield
     finally:
-        if before is not None:
-            os.environ[VISIBLE] = before
+        if previous is not None:
+            os.environ[VISIBLE] = previous
         elif gpus is not None:
             del os.environ[VISIBLE]
 
