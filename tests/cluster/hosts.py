@@ -111,9 +111,10 @@ class Host:
         self.process.kill()
         self.process.wait()
         until = time.monotonic() + STARTING_SECONDS
-        while any(Path(f"/proc/{pid}").exists() for pid in before):
+        # One that has ended may still wait for its parent outside to ask how.
+        while left := [pid for pid in before if _runs(pid)]:
             if time.monotonic() > until:
-                raise AssertionError(f"{self.name}: processes that outlive their host: {before}")
+                raise AssertionError(f"{self.name}: processes that outlive their host: {left}")
             time.sleep(0.02)
         self.process = None
 
@@ -313,6 +314,16 @@ def _answers(address: str, port: int) -> bool:
             return connection.recv(4).startswith(b"SSH-")
     except OSError:
         return False
+
+
+def _runs(pid: int) -> bool:
+    """Return True while a process runs, seen from here; an ended one whose parent has not yet asked
+    how does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 def _namespace(pid: int | str) -> str | None:

@@ -172,6 +172,12 @@ class Slurm:
         states = [word.partition("=")[2] for word in shown.split() if word.startswith("JobState=")]
         return " ".join(sorted(set(states)))
 
+    def restarts(self, job: str) -> int:
+        """Return how often a job was queued again."""
+        shown = self.run("scontrol", "--oneliner", "show", "job", job).split()
+        (restarts,) = [word.partition("=")[2] for word in shown if word.startswith("Restarts=")]
+        return int(restarts)
+
     def node_states(self) -> dict[str, str]:
         lines = self.run("sinfo", "--noheader", "--Node", "--format", "%N %T").splitlines()
         return dict(line.split() for line in lines)

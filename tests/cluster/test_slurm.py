@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,10 @@ class Cluster:
 
         self.wait(reached, job)
 
-    def checkpoints(self, study: str) -> list[Path]:
-        return sorted((self.home / "studies" / study / "running").glob("*/*"))
+    def checkpoints(self, study: str) -> list[str]:
+        """The trials of a study that have a checkpoint of what they did so far."""
+        running = self.home / "studies" / study / "running"
+        return sorted(path.parent.name for path in running.glob("*/checkpoint.safetensors"))
 
     def left(self) -> list[str]:
         """Whatever jobs left on nodes: processes, and folders in /tmp."""
@@ -158,26 +161,34 @@ def test_a_job_is_told_of_its_end_and_goes_on_in_the_next(cluster: Cluster) -> N
     assert len(after) == 4
     assert {trial: after[trial] for trial in before} == before
     assert any(record.get("resumed_at") for record in after.values())
-    assert "Restarts=1" in cluster.slurm.run("scontrol", "show", "job", job)
+    assert cluster.slurm.restarts(job) == 1
     status = json.loads(cluster.slurm.run("va-search", "status", "first", "--json"))
     assert (len(status["complete"]), status["failed"]) == (4, [])
     cluster.slurm.run("va-search", "ensemble", "first", "--name", "first-best")
 
 
 def test_a_second_node_trains_too_and_is_lost(cluster: Cluster) -> None:
-    space = cluster.space(epochs=150, rates=5)
+    """Its trial goes on from its checkpoint, on the node that is left."""
+    space = cluster.space(epochs=200, rates=5)
     job = cluster.submit(space, "wide", "--nodes=2")
-    records = lambda: trials(cluster.home, "wide")  # noqa: E731
-    both = {"one", "two"}
-    cluster.wait(lambda: {record["node"] for record in records().values()} == both, job)
+
+    def trains_on_both() -> list[str]:
+        nodes = {record["node"] for record in trials(cluster.home, "wide").values()}
+        checkpoints = cluster.checkpoints("wide")
+        return checkpoints if nodes == {"one", "two"} and len(checkpoints) == 2 else []
+
+    running = cluster.wait(trains_on_both, job)
     lost = cluster.slurm.hosts["two"]
     lost.power_off()
-    before = records()
-    assert len(before) < 10, "the node was to be lost in the middle of the study"
+    before = trials(cluster.home, "wide")
     try:
         cluster.wait_for_state(job, "COMPLETED")
-        assert len(records()) == 10
-        assert {trial: records()[trial] for trial in before} == before
+        after = trials(cluster.home, "wide")
+        assert len(after) == 10
+        assert {trial: after[trial] for trial in before} == before
+        (resumed,) = [trial for trial, record in after.items() if record.get("resumed_at")]
+        assert resumed in running and after[resumed]["node"] == "one"
+        assert cluster.slurm.restarts(job) == 0
     finally:
         cluster.slurm.hosts.power_on(lost)
         (lost.folder / "tmp").mkdir(exist_ok=True)
@@ -187,18 +198,21 @@ def test_a_second_node_trains_too_and_is_lost(cluster: Cluster) -> None:
         cluster.slurm.wait_for_idle()
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_a_job_that_is_cancelled_leaves_its_checkpoints_and_nothing_else(
-    cluster: Cluster, nodes: int
+def test_jobs_that_are_cancelled_leave_their_checkpoints_and_nothing_else(
+    cluster: Cluster,
 ) -> None:
-    study = f"cancelled-{nodes}"
-    job = cluster.submit(cluster.space(epochs=4000, rates=1), study, f"--nodes={nodes}")
-    cluster.wait(lambda: cluster.checkpoints(study), job)
+    """A job of one node, and one of two that shares it."""
+    studies = {"narrow": "--nodes=1", "broad": "--nodes=2"}
+    jobs = {}
+    for study, nodes in studies.items():
+        jobs[study] = cluster.submit(cluster.space(epochs=20000, rates=1), study, nodes)
+        cluster.wait(partial(cluster.checkpoints, study), jobs[study])
     cluster.slurm.run("scancel", "--name", "va-search")
     wait_for(lambda: not cluster.slurm.run("squeue", "--noheader"), 60)
-    assert cluster.slurm.state(job) == "CANCELLED"
-    assert cluster.checkpoints(study)
-    assert list((cluster.home / "studies" / study).glob("failures/*")) == []
+    for study, job in jobs.items():
+        assert cluster.slurm.state(job) == "CANCELLED"
+        assert cluster.checkpoints(study)
+        assert list((cluster.home / "studies" / study).glob("failures/*")) == []
 
 
 STAND_IN = """#!/bin/bash
@@ -238,45 +252,37 @@ def stand_in(cluster: Cluster) -> Callable[[str], str]:
     return submit
 
 
-def test_the_batch_file_goes_on_where_it_was_told_to_stop(
+def test_how_the_batch_file_takes_the_end_of_a_search(
     cluster: Cluster, stand_in: Callable[[str], str]
 ) -> None:
-    job = stand_in("goes-on")
-    cluster.wait(lambda: "trained 1" in cluster.output(job), job)
-    cluster.slurm.run("scancel", "--batch", "--signal=USR1", job)
-    cluster.wait_for_state(job, "PENDING")
-    assert (cluster.home / "studies" / "goes-on" / "running" / "checkpoint").exists()
-    cluster.wait_for_state(job, "COMPLETED")
-    lines = [line for line in cluster.output(job).splitlines() if line.startswith("trained")]
+    """Four jobs at once: SLURM leaves one that is queued again waiting for 20 s each time."""
+    studies = cluster.home / "studies"
+    goes_on, cancelled = stand_in("goes-on"), stand_in("cancelled")
+    nowhere, fails = stand_in("nowhere"), stand_in("fails")
+
+    # Told to stop: it goes on in the same job.
+    cluster.wait(lambda: "trained 1" in cluster.output(goes_on), goes_on)
+    cluster.slurm.run("scancel", "--batch", "--signal=USR1", goes_on)
+    # Cancelled: it is over.
+    cluster.wait(lambda: "trained 1" in cluster.output(cancelled), cancelled)
+    cluster.slurm.run("scancel", cancelled)
+    cluster.wait_for_state(cancelled, "CANCELLED")
+    assert (studies / "cancelled" / "running" / "checkpoint").exists()
+
+    cluster.wait_for_state(goes_on, "PENDING")
+    assert (studies / "goes-on" / "running" / "checkpoint").exists()
+    cluster.wait_for_state(goes_on, "COMPLETED")
+    lines = [line for line in cluster.output(goes_on).splitlines() if line.startswith("trained")]
     assert lines == ["trained 1", "trained 2", "trained 3"]
 
-
-def test_a_job_that_is_cancelled_is_not_queued_again(
-    cluster: Cluster, stand_in: Callable[[str], str]
-) -> None:
-    job = stand_in("cancelled")
-    cluster.wait(lambda: "trained 1" in cluster.output(job), job)
-    cluster.slurm.run("scancel", job)
-    wait_for(lambda: not cluster.slurm.run("squeue", "--noheader"), 60)
-    assert cluster.slurm.state(job) == "CANCELLED"
-    assert (cluster.home / "studies" / "cancelled" / "running" / "checkpoint").exists()
-
-
-def test_a_search_that_fails_is_not_queued_again(
-    cluster: Cluster, stand_in: Callable[[str], str]
-) -> None:
-    job = stand_in("fails")
-    cluster.wait(lambda: cluster.slurm.state(job) == "FAILED", job)
-    assert "Restarts=0" in cluster.slurm.run("scontrol", "show", "job", job)
-
-
-def test_a_job_that_gets_nowhere_is_not_begun_for_ever(
-    cluster: Cluster, stand_in: Callable[[str], str]
-) -> None:
-    job = stand_in("nowhere")
-    cluster.wait(lambda: cluster.slurm.state(job) == "FAILED", job)
-    assert "Restarts=3" in cluster.slurm.run("scontrol", "show", "job", job)
-    assert "nothing was trained in this run" in cluster.output(job)
+    # Told to stop, but failed: it is over.
+    cluster.wait_for_state(fails, "FAILED")
+    assert cluster.slurm.restarts(fails) == 0
+    # Told to stop each time before anything is trained: it is not begun for ever.
+    cluster.wait_for_state(nowhere, "FAILED")
+    assert cluster.slurm.restarts(nowhere) == 3
+    assert "nothing was trained in this run" in cluster.output(nowhere)
+    assert cluster.slurm.restarts(cancelled) == 0
 
 
 def test_an_array_of_three(cluster: Cluster) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from va_search.errors import JobError
+from va_search.errors import InputError, JobError
 from va_search.search.machine import Options
-from va_search.search.ray_backend import connection
+from va_search.search.ray_backend import connection, supervisor
 from va_search.search.ray_backend.supervisor import RayLost
 
 PRELOAD = "RAY_preload_python_modules"
@@ -78,3 +80,112 @@ def test_any_other_reason_of_a_start_stays(tmp_path: Path) -> None:
     text = why_not(tmp_path, RayLost("Ray's raylet process on this machine was ended by SIGKILL"))
     assert text.endswith("machine: Ray's raylet process on this machine was ended by SIGKILL")
     assert why_not(tmp_path, ValueError()).endswith("on this machine: ValueError")
+
+
+class Starts:
+    """Ray's start replaced: each attempt does the next of these, and its folder is noted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *attempts: Callable[[], None]) -> None:
+        self.folders: list[Path | None] = []
+        self.ended = 0
+        self._attempts = list(attempts)
+        monkeypatch.setattr(supervisor, "_LEFT", [])
+        monkeypatch.setattr(connection, "_start", self._start)
+        monkeypatch.setattr(connection, "_shut_down", self._shut_down)
+        monkeypatch.setattr(connection, "_resources", lambda *_: {"CPU": 2.0})
+
+    def _start(self, options: Options, folder: Path | None) -> None:
+        assert all(not earlier.exists() for earlier in self.folders if earlier is not None)
+        self.folders.append(folder)
+        self._attempts.pop(0)()
+
+    def _shut_down(self) -> None:
+        self.ended += 1
+
+
+def works() -> None:
+    """Start as Ray does when all is well."""
+
+
+def times_out() -> None:
+    raise Exception("The current node timed out during startup.")
+
+
+def breaks() -> None:
+    raise ValueError("no such library")
+
+
+def test_a_ray_that_was_not_ready_in_time_is_started_once_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    starts = Starts(monkeypatch, times_out, works)
+    with connection.ray_running(Options()) as ray:
+        assert ray.resources == {"CPU": 2.0}
+        assert starts.ended == 1, "Ray forgets the start that failed"
+    assert len(starts.folders) == 2 and starts.ended == 2
+    assert all(not folder.exists() for folder in starts.folders if folder is not None)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("Ray was not ready in time (a load of ")
+    assert line.endswith("; it is started once more") and "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("attempts", "reason"),
+    [
+        ([times_out, times_out], "its processes were not ready in time. The machine may be too"),
+        ([times_out, breaks], "no such library"),
+        ([breaks], "no such library"),
+    ],
+)
+def test_a_second_failure_or_any_other_one_is_told(
+    monkeypatch: pytest.MonkeyPatch, attempts: list[Callable[[], None]], reason: str
+) -> None:
+    starts = Starts(monkeypatch, *attempts)
+    with (
+        pytest.raises(JobError, match=f"^Ray could not be started on this machine: {reason}"),
+        connection.ray_running(Options()),
+    ):
+        pass
+    assert len(starts.folders) == starts.ended == len(attempts)
+
+
+def test_a_search_that_is_to_stop_starts_no_second_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = Starts(monkeypatch, times_out)
+    with (
+        pytest.raises(JobError, match="not ready in time"),
+        connection.ray_running(Options(), lambda: bool(starts.folders)),
+    ):
+        pass
+
+
+def test_a_cluster_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = Starts(monkeypatch, times_out)
+    with (
+        pytest.raises(InputError, match=r"10\.0\.0\.9"),
+        connection.ray_running(Options("10.0.0.9:1")),
+    ):
+        pass
+    assert starts.folders == [None]
+
+
+@pytest.mark.parametrize("comes_out", [True, False])
+def test_a_start_that_hangs_is_tried_again_only_once_its_thread_is_free(
+    monkeypatch: pytest.MonkeyPatch, comes_out: bool
+) -> None:
+    free = threading.Event()
+    starts = Starts(monkeypatch, lambda: free.wait(60) and None, works)
+    monkeypatch.setattr(connection, "START_SECONDS", 0.3)
+    monkeypatch.setattr(supervisor, "REJOIN_SECONDS", 0.5)
+    if comes_out:  # as Ray's start does once its processes are gone
+        monkeypatch.setattr(supervisor, "end_processes", lambda _: free.set())
+        with connection.ray_running(Options()):
+            assert not supervisor.is_left_behind()
+        assert len(starts.folders) == starts.ended == 2
+    else:
+        with (
+            pytest.raises(JobError, match="not ready in time"),
+            connection.ray_running(Options()),
+        ):
+            pass
+        assert len(starts.folders) == 1 and supervisor.is_left_behind()
+        free.set()

@@ -62,6 +62,16 @@ class Search:
 
         return int(wait_for(find))
 
+    def with_word(self, word: str) -> int | None:
+        """One of Ray's Python processes, by a word of its command line, before it has a name; None
+        while there is none. (The raylet's own command line has those of its agents.)"""
+        for process in self.look():
+            with suppress(OSError):
+                words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+                if any(each.endswith(word) for each in words):
+                    return process
+        return None
+
     def signal(self, number: int, *, all_processes: bool) -> None:
         below = self.look()
         for process in [self.process.pid, *(below if all_processes else [])]:
@@ -167,6 +177,22 @@ def test_a_raylet_that_dies_while_ray_starts_is_named(start: Start) -> None:
     code, _, text, seconds = search.ended()
     assert code == 1 and "Ray could not be started" in text and "was ended by SIGKILL" in text, text
     assert "Traceback" not in text and seconds < 30
+
+
+def test_a_ray_whose_agent_is_too_slow_is_started_once_more(start: Start) -> None:
+    """The agent is stopped, as if it read its modules from a slow disk; Ray waits 15 s for it."""
+    search = start(training=False)
+    agent = wait_for(lambda: search.with_word("dashboard/agent.py"))
+    os.kill(agent, signal.SIGSTOP)
+    raylet = search.named("raylet")
+    wait_for(lambda: len(search.checkpoints) == 2)
+    assert not alive(agent) and not alive(raylet)
+    search.look()
+    search.signal(signal.SIGINT, all_processes=False)
+    code, _, text, _ = search.ended()
+    assert code == 130, text
+    assert text.count("Ray was not ready in time (a load of ") == 1, text
+    assert "Traceback" not in text
 
 
 def test_a_killed_search_leaves_no_process_and_no_folder(start: Start) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from va_search.search.ray_backend.privacy import (
     refuse_listeners_elsewhere,
     without_command_line,
 )
-from va_search.search.ray_backend.supervisor import Supervisor
+from va_search.search.ray_backend.supervisor import Supervisor, is_left_behind
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -73,6 +73,12 @@ TOO_LATE = re.compile(r"timed? ?out|deadline|did not answer within", re.IGNORECA
 START_STOP_SECONDS = 1.0
 """How long a request to stop waits for a Ray that starts, when nothing runs that could be saved."""
 
+LOG = logging.getLogger(__name__)
+
+
+class RayTooSlow(JobError):
+    """A Ray of our own whose processes were not ready in time."""
+
 
 @dataclass(frozen=True)
 class RunningRay:
@@ -89,16 +95,36 @@ def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> I
     """A Ray that is ours alone on this machine (privacy.py), or a connection to a cluster; `stop`
     says whether to end.
 
+    A Ray of our own that is not ready in time is started once more: it allows its agents some 15 s,
+    which they exceed where an environment is read from a slow disk for the first time.
+
     JobError where it can't be started or reached; RayLost from a call when it is gone.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    with ExitStack() as stack:
+        try:
+            ray = stack.enter_context(_ray(options, stop))
+        except RayTooSlow:
+            if is_left_behind() or stop():
+                raise
+            LOG.warning("Ray was not ready in time (%s); it is started once more", _load())
+            ray = stack.enter_context(_ray(options, stop))
+        yield ray
+
+
+@contextmanager
+def _ray(options: Options, stop: Callable[[], bool]) -> Iterator[RunningRay]:
+    """Start a Ray, or connect to one, and end it; nothing is left of one that did not start."""
     with _own_folder() if options.address is None else nullcontext() as folder:
         supervisor = Supervisor(folder, stop)
         deaths = Deaths(None if folder is None else folder / RAY)
         try:
             resources = _started(options, folder, supervisor)
             yield RunningRay(resources, supervisor, deaths)
+        except RayTooSlow:
+            supervisor.rejoin()
+            raise
         finally:
             supervisor.close(_shut_down)
 
@@ -124,7 +150,10 @@ def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> d
             raise InputError(
                 f"--address {options.address}: the search could not connect to the Ray cluster: {reason}{token_hint()}"
             ) from error
-        raise JobError(f"Ray could not be started on this machine: {_why_not(reason)}") from error
+        why = f"Ray could not be started on this machine: {_why_not(reason)}"
+        if TOO_LATE.search(reason):
+            raise RayTooSlow(why) from error
+        raise JobError(why) from error
     if options.address is not None:
         supervisor.call(partial(_refuse_private, options.address))
     return supervisor.call(partial(_resources, options, supervisor))
@@ -134,11 +163,14 @@ def _why_not(reason: str) -> str:
     """Return why Ray did not start, in our words where its processes only took too long."""
     if not TOO_LATE.search(reason):
         return reason
-    load = f"a load of {os.getloadavg()[0]:.0f} on {counted(cores(), 'core')}"
     return (
-        f"its processes were not ready in time. The machine may be too busy ({load}); run the same "
-        "command again when less runs here"
+        f"its processes were not ready in time. The machine may be too busy ({_load()}); run the "
+        "same command again when less runs here"
     )
+
+
+def _load() -> str:
+    return f"a load of {os.getloadavg()[0]:.0f} on {counted(cores(), 'core')}"
 
 
 def _resources(options: Options, supervisor: Supervisor) -> dict[str, float]:

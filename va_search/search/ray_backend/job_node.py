@@ -33,6 +33,7 @@ from va_search.errors import JobError
 from va_search.files import remove_folder
 from va_search.search.interruption import block_signals
 from va_search.search.machine import cores, gpus_seen
+from va_search.search.ray_backend.connection import TOO_LATE
 from va_search.search.ray_backend.folder import NODE_PREFIX, RAY, private_folder
 from va_search.search.ray_backend.privacy import free_ports, own_token
 
@@ -113,14 +114,19 @@ def serve(address: str, job: Path) -> int:
     if not line.wait_for_line(1 if is_head else 2):
         return 0
     job.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if is_head:
+        options = {"node-ip-address": host, "port": port, "include-dashboard": "false"}
+    else:
+        options = {"node-ip-address": own_address(host), "address": address}
     try:
-        with private_folder(NODE_PREFIX) as folder, own_token(folder, line.lines[0]):
-            options = {**OPTIONS, "temp-dir": str(folder / RAY)}
-            if is_head:
-                options |= {"node-ip-address": host, "port": port, "include-dashboard": "false"}
-            else:
-                options |= {"node-ip-address": own_address(host), "address": address}
-            return _run(options, is_head, folder / "start.log", line, job / READY)
+        failure = _run(options, is_head, line, job / READY)
+        if TOO_LATE.search(failure) and STARTED not in failure:
+            # What Ray imports is in this node's cache by now.
+            _say("Ray was not ready in time; it is started once more")
+            failure = _run(options, is_head, line, job / READY)
+        if failure:
+            _say(f"Ray ended:\n{failure}")
+        return 1 if failure else 0
     finally:
         if is_head:
             (job / ENDED).touch()
@@ -128,34 +134,49 @@ def serve(address: str, job: Path) -> int:
             remove_folder(job)
 
 
-def _run(options: dict[str, str], is_head: bool, log: Path, line: LifeLine, ready: Path) -> int:
+def _run(options: dict[str, str], is_head: bool, line: LifeLine, ready: Path) -> str:
     """Run `ray start` with these options until the node is to end, or Ray ended by itself; return
-    an exit code. The file `ready` is made once Ray runs."""
-    # Ray's client has a port on the head, whether it is wanted or not.
-    names = [*PORTS, "ray-client-server-port"] if is_head else PORTS
-    ports = free_ports(options["node-ip-address"], len(names))
-    options = options | {name: str(port) for name, port in zip(names, ports, strict=True)}
-    # What SLURM gave: it may bind nothing where a cluster's control groups are not used.
-    options |= {"num-cpus": str(cores()), "num-gpus": str(int(gpus_seen()))}
-    words = [f"--{name}={value}" for name, value in options.items()]
-    if is_head:
-        words += ["--head", "--no-monitor"]  # nothing here starts or stops machines
-    with log.open("wb") as output:
+    what Ray said then, empty in the first case. Nothing of it is left. The file `ready` is made once
+    Ray runs."""
+    with (
+        private_folder(NODE_PREFIX) as folder,
+        own_token(folder, line.lines[0]),
+        (folder / "start.log").open("w+b") as output,
+    ):
         ray = subprocess.Popen(  # noqa: S603 (our own interpreter)
-            [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words],
+            _command(options | {"temp-dir": str(folder / RAY)}, is_head),
             env=os.environ | SETTINGS,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
         )
-    while line.holds():
-        text = log.read_text(encoding="utf-8", errors="replace")
-        if STARTED in text and not ready.exists():
-            ready.touch()
-        if ray.poll() is not None:
-            sys.stderr.write(f"{socket.gethostname()}: Ray ended:\n{text}\n")
-            return 1
-    return 0
+        while line.holds():
+            ended = ray.poll() is not None
+            text = (folder / "start.log").read_text(encoding="utf-8", errors="replace")
+            if STARTED in text and not ready.exists():
+                ready.touch()
+            if ended:
+                return text or f"exit code {ray.returncode}"
+    return ""
+
+
+def _command(options: dict[str, str], is_head: bool) -> list[str]:
+    """Return the words of `ray start`, with ports that are free now and what SLURM gave."""
+    # Ray's client has a port on the head, whether it is wanted or not.
+    names = [*PORTS, "ray-client-server-port"] if is_head else PORTS
+    ports = free_ports(options["node-ip-address"], len(names))
+    options = OPTIONS | options | {name: str(port) for name, port in zip(names, ports, strict=True)}
+    # What SLURM gave: it may bind nothing where a cluster's control groups are not used.
+    options |= {"num-cpus": str(cores()), "num-gpus": str(int(gpus_seen()))}
+    words = [f"--{name}={value}" for name, value in options.items()]
+    if is_head:
+        words += ["--head", "--no-monitor"]  # nothing here starts or stops machines
+    return [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{socket.gethostname()}: {text}\n")
+    sys.stderr.flush()
 
 
 def own_address(other: str) -> str:
@@ -186,7 +207,7 @@ def main(first: str, second: str) -> int:
     try:
         return serve(first, Path(second))
     except JobError as error:
-        sys.stderr.write(f"{socket.gethostname()}: {error}\n")
+        _say(str(error))
         return 1
 
 

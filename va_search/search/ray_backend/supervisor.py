@@ -46,6 +46,10 @@ their checkpoints."""
 END_SECONDS = 10.0
 """How long Ray itself may take to end once no trial runs any more."""
 
+REJOIN_SECONDS = 60.0
+"""How long Ray's start may take to notice that its processes are gone: it looks for its node for up
+to 30 s, twice."""
+
 PROBE_SECONDS = 5.0
 SILENT_SECONDS, SILENT_CLUSTER_SECONDS = 20.0, 45.0
 """How long the GCS may leave every question unanswered: on this machine, and of a cluster."""
@@ -74,6 +78,11 @@ def leave_process(code: int, defect: BaseException | None = None) -> None:
     for folder in filter(None, _LEFT):
         remove_folder(folder)  # that thread may have written there again
     os._exit(code)
+
+
+def is_left_behind() -> bool:
+    """Return True where a thread of this process still is in a Ray, so that no other can begin."""
+    return bool(_LEFT)
 
 
 class _Call:
@@ -107,6 +116,7 @@ class Supervisor:
         self._looked = float("-inf")
         self._probe: _Probe | None = None
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._call: _Call | None = None  # the last one
         self._thread = threading.Thread(target=self._serve, name="ray", daemon=True)
         self._thread.start()
 
@@ -117,7 +127,7 @@ class Supervisor:
 
         RayLost when Ray is lost meanwhile, takes longer than `limit` seconds, or does not end
         within `patience` seconds of a request to stop."""
-        call = _Call(work)
+        call = self._call = _Call(work)
         self._calls.put(call)
         began = time.monotonic()
         try:
@@ -168,6 +178,19 @@ class Supervisor:
             self._probe.end()
         if self.folder is not None:
             end_processes(self.folder)
+
+    def rejoin(self) -> None:
+        """Wait until the thread that was left behind comes out of Ray after all, now that Ray's
+        processes are gone; as if it had not been left then. Not after a request to stop."""
+        if not self.abandoned or self._call is None:
+            return
+        until = time.monotonic() + REJOIN_SECONDS
+        while not self._call.done.wait(TURN_SECONDS):
+            retake_signals()
+            if self._stop() or time.monotonic() > until:
+                return
+        _LEFT.remove(self.folder)
+        self.abandoned = False
 
     def close(self, work: Callable[[], Any]) -> None:
         """Call `work`, which ends Ray, and be done; Ray is left behind where it does not end."""
