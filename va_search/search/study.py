@@ -325,8 +325,17 @@ class Study:
 
 def is_study_document(document: Any) -> bool:
     """Return True for the content of a study.json: everything in it that is read, of its kind."""
-    kinds = {"began_at": str, "seconds": (int, float), "hashes": dict, "space": dict}
-    later = {"store_path": str, "warm_start": list, "space_changes": list}
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "began_at": str,
+        "seconds": (int, float),
+        "hashes": dict,
+        "space": dict,
+    }
+    later: dict[str, type | tuple[type, ...]] = {
+        "store_path": str,
+        "warm_start": list,
+        "space_changes": list,
+    }
     if not isinstance(document, dict) or not kinds.keys() <= document.keys():
         return False
     return all(
