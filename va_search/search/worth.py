@@ -4,15 +4,17 @@ hour of searching.
 Conventions: an estimate is made anew each time the study has grown by `GROWTH`, but not before
 `REST` times the seconds that the last one took; so it costs a search at most two hundredths of its
 time, unless the budget goes by it. An hour is one of searching, with the trials per hour that the
-study had so far. The last estimate stands in studies/<study>/worth.json."""
+study had so far. The last estimate stands in studies/<study>/worth.json, and is that of a search
+that resumes until the study has grown."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from va_search.errors import InputError, JobError
@@ -63,11 +65,16 @@ class Worth:
         self._prospect = prospect
         self._due = float(FEWEST)
         self._not_before = 0.0
+        self._noted = last_gain(folder)
         self.gain: Gain | None = None
 
     def consider(self, trials: Sequence[tuple[str, str]], seconds: float) -> None:
         """Estimate anew if it is time to: these trials are complete after so many seconds of
         searching."""
+        if self._noted is not None and self._noted.trials <= len(trials):
+            # To read all trials again for what is known already may take minutes.
+            self.gain, self._due = self._noted, max(FEWEST, self._noted.trials * GROWTH)
+        self._noted = None
         began = time.monotonic()
         is_time = self._limit is not None or began >= self._not_before
         if self._prospect is None or len(trials) < self._due or not is_time or seconds <= 0:
@@ -99,5 +106,7 @@ class Worth:
 def last_gain(folder: Path) -> Gain | None:
     """Return the estimate that a search noted last in a study's folder; None where there is none."""
     with suppress(InputError, TypeError):
-        return Gain(**read_json(folder / "worth.json"))
+        gain = Gain(**read_json(folder / "worth.json"))
+        if all(math.isfinite(number) for number in astuple(gain)):
+            return gain
     return None
