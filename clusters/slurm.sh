@@ -22,8 +22,8 @@
 #SBATCH --open-mode=append
 #SBATCH --no-kill
 
-set -uo pipefail
 source .venv/bin/activate                              # CHANGE: the environment that has va-search; before it `module load` if need be
+set -uo pipefail   # not before it: scripts of conda and of modules read variables that nobody set
 export VA_SEARCH_HOME="${VA_SEARCH_HOME:-$PWD/va-home}"   # CHANGE: on a disk that all nodes share, as the store
 
 # This job's own folder on the disk of each node: what is copied from a bucket or compiled, the token of its Ray.
@@ -80,9 +80,13 @@ while kill -0 "$search" 2>/dev/null; do wait "$search"; done   # a trapped signa
 wait "$search"
 code=$?
 
-# Did this run train anything? A study that gets nowhere is not begun for ever.
-study=$(printf '%s\n' "$@" | sed -n '/^--study$/{n;p;};s/^--study=//p')
-trained=$(find "$VA_SEARCH_HOME/bank/$study" "$VA_SEARCH_HOME/studies/$study/running" -newer "$began" -print -quit 2>/dev/null)
+# Did this run train anything? A study that gets nowhere is not begun for ever. (A home in a bucket has its copy in the cache.)
+word() { printf '%s\n' "${@:2}" | sed -n "/^--$1\$/{n;p;};s/^--$1=//p" | tail -n 1; }
+study=$(word study "$@") home=$(word home "$@")
+trained=
+for home in "${home:-$VA_SEARCH_HOME}" "$VA_SEARCH_CACHE"/homes/*; do
+  trained+=$(find "$home/bank/$study" "$home/studies/$study/running" -newer "$began" -print -quit 2>/dev/null)
+done
 
 clean
 trap - EXIT
@@ -92,6 +96,6 @@ if [ -n "$warned" ] && [ "$code" -ge 128 ]; then
   if [ -n "$trained" ] || [ "${SLURM_RESTART_COUNT:-0}" -lt 3 ]; then
     scontrol requeue "$SLURM_JOB_ID" && exit 0
   fi
-  echo "nothing was trained in this run, the ${SLURM_RESTART_COUNT}th after the first: not begun again" >&2
+  echo "nothing was trained in this run, after ${SLURM_RESTART_COUNT:-0} restarts: not begun again" >&2
 fi
 exit "$code"

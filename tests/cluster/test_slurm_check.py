@@ -158,6 +158,20 @@ def test_a_ray_of_ones_own_wants_a_token_and_a_node_for_itself(folder: Path) -> 
     assert {(rule, level) for rule, level, _ in seen(nothing, folder)} == {("export", "error")}
 
 
+def test_a_heterogeneous_job_is_told_and_its_other_parts_are_not_mixed_in(folder: Path) -> None:
+    for word in ("hetjob", "packjob"):
+        parts = GOOD.replace(
+            "\n\nsource", f"\n#SBATCH {word}\n#SBATCH --ntasks=4 --time=1\n\nsource"
+        )
+        assert seen(parts, folder) == {("hetjob", "warning", 13)}
+
+
+def test_an_environment_that_conda_knows_by_name_is_not_looked_for(folder: Path) -> None:
+    assert seen(GOOD.replace("venv/bin/activate", "empty/bin/activate va"), folder) == set()
+    quoted = GOOD.replace("venv/bin/activate", '"empty/bin/activate" && true')
+    assert {rule for rule, _, _ in seen(quoted, folder)} == {"environment"}
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -168,6 +182,7 @@ def test_a_ray_of_ones_own_wants_a_token_and_a_node_for_itself(folder: Path) -> 
         ("1-12:30", 131400),
         ("2-00:00:10", 172810),
         ("unlimited", 31536000),
+        ("0", 31536000),
         ("90m", None),
         ("", None),
         ("1:2:3:4", None),

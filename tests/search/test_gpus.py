@@ -101,6 +101,17 @@ def test_numbers_count_what_the_user_left_visible(
     assert choose("GPU-dddd").visible == ("GPU-dddd",)
 
 
+@pytest.mark.parametrize("visible", ["0,7,2", "0,,2", "0,0,2", "GPU-aaaa,0,2"])
+def test_what_the_variable_lists_beside_gpus_of_this_machine_is_left_out(
+    fake_gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch, visible: str
+) -> None:
+    fake_gpus.set(*FOUR)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    choice = choose()
+    assert choice.visible == ("GPU-aaaa", "GPU-cccc") and choice.number == 2
+    assert f"CUDA_VISIBLE_DEVICES ({visible}) lists what is no GPU" in choice.remarks[0]
+
+
 def test_gpus_of_others_are_left_to_them_and_that_is_said(
     fake_gpus: FakeGpus, stranger: int
 ) -> None:

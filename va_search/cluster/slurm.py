@@ -51,6 +51,8 @@ SHORT = {
 """Long names of one-letter options."""
 
 DIRECTIVE = "#SBATCH"
+HETEROGENEOUS = re.compile(r"#SBATCH\s+(hetjob|packjob)\s*")
+"""The line between the options of two parts of a job."""
 NO_DIRECTIVE = re.compile(r"(?i)^(\s+#|\s*#\s+|#)sbatch\s+-")
 """A line that was meant to be one: indented, with a space, or in small letters."""
 
@@ -74,7 +76,10 @@ SHORTEST_TIME = 600
 
 OPTION_IN_COMMAND = r"""--{name}[=\s]+["']?([^\s"';&|)]+)"""
 SYMMETRIC = r"\bray\s+symmetric-run\b"
-ACTIVATING = re.compile(r"""(?:^|[\s;&|])(?:source|\.)\s+["']?([^\s"';&|]+)/bin/activate\b""")
+ACTIVATING = re.compile(
+    r"""(?:^|[\s;&|])(?:source|\.)\s+["']?([^\s"';&|]+)/bin/activate\b["']?(?:[ \t]+([^\s;&|]+))?"""
+)
+"""The folder of an environment, and the word after it: conda's script takes the name of one."""
 
 
 @dataclass(frozen=True)
@@ -175,9 +180,18 @@ class BatchFile:
     def _read_lines(self) -> None:
         if not self.lines[0].startswith("#!"):
             self.error("no-shell", 1, "sbatch wants #!/bin/bash as the first line")
-        in_header = True
+        in_header = first_part = True
         for number, line in enumerate(self.lines, 1):
-            if line.startswith(DIRECTIVE):
+            if HETEROGENEOUS.fullmatch(line) and in_header:
+                text = (
+                    "a heterogeneous job: the search runs in its first part alone, and the others "
+                    "wait for nothing; write one job, or --array (options below are not checked)"
+                )
+                self.warn("hetjob", number, text)
+                first_part = False
+            elif line.startswith(DIRECTIVE) and in_header and not first_part:
+                continue
+            elif line.startswith(DIRECTIVE):
                 if in_header:
                     self._read_directive(number, line.removeprefix(DIRECTIVE))
                 else:
@@ -285,8 +299,9 @@ def check_time(file: BatchFile) -> None:
 
 
 def seconds_of(text: str) -> int | None:
-    """Seconds of a time limit as SLURM reads it; None where it is none, a year for UNLIMITED."""
-    if text.upper() in ("UNLIMITED", "INFINITE"):
+    """Seconds of a time limit as SLURM reads it; None where it is none, a year for UNLIMITED and
+    0, which asks for no limit."""
+    if text.upper() in ("UNLIMITED", "INFINITE", "0"):
         return 365 * 86400
     match = TIME.fullmatch(text)
     if match is None:
@@ -512,8 +527,9 @@ def check_environment(file: BatchFile) -> None:
     """Find an environment that is not there or has another Ray or va-search than this one, and one
     that does not reach the job."""
     for command in file.commands:
-        for folder in ACTIVATING.findall(command.text):
-            if "$" not in folder:
+        for folder, name in ACTIVATING.findall(command.text):
+            # With a name conda activates one of its own environments, wherever that lies.
+            if "$" not in folder and not name:
                 _check_installed(file, command.line, Path(folder).expanduser())
     export = file.option("export")
     if export is not None and export.value.upper() in ("NONE", "NIL"):

@@ -72,7 +72,23 @@ def choose_gpus(options: Options) -> GpuChoice:
         time.sleep(SETTLE_SECONDS)
         by_number = _visible_by_number(read_gpus() or gpus)
         choice = _choose_free(_flat(by_number), share=False)
-    return choice
+    return _without_strays(choice, by_number)
+
+
+def _without_strays(choice: GpuChoice, by_number: dict[str, list[Gpu]]) -> GpuChoice:
+    """Return the choice without entries of CUDA_VISIBLE_DEVICES that are no GPU of this machine, or
+    are there twice: Ray would count them, and CUDA shows no GPU after them."""
+    gpus = {gpu.uuid: gpu for gpu in _flat(by_number)}
+    entries = _entries()
+    if entries is None or not gpus or len(entries) <= len(gpus):
+        return choice
+    visible = tuple(gpus) if choice.visible is None else tuple(dict.fromkeys(choice.visible))
+    names = ", ".join(gpus[uuid].number for uuid in visible)
+    remark = (
+        f"{VISIBLE} ({os.environ[VISIBLE]}) lists what is no GPU of this machine, or one twice; "
+        f"taken: {names}"
+    )
+    return GpuChoice(visible, choice.all_in_use, [*choice.remarks, remark], choice.problems)
 
 
 def _contradiction(options: Options) -> str | None:
@@ -199,7 +215,9 @@ def _choose_unseen(names: Sequence[str] | None) -> GpuChoice:
         elif entries and not name.isdigit():
             taken.append(name)
         else:
-            number = f"this machine shows {len(entries)}, counted from 0"
+            number = "this machine shows none"
+            if entries:
+                number = f"this machine shows {len(entries)}, counted from 0"
             choice.problems.append(f"--gpus {name}: no such GPU; {number}")
     return GpuChoice(tuple(dict.fromkeys(taken)), None, choice.remarks, choice.problems)
 
