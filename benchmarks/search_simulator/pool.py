@@ -148,6 +148,7 @@ class Pool:
         singles: list[float] = []
         for column, target in enumerate(self.space.targets):
             truth = self.held_out[:, column]
+            # Members and weights by the people who validate, scores on those held out.
             material = self._material(validation[:, :, column], column, names)
             fitted = Fits(material, plans[target]).fit()
             predicted = fitted.weights @ held_out[:, :, column].astype(np.float64)
@@ -236,6 +237,7 @@ class Nearest:
 
     def take(self, proposed: Configuration) -> int:
         """Return the number of the nearest configuration left, and take it."""
+        # The lowest number of several that are as near.
         distances = {
             number: self._distance(configuration, proposed)
             for number, configuration in self.left.items()
@@ -253,6 +255,7 @@ class Nearest:
         distance = 0.0
         for name in known.keys() | proposed.keys():
             weight = HEAVY.get(name, 1.0)
+            # A setting that only one of them has is as far apart as can be.
             if name not in known or name not in proposed:
                 distance += weight
             elif known[name] != proposed[name]:

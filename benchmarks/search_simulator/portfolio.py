@@ -2,7 +2,7 @@
 
     PYTHONPATH=benchmarks python -m search_simulator.portfolio sim --data case again simulated --length 8
 
-prints it as the `first` of a space, of all feature sets, chosen on these data sets.
+It is printed as the `first` of a space, of all feature sets, chosen on these data sets.
 
 It is chosen on data sets all of whose labels are known, greedily: the next entry is the one with
 which the plain mean of the entries' predictions, each scaled to unit variance, correlates best

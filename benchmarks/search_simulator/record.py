@@ -243,6 +243,7 @@ def trained(division: Division, settings: TrialSettings) -> Record:
     held_out: deque[Frames] = deque(maxlen=AVERAGED)
     while not fit.finished:
         began = time.process_time()
+        # What a diverged training had before is recorded.
         try:
             epoch = fit.run_epoch()
         except Diverged:

@@ -183,10 +183,13 @@ def searched(name: str, several: Sequence[Repeats], options: argparse.Namespace)
     for seed in range(options.seeds):
         division = seed % len(several)
         repeats = several[division]
-        order = random.Random(seed).sample(repeats.numbers, len(repeats.numbers))  # noqa: S311
+        # Every search by the same seed meets the configurations in the same order.
+        numbers = repeats.numbers
+        order = random.Random(seed).sample(numbers, len(numbers))  # noqa: S311
         budget = options.trials * repeats.mean_seconds
         finished, ended = one_search(repeats, order, counted, budget, p)
-        honest = pools[division].honest([Outcome(number, 1) for number in finished])
+        outcomes = [Outcome(number, 1) for number in finished]
+        honest = pools[division].honest(outcomes)
         rows.append([len(finished), ended, honest.ensemble, honest.single])
     return np.array(rows)
 
@@ -202,6 +205,7 @@ def one_search(
     best: Scores | None = None
     for number in order:
         scores: list[float] = []
+        # A repeat that the budget does not reach leaves its configuration unfinished.
         for repeat in counted:
             spent += repeats.seconds(repeat, number)
             if spent > budget:
@@ -214,6 +218,7 @@ def one_search(
             ended += 1
             continue
         finished.append(number)
+        # The next ones are tested against the best one so far.
         if best is None or np.mean(scores) > best.mean():
             best = np.array(scores)
     return finished, ended

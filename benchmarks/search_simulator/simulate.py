@@ -19,7 +19,7 @@ class Strategy(Protocol):
     """Decides what a search does."""
 
     def next(self) -> Outcome | None:
-        """A configuration to train, from the epochs it has; None where there is none now."""
+        """Return a configuration to train, from the epochs it has; None where there is none now."""
 
     def goes_on(self, outcome: Outcome) -> bool:
         """Hear of a trial after an epoch that is not its last; False to stop it there."""
@@ -68,7 +68,9 @@ def replay(pool: Pool, strategy: Strategy, budget: float) -> list[Ended]:
     fill(0.0)
     while events:
         time, _, outcome = heapq.heappop(events)
-        if CONCURRENT * time > budget:
+        # All cores are paid for until this moment, busy or not.
+        spent = CONCURRENT * time
+        if spent > budget:
             break
         # The strategy is asked after each epoch but the last; a trial that ended frees its core.
         is_last = outcome.epochs == pool.trainings[outcome.number].epochs
@@ -76,7 +78,7 @@ def replay(pool: Pool, strategy: Strategy, budget: float) -> list[Ended]:
             begin(time, outcome)
         else:
             strategy.ended(outcome)
-            ended.append(Ended(CONCURRENT * time, outcome))
+            ended.append(Ended(spent, outcome))
             fill(time)
     return ended
 

@@ -49,6 +49,7 @@ class Proposed:
     def next(self) -> Outcome | None:
         if not self.nearest.left:
             return None
+        # An entry of the portfolio may be gone, or not recorded here.
         while self._portfolio:
             number = self._portfolio.pop(0)
             if self.nearest.take_number(number):
@@ -122,10 +123,13 @@ class Promoted(Proposed):
     def goes_on(self, outcome: Outcome) -> bool:
         if outcome.epochs not in (GRACE_EPOCHS, GRACE_EPOCHS * REDUCTION_FACTOR):
             return True
-        self._reached.setdefault(outcome.epochs, {})[outcome.number] = self.pool.score(outcome)
+        # Paused until it is promoted, if ever.
+        rung = self._reached.setdefault(outcome.epochs, {})
+        rung[outcome.number] = self.pool.score(outcome)
         return False
 
     def next(self) -> Outcome | None:
+        # The highest rung first: its trials are nearest to their end.
         for rung in sorted(self._reached, reverse=True):
             reached = self._reached[rung]
             promoted = self._promoted.setdefault(rung, set())
@@ -138,8 +142,10 @@ class Promoted(Proposed):
         return super().next()
 
     def ended(self, outcome: Outcome) -> None:
+        # A pause ends a trial for the sampler, which hears anew of one that was promoted.
         if outcome.number in self._told:
-            self.sampler.retell({str(outcome.number): (self.pool.score(outcome),)})
+            score = self.pool.score(outcome)
+            self.sampler.retell({str(outcome.number): (score,)})
         else:
             self._told.add(outcome.number)
             super().ended(outcome)
@@ -162,6 +168,7 @@ class Extrapolated(Proposed):
         # Looked at after every second epoch from the grace period on.
         if epochs < GRACE_EPOCHS or epochs % 2 == 0:
             return True
+        # Curves of trials as short as this one's part say nothing of what follows.
         curves = [curve for curve in self._finished if len(curve) > epochs]
         if len(curves) < self.FEWEST:
             return True
@@ -208,7 +215,9 @@ class CostAware(Proposed):
         self._seconds: dict[str, list[float]] = {}
 
     def proposal(self) -> Configuration:
-        proposals = [super(CostAware, self).proposal() for _ in range(self.CHOICES)]
+        proposals: list[Configuration] = []
+        for _ in range(self.CHOICES):
+            proposals.append(super().proposal())
         return min(proposals, key=self._expected)
 
     def _expected(self, configuration: Configuration) -> float:
@@ -221,7 +230,8 @@ class CostAware(Proposed):
     def ended(self, outcome: Outcome) -> None:
         super().ended(outcome)
         kind = kind_of(self.pool.configurations[outcome.number])
-        self._seconds.setdefault(kind, []).append(self.pool.seconds(outcome.number))
+        seconds = self._seconds.setdefault(kind, [])
+        seconds.append(self.pool.seconds(outcome.number))
 
 
 class ByCredit(Proposed):
@@ -273,7 +283,8 @@ class PoolBank:
     ) -> NDArray[np.float32]:
         outcome = Outcome(int(study), int(trial))
         column = self._pool.space.targets.index(target)
-        return np.ascontiguousarray(self._pool.predictions(outcome, split)[:, column])
+        predictions = self._pool.predictions(outcome, split)
+        return np.ascontiguousarray(predictions[:, column])
 
 
 def name_of(outcome: Outcome) -> tuple[str, str]:
