@@ -92,6 +92,15 @@ def test_a_beginning_of_an_id_must_be_of_one_trial(study: OpenStudy) -> None:
         study.trial("c")
 
 
+def test_a_trial_that_is_not_complete_is_said_to_be_so(study: OpenStudy) -> None:
+    with pytest.raises(
+        InputError, match=r"trial bad is not complete: it failed \(ValueError: no\)"
+    ):
+        study.trial("bad")
+    with pytest.raises(InputError, match="trial open is not complete: it runs, or was left unfin"):
+        study.trial("op")
+
+
 def test_a_trial_without_weights_says_so(study: OpenStudy) -> None:
     trial = study.trial("b2")
     assert trial.weights == {}

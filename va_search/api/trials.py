@@ -153,10 +153,26 @@ def open_trial(study: OpenStudy, name: str) -> OpenTrial:
         trials = bank.trials(study.name)
         if name not in trials:
             like = [trial for trial in trials if trial.startswith(name)]
+            if not like:
+                _refuse_incomplete(study, name)
             if len(like) != 1:
                 raise InputError(f"study {study.name!r}: {_not_one(name, like, trials)}")
             name = like[0]
         return OpenTrial(study, bank.trial(study.name, name))
+
+
+def _refuse_incomplete(study: OpenStudy, name: str) -> None:
+    """InputError, with what became of it, where a trial that is not complete has this id or begins
+    so."""
+    for trial in (*study.files.failures(), *study.files.asked()):
+        if not name or not trial.id.startswith(name):
+            continue
+        text = f"study {study.name!r}: trial {trial.id} is not complete"
+        if trial.failure is None:
+            raise InputError(f"{text}: it runs, or was left unfinished")
+        raise InputError(
+            f"{text}: it failed ({trial.failure.reason}); its traceback is in failures()"
+        )
 
 
 def _not_one(name: str, like: Sequence[str], trials: Sequence[str]) -> str:
@@ -181,11 +197,6 @@ def every_trial(study: OpenStudy) -> list[Trial]:
     ended = {trial.id for trial in (*complete, *failed)}
     unfinished = [asked[name] for name in sorted(asked) if name not in ended]
     return [*complete, *failed, *unfinished]
-
-
-def _rank(trial: Trial) -> tuple[float, str]:
-    """A sorting key: the best score first, those without one last."""
-    return (float("inf") if trial.score is None else -trial.score), trial.id
 
 
 def table_of(study: OpenStudy, trials: Sequence[Trial]) -> pd.DataFrame:
