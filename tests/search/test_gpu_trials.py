@@ -13,7 +13,7 @@ from loop_world import callback_of, loop_of, tasks_of
 
 from va_search.data.store import Store
 from va_search.home import Home
-from va_search.search.events import FoundNoMemory, LeftOut
+from va_search.search.events import FoundNoMemory, OnSickGpu
 from va_search.search.ray_backend import actor as actor_module
 from va_search.search.ray_backend.actor import TrialActor
 from va_search.search.ray_backend.hooks import StopWhenAsked, TaskSearcher
@@ -211,5 +211,5 @@ def test_what_holds_a_gpu_ends_once_nothing_is_trained(make: Make) -> None:
     assert cast(dict[str, Any], task)["left_out"] == []
     assert searcher.suggest("2") == TaskSearcher.FINISHED
     assert not stop("tune", {"left_out": True})
-    scheduler.tell(LeftOut((task["trial"],)))
+    scheduler.tell(OnSickGpu((task["trial"],)))
     assert stop("tune", {"left_out": True}) and not stop("tune", {})

@@ -68,7 +68,7 @@ class MachineFailed:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class OnSickGpu:
     """These came to a GPU that is left out, and did not begin. `reason`: from now on it is; None
     where that was told before."""
 
@@ -148,7 +148,7 @@ Event = (
     | Failed
     | FoundNoMemory
     | MachineFailed
-    | LeftOut
+    | OnSickGpu
     | SearchFailed
     | Looked
     | Died

@@ -29,9 +29,9 @@ from va_search.search.events import (
     Failed,
     FoundNoMemory,
     Idle,
-    LeftOut,
     Looked,
     MachineFailed,
+    OnSickGpu,
     Ready,
     Recovered,
     Refused,
@@ -379,7 +379,7 @@ class Scheduler:
                 self.queue.give_back(trials, outage.reason)
             case Looked(problem):
                 self._looked(problem)
-            case LeftOut(trials, reason):
+            case OnSickGpu(trials, reason):
                 if reason is not None:
                     self.remarks.append(reason)
                 self._release(trials)

@@ -21,8 +21,8 @@ from va_search.search.events import (
     Event,
     Failed,
     FoundNoMemory,
-    LeftOut,
     MachineFailed,
+    OnSickGpu,
     Reached,
     Recovered,
     Refused,
@@ -158,7 +158,7 @@ class EventCallback(Unsaved, Callback):
             return
         if "left_out" in result:
             self._over.add(trial.trial_id)
-            self._driver.tell(LeftOut(trials_of(trial)))
+            self._driver.tell(OnSickGpu(trials_of(trial)))
         elif "outage" in result:
             self._over.add(trial.trial_id)
             self._report_outage(trial, result)
@@ -179,7 +179,7 @@ class EventCallback(Unsaved, Callback):
         self._driver.tell(MachineFailed(left, outage))
         if outage.kind == "gpu" and self._is_sick_now(result.get("gpu")):
             advice = "look at it (nvidia-smi); the search goes on without it"
-            self._driver.tell(LeftOut((), f"a GPU is left out: {outage.reason}; {advice}"))
+            self._driver.tell(OnSickGpu((), f"a GPU is left out: {outage.reason}; {advice}"))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial ended by itself, by the scheduler or by a stop."""
