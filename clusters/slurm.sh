@@ -57,6 +57,7 @@ address=()
 if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
   node=(python -m va_search.search.ray_backend.job_node)
   other=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | grep -vx "$SLURMD_NODENAME" | head -n 1)
+  [ -n "$other" ] || { echo "scontrol does not name the job's other nodes here" >&2; exit 1; }
   head=$("${node[@]}" --choose "$other") || exit 1
   (umask 077; od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > "$job/token"; mkfifo "$job/pipe")
   srun --ntasks-per-node=1 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} --no-kill --wait=0 \

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from va_search.cli.main import app
 from va_search.data.store import Store
+from va_search.files import write_json
 from va_search.home import Home
 from va_search.search.scheduler import Scheduler
 from va_search.search.space import load_space
@@ -76,6 +77,16 @@ def test_ctrl_c_ends_the_watching_of_what_waits_in_a_queue(
     assert line.startswith("study s: 0 of 2 planned trials complete, 0 failed, not searching")
     process.send_signal(2)
     assert process.wait(60) == 0
+
+
+def test_a_study_whose_hours_are_spent_is_over(scheduler: Scheduler, tmp_path: Path) -> None:
+    document = scheduler.study.document()
+    document["space"]["budget"] = {"trials": 2, "hours": 0.5}
+    write_json(scheduler.study.folder / "study.json", document)
+    scheduler.study.spend(1800.0)
+    result = CliRunner().invoke(app, ["status", "s", "--home", str(tmp_path / "home"), "--watch"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("study s: 0 of 2 planned trials complete, 0 failed, not sear")
 
 
 @pytest.mark.parametrize("words", [[], ["s", "--json"], ["s", "--address", "http://127.0.0.1:1"]])

@@ -24,6 +24,7 @@ from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.seals import FileSeal, sealed
 from va_search.search.housekeeping import pending
+from va_search.search.spending import Ledger, Run, Spent, spent_by
 from va_search.search.study import Study
 
 
@@ -37,7 +38,11 @@ def _quick_disk() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_studies(tmp_path_factory.mktemp("made"))
+    world = make_studies(tmp_path_factory.mktemp("made"))
+    study = Study(world.home, "first")
+    Ledger(study.folder / "spent").note(Run(0.0, 60.0, gpu_seconds=30.0))
+    study.spend(60.0)
+    return world
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,7 @@ def test_what_is_taken_in_is_what_was_exported(
     assert bank.trials(study) == TRIALS
     assert [trial.study for trial in Study(home, study).failures()] == [study]
     assert Study(home, study).check(world.store) is not None
+    assert spent_by(Study(home, study)) == Spent(60.0, gpu_seconds=30.0)
     kept = (bank.folder(study, "a0") / "valence.safetensors").is_file()
     assert kept == weights
     before, after = (
@@ -181,6 +187,16 @@ def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(
     with pytest.raises(InputError, match="more than a study of this size ever does"):
         import_study(path, home=tmp_path / "home")
     assert not (tmp_path / "home").exists()
+
+
+def test_the_command_that_ends_an_import_runs_in_any_folder(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home")
+    monkeypatch.chdir(archive.parent)
+    killed_before_change(15, partial(import_study, archive.name, home=home.root))
+    (deed,) = pending(home)
+    assert deed.file == str(archive)
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ def test_list_and_show_say_how_large_studies_are_and_what_depends_on_them(run: R
     assert first["ensembles"] == ["best"]
     assert first["sizes"]["checkpoints"]["bytes"] == len("half")
     assert first["sizes"]["weights"]["bytes"] == 3 * len("weights of a0")
+    assert set(first["budget"]) == {"trials", "hours", "gpu_hours", "money"}
+    assert first["budget"]["trials"].keys() == {"spent", "of", "left"}
     # a0 lies once on the disk, in both studies.
     assert first["bytes_shared"] == second["bytes_shared"] > 0
     shown = document(run("show", "first", "--json"))

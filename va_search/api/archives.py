@@ -40,7 +40,7 @@ MOST_TIMES_LARGER, ALWAYS_ALLOWED = 200, 100 * 2**20
 """An archive may unpack to so many times its own size, and to so many bytes whatever its size."""
 OUR_NAMES = re.compile(
     r"va-search-study\.json|ensembles/[^/]+\.json"
-    r"|study/(study\.json|asked\.jsonl|failures/[^/]+\.json|code/[^/]+/.+\.py)"
+    r"|study/(study\.json|asked\.jsonl|(failures|spent)/[^/]+\.json|code/[^/]+/.+\.py)"
     r"|(trials|configurations)/[^/]+/(trial\.json|[^/]+\.(arrow|safetensors))"
 )
 
@@ -69,7 +69,7 @@ def import_study(
     files = in_a_folder(open_home(home), "study import").files
     with _opened(path) as archive:
         study = checked_name(archive.study if name is None else name, "study name")
-        deed = Housekeeping("import", study, file=str(path), digest=file_hash(path))
+        deed = Housekeeping("import", study, file=str(path.absolute()), digest=file_hash(path))
         begun = pending_of(files, study)
         if begun is None or not begun.is_like(deed):
             refuse_taken(files, study)

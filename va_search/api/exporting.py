@@ -1,7 +1,7 @@
 """A study as one file: export.
 
     FILE.zip
-      study/study.json, study/asked.jsonl, study/failures/, study/code/
+      study/study.json, study/asked.jsonl, study/failures/, study/spent/, study/code/
       trials/<trial>/, configurations/<configuration>/      entries as in the home
       ensembles/<name>.json         those of this study alone, where they were asked for
       va-search-study.json          format, study, and the digests of all other files; sealed
@@ -109,6 +109,7 @@ class ArchiveWriter:
         folder = self.home.study(self.study)
         paths = [folder / name for name in OWN_FILES]
         paths += sorted((folder / "failures").glob("[!.]*.json"))
+        paths += sorted((folder / "spent").glob("[!.]*.json"))
         paths += sorted((folder / "code").rglob("[!.]*.py"))
         for path in paths:
             if path.is_file():

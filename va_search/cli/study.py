@@ -351,10 +351,14 @@ def _show_pending(output: Output, study: StudyEntry) -> None:
 
 
 def _document(study: StudyEntry) -> dict[str, object]:
-    """Plain data for JSON."""
-    total = study.sizes.total
+    """Plain data for JSON: budget and `ends_first` as `va-search status --json` has them."""
+    total, progress = study.sizes.total, study.progress
+    plain = asdict(progress)
+    del plain["accounts"]
     return {
-        **asdict(study.progress),
+        **plain,
+        "budget": {account.name: account.to_json() for account in progress.accounts},
+        "ends_first": progress.ends_first[0].name if progress.ends_first else None,
         "best_score": study.best_score,
         "bytes": total.bytes,
         "bytes_shared": total.shared,

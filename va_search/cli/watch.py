@@ -34,7 +34,8 @@ class Watched:
     _trials: dict[str, Trial] = field(default_factory=dict)
 
     def look(self, home: Home) -> tuple[list[str], bool]:
-        """Return the lines to show now, and True once all that was planned is trained."""
+        """Return the lines to show now, and True once nobody searches and all that was planned is
+        trained, or hours, GPU-hours or money are spent."""
         from va_search.cli.status import progress_text
         from va_search.report.standing import progress_of
         from va_search.search.study import Study
@@ -53,7 +54,8 @@ class Watched:
         lines += [*_best_lines(trials), *_running_lines(study, self._trials)]
         settled = progress.complete + progress.failed
         all_settled = progress.planned is not None and settled >= progress.planned
-        return lines, all_settled and not progress.searching
+        is_spent = any(account.is_exhausted for account in progress.accounts)
+        return lines, (all_settled or is_spent) and not progress.searching
 
 
 def _best_lines(trials: list[Trial]) -> Iterator[str]:
