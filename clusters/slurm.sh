@@ -16,7 +16,8 @@
 #SBATCH --output=va-search-%j.out    # CHANGE: its folder must exist; from --array on, %A_%a instead of %j
 # ##SBATCH --account=... --partition=...   # CHANGE: where your cluster wants them (with one # less)
 #
-# The batch shell alone is told two minutes before the end; what was printed before is kept; a lost node ends no job.
+# The batch shell alone is told two minutes before the end; what was printed before is kept; the job goes on without a node
+# that is lost, and begins again where that was its first (docs/slurm.md).
 #SBATCH --signal=B:USR1@120
 #SBATCH --requeue
 #SBATCH --open-mode=append

@@ -96,6 +96,13 @@ class Cluster:
         running = self.home / "studies" / study / "running"
         return sorted(path.parent.name for path in running.glob("*/checkpoint.safetensors"))
 
+    def repair(self, lost: Host) -> None:
+        """Start a node again whose plug was pulled; its /tmp is empty, as after most reboots."""
+        self.slurm.hosts.power_on(lost)
+        for folder in (lost.folder / "tmp").glob("va-*"):
+            shutil.rmtree(folder)
+        self.slurm.start_node(lost)
+
     def left(self) -> list[str]:
         """Whatever jobs left on nodes: processes, and folders in /tmp."""
         here = [line for host in self.slurm.hosts.hosts for line in _processes(host)]
@@ -190,12 +197,27 @@ def test_a_second_node_trains_too_and_is_lost(cluster: Cluster) -> None:
         assert resumed in running and after[resumed]["node"] == "one"
         assert cluster.slurm.restarts(job) == 0
     finally:
-        cluster.slurm.hosts.power_on(lost)
-        (lost.folder / "tmp").mkdir(exist_ok=True)
-        for folder in (lost.folder / "tmp").glob("va-*"):
-            shutil.rmtree(folder)  # of a node whose plug was pulled
-        cluster.slurm.start_node(lost)
+        cluster.repair(lost)
         cluster.slurm.wait_for_idle()
+
+
+def test_a_first_node_that_is_lost_ends_the_job_which_begins_again(cluster: Cluster) -> None:
+    """No batch shell is left, so the other node has SLURM queue the job again."""
+    space = cluster.space(epochs=1000, rates=1)
+    soon = "--export=ALL,RAY_gcs_rpc_server_reconnect_timeout_s=20"  # Ray's own patience is 60 s
+    job = cluster.submit(space, "headless", "--nodes=2", soon)
+    cluster.wait(lambda: len(cluster.checkpoints("headless")) == 2, job)
+    lost = cluster.slurm.hosts["one"]
+    lost.power_off()
+    try:
+        cluster.wait_for_state(job, "PENDING")
+    finally:
+        cluster.repair(lost)
+    cluster.wait_for_state(job, "COMPLETED")
+    after = trials(cluster.home, "headless")
+    assert len(after) == 2
+    assert all(record["resumed_at"] for record in after.values())
+    assert cluster.slurm.restarts(job) == 1
 
 
 def test_jobs_that_are_cancelled_leave_their_checkpoints_and_nothing_else(

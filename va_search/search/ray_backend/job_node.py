@@ -12,7 +12,8 @@ and no environment; the second one is written once the head runs (it made the fi
 FOLDER), and the others join. The node lives as long as standard input is open: it ends with whoever
 holds the other end, killed or not. The stop signals are blocked here and in Ray's processes, since SLURM sends
 them to every process of a job at once, and running trials need some seconds for their checkpoints;
-after SIGTERM the node ends `LEAVING_SECONDS` later, whatever happens.
+after SIGTERM the node ends `LEAVING_SECONDS` later, whatever happens. When the head's machine is lost,
+and with it the batch shell, the others have SLURM queue the job again.
 
 `ray symmetric-run` does the same for a job that has its nodes to itself. It refuses to begin where
 any Ray runs on the machine, and ends with `ray stop`, which ends every Ray of the user there: with
@@ -27,6 +28,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from va_search.errors import JobError
@@ -40,6 +42,10 @@ from va_search.search.ray_backend.privacy import free_ports, own_token
 TURN_SECONDS = 0.5
 LEAVING_SECONDS = 20.0
 """So long after SIGTERM a node is over: SLURM kills 30 s after it (KillWait)."""
+
+LOST_SECONDS = 20.0
+"""So long the first node of a job leaves every question unanswered until it is taken for lost. Ray
+itself has waited a minute for it then."""
 
 READY, ENDED = "ready", "ended"
 """Files that the head makes in its FOLDER."""
@@ -124,9 +130,12 @@ def serve(address: str, job: Path) -> int:
             # What Ray imports is in this node's cache by now.
             _say("Ray was not ready in time; it is started once more")
             failure = _run(options, is_head, line, job / READY)
-        if failure:
-            _say(f"Ray ended:\n{failure}")
-        return 1 if failure else 0
+        if not failure:
+            return 0
+        _say(f"Ray ended:\n{failure}")
+        if not is_head and _is_lost(host, int(port), line):
+            _queue_again(host)
+        return 1
     finally:
         if is_head:
             (job / ENDED).touch()
@@ -158,6 +167,29 @@ def _run(options: dict[str, str], is_head: bool, line: LifeLine, ready: Path) ->
             if ended:
                 return text or f"exit code {ray.returncode}"
     return ""
+
+
+def _is_lost(host: str, port: int, line: LifeLine) -> bool:
+    """Return True where the node on which the search runs is gone: nothing answers there, and
+    nobody ends this node, as the batch shell would where only its Ray had failed."""
+    until = time.monotonic() + LOST_SECONDS
+    while line.holds():
+        with suppress(OSError), socket.create_connection((host, port), LOST_SECONDS):
+            return False
+        if time.monotonic() > until:
+            return True
+    return False
+
+
+def _queue_again(host: str) -> None:
+    """Let SLURM begin the job again. With --no-kill it would not do so by itself: the job would
+    keep the nodes that are left until its time is up, without a batch shell."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return
+    _say(f"the first node of the job, {host}, is lost: job {job} is queued again")
+    command = ["scontrol", "requeue", job]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 (no shell)
 
 
 def _command(options: dict[str, str], is_head: bool) -> list[str]:
