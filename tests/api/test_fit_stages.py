@@ -118,6 +118,11 @@ def test_the_same_again_asks_for_the_same(world: FoldsWorld, trained: Trained) -
     assert trained.asked[:3] == trained.asked[3:]
 
 
+def test_the_search_says_its_share_of_each_bound(world: FoldsWorld) -> None:
+    text = planned(world, budget={"money": 50, "cost_per_core_hour": 1, "gpu_hours": 8}).search_text
+    assert "GPU-hours 4.8 of the budget's 8" in text and "money 30 of the budget's 50" in text
+
+
 def test_search_and_race_share_the_hours(world: FoldsWorld, trained: Trained) -> None:
     fit = planned(world, hours=1.0)
     assert "at most 36 min of the budget's 60 min" in fit.search_text

@@ -153,6 +153,22 @@ def test_hours_count_once(join: Join, study: Study, monkeypatch: pytest.MonkeyPa
     assert study.document()["seconds"] == 15
 
 
+def test_who_takes_the_lead_counts_no_hour_again(
+    join: Join, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("va_search.search.budget.time.monotonic", lambda: clock[0])
+    first, second = join(), join()
+    clock[0] += 20
+    second.accrue()  # as once a second; nothing is due to be noted yet
+    first.note_time()
+    searchers_of(first).leave()
+    assert searchers_of(second).take_lead()
+    clock[0] += 5
+    second.note_time()
+    assert study.document()["seconds"] == 25
+
+
 def test_device_time_is_noted_by_each_process_and_hours_by_one(
     join: Join, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

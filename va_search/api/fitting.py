@@ -88,6 +88,10 @@ class Fitting:
             seconds = self._search_hours(budget.hours) * 3600
             whole = duration(budget.hours * 3600)
             limits.append(f"at most {duration(seconds)} of the budget's {whole}")
+        for name, limit in (("GPU-hours", budget.gpu_hours), ("money", budget.money)):
+            if limit is not None:
+                share = limit * SEARCH if self.more_folds else limit
+                limits.append(f"{name} {share:g} of the budget's {limit:g}")
         bounds = f", {' or '.join(limits)}" if limits else ""
         return f"1 of 4, search: study {self.search_name}{bounds}"
 

@@ -123,6 +123,8 @@ class StudyBudget:
         self._gpu_seconds += seconds * self._gpus
         self._core_seconds += seconds * self._cores
         self._tasks, self._accrued_at = tasks, now
+        if self._study.exists() and not self._leads():
+            self._noted = self.elapsed  # whoever leads counts it, and should it end, not this one
         if now - self._noted_at >= NOTED_SECONDS:
             self.note_time()
 
