@@ -325,24 +325,12 @@ class Study:
 
 def is_study_document(document: Any) -> bool:
     """Return True for the content of a study.json: everything in it that is read, of its kind."""
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "began_at": str,
-        "seconds": (int, float),
-        "hashes": dict,
-        "space": dict,
-    }
-    later: dict[str, type | tuple[type, ...]] = {
-        "store_path": str,
-        "warm_start": list,
-        "space_changes": list,
-    }
-    if not isinstance(document, dict) or not kinds.keys() <= document.keys():
+    needed = {"began_at": (str,), "seconds": (int, float), "hashes": (dict,), "space": (dict,)}
+    optional = {"store_path": (str,), "warm_start": (list,), "space_changes": (list,)}
+    if not isinstance(document, dict) or not needed.keys() <= document.keys():
         return False
-    return all(
-        isinstance(document[name], kind)
-        for name, kind in {**kinds, **later}.items()
-        if name in document
-    )
+    kinds: dict[str, tuple[type, ...]] = {**needed, **optional}
+    return all(isinstance(document[name], kinds[name]) for name in kinds if name in document)
 
 
 def now() -> str:
