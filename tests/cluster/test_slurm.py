@@ -203,7 +203,7 @@ def test_a_second_node_trains_too_and_is_lost(cluster: Cluster) -> None:
 
 def test_a_first_node_that_is_lost_ends_the_job_which_begins_again(cluster: Cluster) -> None:
     """No batch shell is left, so the other node has SLURM queue the job again."""
-    space = cluster.space(epochs=1000, rates=1)
+    space = cluster.space(epochs=600, rates=1)
     soon = "--export=ALL,RAY_gcs_rpc_server_reconnect_timeout_s=20"  # Ray's own patience is 60 s
     job = cluster.submit(space, "headless", "--nodes=2", soon)
     cluster.wait(lambda: len(cluster.checkpoints("headless")) == 2, job)
