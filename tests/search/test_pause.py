@@ -14,6 +14,7 @@ from va_search.api.progress import progress_text
 from va_search.data.store import Store
 from va_search.errors import JobError
 from va_search.home import Home
+from va_search.report import standing
 from va_search.search.events import Died, Done, Failed, Looked, MachineFailed, SearchFailed
 from va_search.search.failures import SAME_REASON, Kind, Outage
 from va_search.search.pause import LONGEST_LOOK_SECONDS, Pause
@@ -254,6 +255,22 @@ def test_the_progress_says_what_is_wrong_since_when_and_for_how_long(
     text = progress_text(progress_of(scheduler))
     assert text.startswith("paused since ") and "(42 s): on n1: the store is gone" in text
     assert "bring the store back" in text and "waits 58 s more (Ctrl-C stops)" in text
+
+
+def test_the_status_says_that_the_search_is_paused_and_why(scheduler: Scheduler) -> None:
+    study = scheduler.study
+    with study.searching():
+        fail_until_paused(scheduler)
+        assert study.pause_problem is not None
+        assert study.pause_problem.startswith("on n1: the store is gone; bring the store back")
+        progress = standing.progress_of(study.home, study.name, [], [])
+        assert progress.pause == study.pause_problem
+        scheduler.tell(Looked(None))
+        assert study.pause_problem is None
+        study.note_pause("killed while it was paused")
+    assert study.pause_problem is None  # nobody searches
+    with study.searching():
+        assert study.pause_problem is None
 
 
 def test_while_nothing_is_trained_the_search_is_shown_and_looked_after_too() -> None:

@@ -103,6 +103,8 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     if progress.gain is not None:
         members = counted(progress.gain.trials, "trial")
         output.show(f"worth: the ensemble of {members} would gain {progress.gain.text}")
+    if progress.pause is not None:
+        output.show(f"paused: {progress.pause}")
     if progress.tracking is not None:
         output.show(f"tracking: {progress.tracking}")
     scored = [trial for trial in trials if trial.best]
@@ -136,6 +138,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
             "running": progress.running,
             "seconds_left": progress.seconds_left,
             "tracking": progress.tracking,
+            "pause": progress.pause,
             "budget": {account.name: account.to_json() for account in progress.accounts},
             "gain": None if progress.gain is None else asdict(progress.gain),
             "ends_first": progress.ends_first[0].name if progress.ends_first else None,

@@ -33,10 +33,10 @@ from va_search.trial import Trial
 class StudyProgress:
     """Progress of a study's search. `planned`, `running`, `seconds_left`: None where not known.
 
-    `tracking`: why MLflow takes nothing, where a search noted that. `accounts` of its budget, and
-    the one that ends first if all goes on as so far, with the seconds to that. `processes`: how
-    many search it. `gain`: what the ensemble may gain in a further hour, as the search noted it
-    last."""
+    `tracking`: why MLflow takes nothing, where a search noted that; `pause`: why it is paused.
+    `accounts` of its budget, and the one that ends first if all goes on as so far, with the seconds
+    to that. `processes`: how many search it. `gain`: what the ensemble may gain in a further hour,
+    as the search noted it last."""
 
     study: str
     complete: int
@@ -46,6 +46,7 @@ class StudyProgress:
     running: int | None
     seconds_left: float | None
     tracking: str | None
+    pause: str | None
     accounts: tuple[Account, ...] = ()
     ends_first: tuple[Account, float] | None = None
     processes: int = 0
@@ -86,6 +87,7 @@ def progress_of(
         running=running,
         seconds_left=_seconds_left(trials, left, running),
         tracking=Study(home, study).tracking_problem,
+        pause=Study(home, study).pause_problem,
         accounts=kept,
         ends_first=first_to_end(kept, spent_by(Study(home, study)).seconds),
         processes=max(len(Study(home, study).searchers()), int(searching)),

@@ -154,6 +154,7 @@ def run_search(
             with suppress(OSError, VaSearchError):  # a home that is away hides no other error
                 if not searchers.others():
                     study.forget_stop()
+                    study.note_pause(None)
             deliveries.open_if_due()
             undelivered = _close(scheduler, deliveries.delivery, callbacks.watch)
         return summary_of(scheduler, complete_before, changes, undelivered, deliveries.problem)

@@ -455,6 +455,7 @@ class Scheduler:
             self.queue.forgive()
             if self.hopeless is None:
                 advice = ADVICE[outage.kind]
+                self.study.note_pause(f"{outage.reason}; {advice}")
                 self.remarks.append(
                     f"paused: {outage.reason}; {advice}, and the search goes on by itself"
                 )
@@ -466,6 +467,7 @@ class Scheduler:
         seconds = self.pause.end()
         if seconds is not None:
             self.queue.forgive()
+            self.study.note_pause(None)
             self.remarks.append(f"the search goes on after a pause of {seconds:.0f} s")
 
     def _found_no_memory(self, trials: Sequence[str], traceback: str, *, alone: bool) -> None:

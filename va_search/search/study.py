@@ -11,6 +11,7 @@ of `search`.
       worth.json        what the ensemble was expected to gain in a further hour: worth.py
       spent/<run>.json  time and device time of each process that searched: spending.py
       tracking.json     why MLflow takes nothing, while it does not
+      pause.json        why the search is paused, while it is
       lock, searchers/  held by the processes that search: searchers.py
       stop              asks them to stop, as Ctrl-C would
 
@@ -102,6 +103,7 @@ class Study:
             if searchers.leads and not searchers.others():
                 searchers.clear()
                 self.forget_stop()
+                self.note_pause(None)  # of a search that was killed while it was paused
             yield searchers
         finally:
             searchers.leave()
@@ -134,19 +136,36 @@ class Study:
     def note_tracking(self, problem: str | None) -> None:
         """Keep why MLflow takes nothing at the moment, for whoever asks for the study's status;
         None: it does again."""
-        path = self.folder / "tracking.json"
+        self._note_problem("tracking.json", problem)
+
+    @property
+    def tracking_problem(self) -> str | None:
+        """The reason for which MLflow took nothing when last tried, and since when; None where there
+        is no trouble."""
+        return self._noted_problem("tracking.json")
+
+    def note_pause(self, problem: str | None) -> None:
+        """Keep why the search is paused, for whoever asks for the study's status; None: it goes
+        on."""
+        self._note_problem("pause.json", problem)
+
+    @property
+    def pause_problem(self) -> str | None:
+        """The reason for which the search is paused, and since when; None where it is not, or the
+        study is not searched at all."""
+        return self._noted_problem("pause.json") if self.is_searched else None
+
+    def _note_problem(self, name: str, problem: str | None) -> None:
+        path = self.folder / name
         with suppress(OSError, JobError):  # a full disk: a note, and no reason to end anything
             if problem is None:
                 path.unlink(missing_ok=True)
             elif self.exists():  # a home that is away is not made anew
                 write_json(path, {"problem": problem, "since": now()})
 
-    @property
-    def tracking_problem(self) -> str | None:
-        """The reason for which MLflow took nothing when last tried, and since when; None where there
-        is no trouble."""
+    def _noted_problem(self, name: str) -> str | None:
         try:
-            document = read_json(self.folder / "tracking.json")
+            document = read_json(self.folder / name)
             return f"{document['problem']} (since {document['since']})"
         except (InputError, KeyError, TypeError):
             return None

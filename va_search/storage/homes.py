@@ -29,7 +29,7 @@ SIDE_BY_SIDE = 16
 
 SHARED = ("bank", "configurations", "ensembles", "studies")
 BANKS = ("bank", "configurations")
-OWN = ("lock", "searchers", "stop", "tracking.json", "ray", "running", "statistics")
+OWN = ("lock", "searchers", "stop", "tracking.json", "pause.json", "ray", "running", "statistics")
 """Of a study's folder: what stays on the machine, or travels by itself (`running`, `stop`)."""
 
 COMPLETE = "trial.json"
