@@ -19,8 +19,10 @@ demo: $(VENV)/.ready            ## the whole job on a simulated challenge: about
 test: $(VENV)/.ready            ## the tests that take minutes in all, on all cores
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadscope
 
-test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browser
-	$(BIN)/pytest -m 'slow or browser or postgres' --timeout 300
+SLOW := -m 'slow or browser or postgres' --timeout 900
+test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browser; two files at a time, what failed once more alone
+	$(BIN)/pytest $(SLOW) --numprocesses 2 --dist loadfile || \
+	$(BIN)/pytest $(SLOW) --last-failed --last-failed-no-failures none
 
 test-cluster: $(VENV)/.ready    ## `ray up` and SLURM on hosts in network namespaces; needs root, iproute2, openssh-server, rsync, slurm-wlm, munge
 	$(BIN)/pytest -m cluster --timeout 900

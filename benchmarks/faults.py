@@ -51,7 +51,7 @@ settings:
   hidden_size: 8
   head_sizes: [8]
   segment_length: 50
-  epochs: 15
+  epochs: 60
 """
 TRIALS = 6
 
@@ -278,7 +278,7 @@ MONITOR = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms"
 QUOTA = {QUOTA_FLAG: "{folder}/quota", "PYTHONPATH": "{folder}/site:{path}"}
 
 FAULTS = {
-    "killed by hand": Fault(kill_worker, "was killed by hand"),
+    "killed by hand": Fault(kill_worker, "was killed .*by hand"),
     "killed by the kernel": Fault(kill_worker_by_kernel, "killed by the kernel"),
     "killed by Ray's memory monitor": Fault(
         do_nothing, "memory monitor", environment=MONITOR, at_once=True
@@ -367,6 +367,8 @@ def _damage(fault: Fault, search: Search) -> Damage:
     after = search.complete()
     lost = sum(after.get(trial) != record for trial, record in before.items())
     named = re.search(fault.name, text.replace("\n", " ")) is not None
+    if charged or lost or not named:  # whoever reads the table wants to know why
+        print(f"the search printed:\n{text}", file=sys.stderr)
     return Damage(lost, charged, named, left, seconds, len(after) == TRIALS)
 
 

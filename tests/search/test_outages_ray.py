@@ -156,7 +156,7 @@ def test_a_store_that_is_cut_off_while_it_is_read_is_named_and_costs_no_trial(
     script.write_text(CUTTING.format(flag=str(tmp_path / "cut"), features=str(features)))
     options = command(file, copy, home)[3:]
     done = subprocess.run(
-        [sys.executable, str(script), *options],
+        [sys.executable, str(script), *options, "--patience", "0"],
         capture_output=True,
         text=True,
         check=False,

@@ -226,7 +226,8 @@ def test_who_killed_a_trials_process_is_said(
     search.signal(signal.SIGINT, all_processes=False)
     code, _, text, _ = search.ended()
     assert code == 130
-    assert "the trial's process was killed by hand or by another program" in text, text
+    killed = "the trial's process was killed with SIGKILL (signal 9) by hand or by another program"
+    assert killed in text, text
     assert "the trial's process crashed: SIGSEGV (invalid memory access) at " in text, text
 
 

@@ -192,7 +192,7 @@ def kills(made: World, root: Path, every: int, action: Callable[[Home], object])
         killed = killed_before_change(number, partial(action, world.home))
         yield world
         number += every
-    assert number > 20
+    assert number > 10
 
 
 @EVERY

@@ -237,6 +237,7 @@ def is_complete(task: Task) -> bool:
 def write_trial(fit: Fit, task: Task, *, stopped: bool, seconds: float) -> None:
     """Write predictions, weights and at last trial.json of a finished training; then the same at
     the home's URL, if any."""
+    check_home(task)  # what is written to a home that is away is lost when it comes back
     home = task.opened_home()
     bank = Bank(home.bank)
     folder = bank.folder(task.study, task.trial)
