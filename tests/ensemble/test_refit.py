@@ -154,7 +154,7 @@ def open_as(world: FoldsWorld, ensemble: Ensemble) -> OpenEnsemble:
 def test_a_study_of_another_space_is_not_replaced(world: FoldsWorld) -> None:
     ensemble = chosen(world)
     space = {"sampler": "grid", "folds": [0], "settings": {"features": ["face"]}}
-    document = {"began_at": "2026-11-30", "seconds": 0.0, "hashes": [], "space": space}
+    document = {"began_at": "2026-11-30", "seconds": 0.0, "hashes": {}, "space": space}
     for name in ("first", "other"):
         write_json(world.home.study(name) / "study.json", document)
         with pytest.raises(InputError, match=f"study '{name}' exists and has trials of another"):
