@@ -257,6 +257,17 @@ def test_the_progress_says_what_is_wrong_since_when_and_for_how_long(
     assert "bring the store back" in text and "waits 58 s more (Ctrl-C stops)" in text
 
 
+def test_a_trial_that_was_written_to_a_home_that_was_away_is_trained_again(
+    scheduler: Scheduler,
+) -> None:
+    trial = take(scheduler)
+    fail_until_paused(scheduler)
+    scheduler.tell(Looked(None))
+    scheduler.tell(Done(trial))  # the bank does not have it
+    assert not scheduler.results.failures and scheduler.study.failures() == []
+    assert trial in {asked.id for asked in iter(scheduler.ask, None)}
+
+
 def test_the_status_says_that_the_search_is_paused_and_why(scheduler: Scheduler) -> None:
     study = scheduler.study
     with study.searching():

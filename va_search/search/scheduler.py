@@ -416,6 +416,12 @@ class Scheduler:
             self.results.finish_trained(self._accept(trial))
             self._breaker.trained()
             self.pause.restore_patience()
+        elif failed is None and self.pause.times:
+            # What it wrote may have gone to a home that was away: another turn, and no failure.
+            self._release([trial])
+            self.queue.give_back([trial], NOT_IN_BANK)
+            self.note_time()
+            return
         elif failed is not None or not self.stopping:
             self._fail(trial, settings, failed or NOT_IN_BANK)
         self.queue.end(trial)
