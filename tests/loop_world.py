@@ -38,17 +38,19 @@ def take(scheduler: Scheduler) -> str:
     return drawn.id
 
 
-def finish(scheduler: Scheduler, trial: str, value: float = 0.5) -> None:
+def finish(
+    scheduler: Scheduler, trial: str, value: float = 0.5, settings: dict[str, Any] | None = None
+) -> None:
     """What an actor does at the end of a training."""
     store = scheduler.store
-    settings = scheduler.queue.running[trial]
-    fold = store.fold(settings.fold)
+    settings = settings or scheduler.queue.running[trial].model_dump(mode="json")
+    fold = store.fold(settings["fold"])
     record = make_trial(
         scheduler.study.name,
         trial,
-        settings=settings.model_dump(mode="json"),
+        settings=settings,
         ccc=value if fold.validation else None,
-        epochs=settings.epochs,
+        epochs=settings["epochs"],
         seconds=1.0,
         on=store,
     )

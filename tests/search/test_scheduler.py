@@ -13,16 +13,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from loop_world import callback_of, loop_of
-from trial_world import make_trial
+from loop_world import callback_of, finish, loop_of, take
 
-from va_search.data.store import Store, frames_hash
+from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import remove_folder, write_json
 from va_search.home import Home
-from va_search.predictions.bank import Predictions
 from va_search.search import proposals as proposals_module
 from va_search.search.events import (
     Capacity,
@@ -90,37 +87,6 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         )
 
     return scheduler
-
-
-def finish(
-    scheduler: Scheduler, trial: str, value: float = 0.5, settings: dict[str, Any] | None = None
-) -> None:
-    """What an actor does at the end of a training."""
-    store = scheduler.store
-    settings = settings or scheduler.queue.running[trial].model_dump(mode="json")
-    fold = store.fold(settings["fold"])
-    record = make_trial(
-        scheduler.study.name,
-        trial,
-        settings=settings,
-        ccc=value if fold.validation else None,
-        epochs=settings["epochs"],
-        seconds=1.0,
-        on=store,
-    )
-    predictions = {}
-    for split, recordings in (("validation", fold.validation), ("test", fold.test)):
-        values = np.zeros((sum(recording.frames for recording in recordings), 2), dtype=np.float32)
-        if recordings:
-            predictions[split] = Predictions(values, frames_hash(recordings))
-    scheduler.study.bank.write(record, predictions)
-    scheduler.tell(Done(trial))
-
-
-def take(scheduler: Scheduler) -> str:
-    drawn = scheduler.ask()
-    assert drawn is not None
-    return drawn[0]
 
 
 def test_the_budget_bounds_what_is_handed_out(make: Make) -> None:

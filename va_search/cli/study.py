@@ -111,8 +111,8 @@ def remove(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a study with all its trials; what depends on it and how large it is is said first.
-    Trials that other studies took over stay whole."""
+    """Remove a study with all its trials, after showing its size and what depends on it. Trials that
+    other studies took over stay whole."""
     with command(as_json) as output:
         from va_search.api.studies import plan_removal, remove_study, size_text
 
