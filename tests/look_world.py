@@ -1,6 +1,6 @@
 """Folders of `va-search look` for tests, without a store or a training:
 
-    PYTHONPATH=.:tests python tests/look_world.py OUT [--recordings 12] [--frames 2000] [--members 6]
+PYTHONPATH=.:tests python tests/look_world.py OUT [--recordings 12] [--frames 2000] [--members 6]
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from va_search.look.media import Media
 from va_search.look.shown import Clock, Curves, RatersBand, Series, Shown, ShownRecording
 from va_search.targets import Target, affect
 
-ODD_NAMES = ("Case", "case", "100% #1? & <b>", "a/b: «ä» 日本", "</script><script>alert(1)</script>")
+ODD_NAMES = (
+    "Case",
+    "case",
+    "100% #1? & <b>",
+    "a/b: «ä» 日本",
+    "</script><script>alert(1)</script>",
+)
 """Names that are no friends of files, addresses or pages; two that differ in case only."""
 RATE = 25.0
 
@@ -99,7 +105,9 @@ def make_curves(
         sums = np.zeros(clock.frames)
         for index, entry in list(enumerate(series))[1:]:
             if target.name in entry.targets:
-                noise = random.normal(0, 0.05 * width, clock.frames) + random.normal(0, 0.05 * width)
+                noise = random.normal(0, 0.05 * width, clock.frames) + random.normal(
+                    0, 0.05 * width
+                )
                 curves[index][target.name] = (truth + noise).astype(np.float32)
                 sums += curves[index][target.name]
         count = max(sum(target.name in entry.targets for entry in series[1:]), 1)
@@ -131,4 +139,4 @@ if __name__ == "__main__":
         frames=options.frames,
         members=options.members,
     )
-    print(written)
+    print(written)  # noqa: T201

@@ -23,6 +23,7 @@ from va_search.cli import (
     ensemble,
     extract,
     fit,
+    look,
     plan,
     predict,
     refit,
@@ -40,7 +41,7 @@ from va_search.cli import (
 )
 
 FIRST = "Start here, in this order"
-BEGIN = ("data", "plan", "fit", "search", "status", "ensemble", "report", "submit")
+BEGIN = ("data", "plan", "fit", "search", "status", "ensemble", "look", "report", "submit")
 STUDY = "More with a study"
 ENSEMBLE = "More with an ensemble"
 ALL = "Features, clusters, whole examples"
@@ -127,6 +128,7 @@ _add(FIRST, fit, fit.fit)
 _add(FIRST, search, search.search)
 _add(FIRST, status, status.status)
 _add(FIRST, ensemble, ensemble.ensemble)
+_add(FIRST, look, look.look)
 _add(FIRST, report, report.report)
 _add(FIRST, submit, submit.submit)
 _add(STUDY, stop, stop.stop)

@@ -21,7 +21,7 @@ from va_search.data.arrays import Values
 
 LEVEL = 1
 """Of zlib: higher levels take many times as long for a few percent."""
-TYPES = {"f4": np.dtype("<f4"), "f8": np.dtype("<f8")}
+TYPES: dict[str, np.dtype[Any]] = {"f4": np.dtype("<f4"), "f8": np.dtype("<f8")}
 
 
 def encoded(values: Values) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""A store's side of a page: its recordings with their clocks, annotations, raters and missing values.
+
+Conventions: as in `shown`. A clock counts in seconds whatever unit the store's time column has. Where
+that column goes back within a recording, or has no time for some frame, frames are at i / rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+
+from va_search.data.arrays import Flags, Floats, Values
+from va_search.data.clock import RecordingTimes
+from va_search.data.readers import TIME_OF_DAY
+from va_search.data.store import Recording, Store
+from va_search.data.time_texts import time_examples
+from va_search.files import file_name_of
+from va_search.look.shown import Clock, RatersBand, ShownRecording, Span
+
+REGULAR = 1e-3
+"""Share of a frame interval by which frames of a regular clock may be off."""
+FACELESS = "no face"
+"""Name of the stretches whose features stand in for frames without a face."""
+
+
+class StoreSide:
+    """Everything that a page shows of a store but predictions."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.examples = time_examples(store) if store.time_column else {}
+
+    @cached_property
+    def feature_sets(self) -> tuple[str, ...]:
+        """Names of the feature sets, and of the stretches without a face where there are any."""
+        names = tuple(self.store.feature_sets)
+        return names if self.store.valid.all() else (*names, FACELESS)
+
+    def recording(self, recording: Recording, split: str) -> ShownRecording:
+        """A recording as the list has it; `split`: what it is called there."""
+        names = [recording.name, file_name_of(recording.name), recording.video]
+        return ShownRecording(
+            name=recording.name,
+            split=split,
+            clock=self.clock(recording),
+            subject=recording.subject,
+            stimulus=recording.stimulus,
+            media_names=tuple(dict.fromkeys(names)),
+        )
+
+    def clock(self, recording: Recording) -> Clock:
+        """The times of a recording's frames."""
+        rate = recording.frames_per_second
+        column = self.store.time_column
+        written = self.store.times[recording.span]
+        if column is None or not len(written) or np.isnan(written).any():
+            return Clock(recording.frames, rate)
+        if (np.diff(written) <= 0).any():
+            return Clock(recording.frames, rate)
+        known = RecordingTimes.of_store(written, column, rate)
+        seconds = written / known.units_per_second
+        offset = 0.0
+        example = self.examples.get(recording.name, "")
+        if TIME_OF_DAY.fullmatch(example):
+            # The time of day is no clock of a video, which begins with its recording.
+            offset = -float(seconds[0])
+        elif known.unit == "frames" and written[0] >= 1.0:
+            # Frame numbers count from 1: frame 1 is the video's at 0 seconds.
+            offset = -1.0 / rate
+        return clock_of(seconds, rate, offset)
+
+    def annotation(self, recording: Recording) -> dict[str, Values]:
+        """(frames,) labels by target, of the targets that have one in this recording."""
+        labels = self.store.annotations[recording.span]
+        by_target: dict[str, Values] = {}
+        for column, target in enumerate(self.store.target_names):
+            if not np.isnan(labels[:, column]).all():
+                by_target[target] = labels[:, column]
+        return by_target
+
+    def raters(self, recording: Recording) -> dict[str, RatersBand]:
+        """The raters' spread around the annotation, by target, where the store keeps it."""
+        spreads, counts = self.store.spread, self.store.raters
+        if spreads is None or counts is None:
+            return {}
+        bands = {}
+        for column, target in enumerate(self.store.targets):
+            spread = spreads[recording.span, column]
+            known = ~np.isnan(spread)
+            if not known.any():
+                continue
+            labels = self.store.annotations[recording.span, column]
+            numbers = counts[recording.span, column][known]
+            least, most = int(numbers.min()), int(numbers.max())
+            raters = f"{most} raters" if least == most else f"{least} to {most} raters"
+            low = np.clip(labels - spread, np.float32(target.low), None)
+            high = np.clip(labels + spread, None, np.float32(target.high))
+            bands[target.name] = RatersBand(
+                low, high, f"annotation ± standard deviation of {raters}"
+            )
+        return bands
+
+    def missing(self, recording: Recording) -> dict[str, list[Span]]:
+        """Stretches in which a feature set has a missing value, and those without a face."""
+        stretches = {}
+        for name, feature_set in self.store.feature_sets.items():
+            if feature_set.missing:
+                values = self.store.features(name)[recording.span]
+                stretches[name] = spans_of(np.isnan(values).max(axis=1))
+        stretches[FACELESS] = spans_of(~self.store.valid[recording.span])
+        return {name: spans for name, spans in stretches.items() if spans}
+
+
+def clock_of(seconds: Floats, rate: float | None, media_offset: float = 0.0) -> Clock:
+    """The clock of frames at these (frames,) seconds, which increase: regular where `rate` gives
+    them."""
+    if not len(seconds):
+        return Clock(0, rate, media_offset=media_offset)
+    start = float(seconds[0])
+    regular = Clock(len(seconds), rate, start, media_offset=media_offset)
+    apart = np.abs(regular.seconds - seconds).max()
+    if rate is not None and apart <= REGULAR / rate:
+        return regular
+    if len(seconds) > 1:
+        rate = (len(seconds) - 1) / float(seconds[-1] - seconds[0])
+    return Clock(len(seconds), rate, start, np.asarray(seconds, np.float64), media_offset)
+
+
+def spans_of(flags: Flags) -> list[Span]:
+    """The stretches of True in (frames,) flags."""
+    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
+    starts = np.flatnonzero(edges == 1).tolist()
+    ends = np.flatnonzero(edges == -1).tolist()
+    return list(zip(starts, ends, strict=True))
+
+
+def split_names(recordings: Iterable[Recording], fold: str | int) -> dict[str, str]:
+    """The list's word for each recording's part in a fold ("official", a fold's number, "all"), by
+    name: its own split on the official one, else `fold 2`; test recordings are `test` always."""
+    words = {}
+    for recording in recordings:
+        word = recording.split
+        if recording.split != "test" and fold != "official" and recording.fold is not None:
+            word = f"fold {recording.fold}"
+        words[recording.name] = word
+    return words
