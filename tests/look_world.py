@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from va_search.look.arrays import decoded, read_script
 from va_search.look.folder import Look, write_look
 from va_search.look.media import Media
 from va_search.look.shown import Clock, Curves, RatersBand, Series, Shown, ShownRecording
@@ -122,6 +124,30 @@ def make_look(out: Path, media: Path | None = None, **more: int) -> Look:
     """Write the folder of `make_shown`."""
     found = None if media is None else Media.of_folder(media)
     return write_look(make_shown(**more), out, media=found)
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The document of a folder's list."""
+    (document,) = read_script((folder / "data/index.js").read_text("ascii"), "vaLook.index")
+    return document
+
+
+def read_recording(folder: Path, name: str) -> dict[str, Any]:
+    """The document of a recording by its name, its arrays decoded."""
+    (entry,) = [each for each in read_index(folder)["recordings"] if each["name"] == name]
+    text = (folder / entry["file"]).read_text("ascii")
+    number, document = read_script(text, "vaLook.recording")
+    assert number == entry["id"]
+    return decoded_all(document)
+
+
+def decoded_all(document: Any) -> Any:
+    """A document with its arrays as arrays."""
+    if isinstance(document, dict) and "deflate" in document:
+        return decoded(document)
+    if isinstance(document, dict):
+        return {name: decoded_all(value) for name, value in document.items()}
+    return document
 
 
 if __name__ == "__main__":
