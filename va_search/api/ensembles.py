@@ -309,10 +309,10 @@ class OpenEnsemble:
 
     def look(self, out: str | Path, **more: Any) -> Look:
         """Write a page of the ensemble's and its members' curves to the folder `out`, beside the
-        annotations. `more` as in `va_search.look` (media, members, split, store)."""
-        from va_search.api.looking import look
+        annotations. `more` as in `look_at` (media, members, split, store)."""
+        from va_search.api.looking import look_at
 
-        return look(self.name, out, home=self.home, **more)
+        return look_at(self.name, out, home=self.home, **more)
 
     def refit(
         self,

@@ -26,7 +26,7 @@ MEMBERS = 20
 LOOKED_AT = ("validation", "test")
 
 
-def look(
+def look_at(
     subject: str | Path,
     out: str | Path,
     *,
@@ -62,7 +62,7 @@ def look_at_curves(
 ) -> Look:
     """Write a page of predictions that no store has recordings of, such as of videos, to `out`.
 
-    `media` as in `look`; `title` and `detail`: what predicted them."""
+    `media` as in `look_at`; `title` and `detail`: what predicted them."""
     from va_search.look.predicted import shown_curves
 
     return write_page(shown_curves(curves, targets, title=title, detail=detail), out, media)

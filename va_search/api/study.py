@@ -235,10 +235,10 @@ class OpenStudy:
 
     def look(self, out: str | Path, **more: Any) -> Look:
         """Write a page of the best trials' curves to the folder `out`, beside the annotations.
-        `more` as in `va_search.look` (media, members, by, split, store)."""
-        from va_search.api.looking import look
+        `more` as in `look_at` (media, members, by, split, store)."""
+        from va_search.api.looking import look_at
 
-        return look(self.name, out, home=self.home, **more)
+        return look_at(self.name, out, home=self.home, **more)
 
     # --- Keeping house ----------------------------------------------------------------------------
 

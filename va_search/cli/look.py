@@ -55,7 +55,7 @@ def look(
         opened = named_home(home)
         import va_search as va
 
-        written = va.look(
+        written = va.look_at(
             subject,
             out,
             media=media,
