@@ -41,7 +41,7 @@ from va_search.cli import (
 )
 
 FIRST = "Start here, in this order"
-BEGIN = ("data", "plan", "fit", "search", "status", "ensemble", "look", "report", "submit")
+BEGIN = ("data", "plan", "fit", "search", "status", "ensemble", "report", "submit")
 STUDY = "More with a study"
 ENSEMBLE = "More with an ensemble"
 ALL = "Features, clusters, whole examples"
@@ -128,7 +128,6 @@ _add(FIRST, fit, fit.fit)
 _add(FIRST, search, search.search)
 _add(FIRST, status, status.status)
 _add(FIRST, ensemble, ensemble.ensemble)
-_add(FIRST, look, look.look)
 _add(FIRST, report, report.report)
 _add(FIRST, submit, submit.submit)
 _add(STUDY, stop, stop.stop)
@@ -142,6 +141,7 @@ app.add_typer(
 app.command(epilog=trials.TRIALS_EXAMPLE, rich_help_panel=STUDY)(trials.trials)
 app.command(epilog=trials.TRIAL_EXAMPLE, rich_help_panel=STUDY)(trials.trial)
 _add(STUDY, submissions, submissions.submissions)
+_add(ENSEMBLE, look, look.look)
 _add(ENSEMBLE, refit, refit.refit)
 _add(ENSEMBLE, predict, predict.predict)
 _add(ENSEMBLE, register, register.register)
