@@ -13,7 +13,7 @@ recording at a time is in memory."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,7 +81,8 @@ def write_look(
             link = media.link(recording.media_names, out)
             entries.append({**entry, "media": link, "media_offset": recording.clock.media_offset})
         watch(len(shown.recordings), len(shown.recordings))
-        _write_text(beside / INDEX, script("vaLook.index", _index(shown, entries)))
+        remarks = (*shown.remarks, *media.remarks(shown.recordings))
+        _write_text(beside / INDEX, script("vaLook.index", _index(shown, entries, remarks)))
         _write_text(beside / PAGE, page_html(shown.title))
         files = _files_in(beside)
         write_json(beside / MARK, {"format": FORMAT, "version": __version__, "files": files})
@@ -98,7 +99,7 @@ def write_look(
         with_media=sum(entry["media"] is not None for entry in entries),
         bytes=sum(files.values()),
         replaced=replaced,
-        remarks=(*shown.remarks, *media.remarks(shown.recordings)),
+        remarks=remarks,
     )
 
 
@@ -212,7 +213,9 @@ def _arrays(curves: Curves) -> dict[str, Any]:
     }
 
 
-def _index(shown: Shown, entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _index(
+    shown: Shown, entries: list[dict[str, Any]], remarks: Sequence[str]
+) -> dict[str, Any]:
     """The document of the list."""
     targets = []
     for target in shown.targets:
@@ -228,6 +231,7 @@ def _index(shown: Shown, entries: list[dict[str, Any]]) -> dict[str, Any]:
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "verdict": [list(row) for row in shown.verdict],
         "scores_are": shown.scores_are,
+        "notes": list(remarks),
         "targets": targets,
         "series": [_series(index, series) for index, series in enumerate(shown.series)],
         "feature_sets": list(shown.feature_sets),
