@@ -135,19 +135,17 @@ def _shown_ensemble(
         open_noted_store(document.store, store),
         members=members,
         split=split,
-        verdict=_verdict_rows(home, document),
+        verdict=_verdict_rows(document),
     )
 
 
-def _verdict_rows(home: OpenHome, ensemble: Ensemble) -> tuple[tuple[str, str], ...]:
+def _verdict_rows(ensemble: Ensemble) -> tuple[tuple[str, str], ...]:
     """The verdict on an ensemble as rows of a label and a sentence."""
     from va_search.ensemble.verdict import verdict_of
-    from va_search.report.standing import out_of_date
 
     rows = [("verdict", verdict_of(ensemble).text)]
     if ensemble.estimate is not None:
         rows.append(("expected", ensemble.estimate.text))
-    rows += [("note", remark) for remark in out_of_date(home.files, ensemble)]
     return tuple(rows)
 
 

@@ -15,13 +15,13 @@ import numpy as np
 from va_search.data.arrays import Floats, Values
 from va_search.data.store import Recording, Store, frames_hash
 from va_search.ensemble.post_processing import combine
-from va_search.ensemble.saved import Ensemble, EnsembleMember, bank_of, check_members
+from va_search.ensemble.saved import Ensemble, bank_of, check_members
 from va_search.ensemble.unscored import measured_recordings
 from va_search.errors import InputError
 from va_search.home import Home
-from va_search.look.shown import Curves, Series, SeriesKind, Shown
+from va_search.look.shown import Curves, Series, Shown
 from va_search.look.stores import StoreSide, split_names
-from va_search.look.trials import Columns, detail_of
+from va_search.look.trials import Columns, series_of
 from va_search.predictions.bank import Bank
 from va_search.targets import clipped
 from va_search.trial import Trial
@@ -85,7 +85,8 @@ def shown_ensemble(
     title = f"ensemble {ensemble.name}"
     detail = f"{ensemble.recipe}, {len(shown_members) + len(left_out)} members"
     series = [Series(title, "ensemble", ensemble.target_names, detail=detail)]
-    series += [_series(member) for member in shown_members]
+    for member in shown_members:
+        series.append(series_of(member.trial, ensemble.target_names, weights=member.weights))
     return Shown(
         title=ensemble.name,
         kind="ensemble",
@@ -104,20 +105,22 @@ def _parts(ensemble: Ensemble, store: Store, split: str | None) -> tuple[list[_P
     """The recordings of each split that the ensemble predicts, and remarks on those that are left
     out."""
     parts, remarks = [], []
-    measured = measured_recordings(ensemble, store) if split != "test" else ()
-    if measured:
-        parts.append(_Part.of("validation", measured))
-    elif split != "test":
-        reason = ensemble.measured_on.reason
-        remarks.append(f"no validation recordings: {reason}")
-    test = store.split("test") if split != "validation" else ()
-    if test and frames_hash(test) == ensemble.test_frames_hash:
-        parts.append(_Part.of("test", test))
-    elif test:
-        remarks.append(
-            f"{store.path}: its test recordings are not those {ensemble.name!r} was built on, so they "
-            "are left out"
-        )
+    if split != "test":
+        measured = measured_recordings(ensemble, store)
+        if measured:
+            parts.append(_Part.of("validation", measured))
+        else:
+            remarks.append(f"no validation recordings: {ensemble.measured_on.reason}")
+    test = store.split("test")
+    if split != "validation" and test:
+        # A store that got other test recordings since still has the validation ones to look at.
+        if frames_hash(test) == ensemble.test_frames_hash:
+            parts.append(_Part.of("test", test))
+        else:
+            remarks.append(
+                f"{store.path}: its test recordings are not those {ensemble.name!r} was built on, so "
+                "they are left out"
+            )
     if not parts:
         raise InputError(
             f"ensemble {ensemble.name!r} has no predictions to look at in {store.path}", *remarks
@@ -143,21 +146,11 @@ def _members(ensemble: Ensemble, bank: Bank) -> list[_Member]:
     return sorted(members, key=lambda member: -member.total)
 
 
-def _series(member: _Member) -> Series:
-    kind: SeriesKind = "outside" if member.trial.is_outside else "trial"
-    return Series(
-        member.trial.label,
-        kind,
-        member.trial.target_names,
-        weights=member.weights,
-        detail=detail_of(member.trial),
-    )
-
-
 def _scores_are(ensemble: Ensemble, parts: Sequence[_Part]) -> str:
     """A sentence on what the page's scores are."""
     curve = (
-        "The ensemble's curve is what `submit` writes: its pipeline's result, clipped to the range."
+        "The ensemble's curve is what va-search submit writes: its pipeline's result, clipped to the "
+        "range."
     )
     if parts[0].split == "test":
         return f"Nothing here was scored on validation recordings. {curve}"
@@ -198,17 +191,13 @@ class _EnsembleCurves:
         series: dict[int, Mapping[str, Values]] = {0: self._ensemble(part, recording, rows)}
         for number, member in enumerate(self.members, start=1):
             series[number] = self._member(member, part.split, rows)
-        return Curves(
-            annotation=self.side.annotation(recording),
-            raters=self.side.raters(recording),
-            series=series,
-            missing=self.side.missing(recording),
-        )
+        return self.side.curves(recording, series)
 
     def _ensemble(self, part: _Part, recording: Recording, rows: slice) -> dict[str, Floats]:
         """The ensemble's (frames,) predictions by target, as `saved.predict` makes them, clipped."""
         total = np.zeros((recording.frames, len(self.ensemble.targets)))
         for share, piece in self.ensemble.pieces:
+            # Members of each piece are finished by themselves, then the pieces are averaged.
             bank = bank_of(piece, self.bank)
             lines_up = piece.frames_hash
             if part.split == "test":
@@ -218,17 +207,13 @@ class _EnsembleCurves:
                 weights = np.array([member.weight for member in weighted.members])
                 values = []
                 for member in weighted.members:
-                    whole = self._column(bank, member, part.split, target, lines_up)
+                    label = f"{member.study}/{member.trial}"
+                    whole = self.columns.of(bank, label, part.split, target, lines_up)
                     values.append(whole[rows])
                 total[:, column] += share * combine(weights, values, [recording], weighted.post)
+        # Clipped at the end only, as a submission is.
         inside = clipped(total, self.ensemble.targets)
         return {target: inside[:, i] for i, target in enumerate(self.ensemble.target_names)}
-
-    def _column(
-        self, bank: Bank, member: EnsembleMember, split: str, target: str, lines_up: str
-    ) -> Values:
-        label = f"{member.study}/{member.trial}"
-        return self.columns.of(bank, label, split, target, lines_up)
 
     def _member(self, member: _Member, split: str, rows: slice) -> dict[str, Values]:
         """A member's (frames,) predictions by target."""

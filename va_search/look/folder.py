@@ -213,9 +213,7 @@ def _arrays(curves: Curves) -> dict[str, Any]:
     }
 
 
-def _index(
-    shown: Shown, entries: list[dict[str, Any]], remarks: Sequence[str]
-) -> dict[str, Any]:
+def _index(shown: Shown, entries: list[dict[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
     """The document of the list."""
     targets = []
     for target in shown.targets:

@@ -86,7 +86,7 @@ class Media:
             if not files:
                 missing.append(recording.name)
             elif len(files) > 1:
-                names = " and ".join(str(file.relative_to(self.folder)) for file in files[:NAMED])
+                names = " and ".join(os.path.relpath(file, self.folder) for file in files[:NAMED])
                 ambiguous.append(f"{recording.name} ({names})")
             elif _rank(files[0]) == ORDER.index(NOT_PLAYED):
                 not_played.append(files[0])

@@ -90,11 +90,8 @@ def shown_folder(folder: Path, store: Store, *, split: str | None = None) -> Sho
     def curves(index: int) -> Curves:
         recording = recordings[index]
         values = _read(files[recording], recording, store, names)
-        return Curves(
-            annotation=side.annotation(recording),
-            raters=side.raters(recording),
-            series={0: {target: values[:, column] for column, target in enumerate(names)}},
-            missing=side.missing(recording),
+        return side.curves(
+            recording, {0: {target: values[:, column] for column, target in enumerate(names)}}
         )
 
     return Shown(

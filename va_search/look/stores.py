@@ -5,7 +5,7 @@ that column goes back within a recording, or has no time for some frame, frames 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,7 @@ from va_search.data.readers import TIME_OF_DAY
 from va_search.data.store import Recording, Store
 from va_search.data.time_texts import time_examples
 from va_search.files import file_name_of
-from va_search.look.shown import Clock, RatersBand, ShownRecording, Span
+from va_search.look.shown import Clock, Curves, RatersBand, ShownRecording, Span
 
 REGULAR = 1e-3
 """Share of a frame interval by which frames of a regular clock may be off."""
@@ -29,13 +29,16 @@ class StoreSide:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.examples = time_examples(store) if store.time_column else {}
+        # Times as the source wrote them, where they are no plain numbers.
+        self.examples = time_examples(store)
 
     @cached_property
     def feature_sets(self) -> tuple[str, ...]:
         """Names of the feature sets, and of the stretches without a face where there are any."""
         names = tuple(self.store.feature_sets)
-        return names if self.store.valid.all() else (*names, FACELESS)
+        if self.store.valid.all():
+            return names
+        return (*names, FACELESS)
 
     def recording(self, recording: Recording, split: str) -> ShownRecording:
         """A recording as the list has it; `split`: what it is called there."""
@@ -54,9 +57,9 @@ class StoreSide:
         rate = recording.frames_per_second
         column = self.store.time_column
         written = self.store.times[recording.span]
-        if column is None or not len(written) or np.isnan(written).any():
-            return Clock(recording.frames, rate)
-        if (np.diff(written) <= 0).any():
+        is_complete = column is not None and len(written) > 0 and not np.isnan(written).any()
+        # A clock that goes back says nothing of the order in which frames are drawn.
+        if column is None or not is_complete or (np.diff(written) <= 0).any():
             return Clock(recording.frames, rate)
         known = RecordingTimes.of_store(written, column, rate)
         seconds = written / known.units_per_second
@@ -69,6 +72,15 @@ class StoreSide:
             # Frame numbers count from 1: frame 1 is the video's at 0 seconds.
             offset = -1.0 / rate
         return clock_of(seconds, rate, offset)
+
+    def curves(self, recording: Recording, series: Mapping[int, Mapping[str, Values]]) -> Curves:
+        """A recording's arrays, with its predictions by series and target."""
+        return Curves(
+            annotation=self.annotation(recording),
+            raters=self.raters(recording),
+            series=series,
+            missing=self.missing(recording),
+        )
 
     def annotation(self, recording: Recording) -> dict[str, Values]:
         """(frames,) labels by target, of the targets that have one in this recording."""
@@ -93,7 +105,10 @@ class StoreSide:
             labels = self.store.annotations[recording.span, column]
             numbers = counts[recording.span, column][known]
             least, most = int(numbers.min()), int(numbers.max())
-            raters = f"{most} raters" if least == most else f"{least} to {most} raters"
+            # A frame may lack the label of some raters.
+            raters = f"{least} to {most} raters"
+            if least == most:
+                raters = f"{most} raters"
             low = np.clip(labels - spread, np.float32(target.low), None)
             high = np.clip(labels + spread, None, np.float32(target.high))
             bands[target.name] = RatersBand(

@@ -7,8 +7,8 @@ Ranked by CCC on validation, in-sample; of several trials their mean. Nothing is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
@@ -17,9 +17,9 @@ from va_search.data.arrays import Floats, Values
 from va_search.data.store import OFFICIAL, Recording, Store, frames_hash
 from va_search.errors import InputError, counted, unknown_name
 from va_search.look.ensembles import MEMBERS
-from va_search.look.shown import Curves, Series, SeriesKind, Shown
+from va_search.look.shown import Curves, Series, Shown
 from va_search.look.stores import StoreSide, split_names
-from va_search.look.trials import Columns, detail_of
+from va_search.look.trials import Columns, detail_of, series_of
 from va_search.predictions.bank import Bank
 from va_search.trial import SCORE, FoldKind, Trial
 from va_search.trial_settings import configuration_id
@@ -35,17 +35,22 @@ class _Configuration:
         """The mean of the trials' CCCs of a target, or of "score"; None where one has none."""
         cccs = [trial.ccc(measure) for trial in self.trials]
         known = [ccc for ccc in cccs if ccc is not None and isfinite(ccc)]
-        return sum(known) / len(known) if cccs and len(known) == len(cccs) else None
+        if len(known) < len(cccs):
+            return None
+        return sum(known) / len(known)
 
-    def series(self) -> Series:
+    def series(self, targets: Collection[str]) -> Series:
         """The configuration as the page has it."""
         trial = self.trials[0]
-        kind: SeriesKind = "outside" if trial.is_outside else "trial"
-        title, folds = trial.label, None
-        if len(self.trials) > 1:
-            folds = counted(len(self.trials), "fold")
-            title = f"{trial.label} and {len(self.trials) - 1} on other folds"
-        return Series(title, kind, trial.target_names, detail=detail_of(trial, folds))
+        others = len(self.trials) - 1
+        series = series_of(trial, targets)
+        if not others:
+            return series
+        return replace(
+            series,
+            title=f"{trial.label} and {others} on other folds",
+            detail=detail_of(trial, counted(len(self.trials), "fold")),
+        )
 
 
 def shown_study(
@@ -66,7 +71,9 @@ def shown_study(
     if by not in measures:
         raise InputError(unknown_name("target", by, measures))
     trials, damaged = bank.whole_trials(study)
-    remarks = [f"{counted(damaged, 'trial')} left out: damaged"] if damaged else []
+    remarks = []
+    if damaged:
+        remarks.append(f"{counted(damaged, 'trial')} left out: damaged")
     fitting = [trial for trial in trials if _fits(trial, store)]
     if len(fitting) < len(trials):
         others = counted(len(trials) - len(fitting), "trial")
@@ -85,7 +92,7 @@ def shown_study(
             "recordings, so they are too high."
         ),
         targets=store.targets,
-        series=tuple(configuration.series() for configuration in shown_configurations),
+        series=tuple(each.series(store.target_names) for each in shown_configurations),
         recordings=curves.listed,
         curves=curves.of,
         feature_sets=curves.side.feature_sets,
@@ -190,12 +197,7 @@ class _StudyCurves:
         for number in range(len(self.configurations)):
             if (number, recording.name) in self.predicted:
                 series[number] = self._values(*self.predicted[number, recording.name])
-        return Curves(
-            annotation=self.side.annotation(recording),
-            raters=self.side.raters(recording),
-            series=series,
-            missing=self.side.missing(recording),
-        )
+        return self.side.curves(recording, series)
 
     def _values(self, trials: Sequence[Trial], split: str, rows: slice) -> dict[str, Values]:
         """(frames,) predictions by target: of the one trial, or the mean of several."""

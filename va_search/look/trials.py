@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from va_search.data.arrays import Values
+from va_search.look.shown import Series, SeriesKind
 from va_search.predictions.bank import Bank
 from va_search.trial import Trial
 
@@ -26,6 +29,17 @@ class Columns:
         return self._columns[key]
 
 
+def series_of(
+    trial: Trial, targets: Collection[str], *, weights: Mapping[str, float] | None = None
+) -> Series:
+    """Return a trial as a series, with those of the page's `targets` that it predicts."""
+    kind: SeriesKind = "trial"
+    if trial.is_outside:
+        kind = "outside"
+    predicted = tuple(target for target in trial.target_names if target in targets)
+    return Series(trial.label, kind, predicted, weights, detail_of(trial))
+
+
 def detail_of(trial: Trial, folds: str | None = None) -> str:
     """A trial's settings in a line: `transformer · early · egemaps, vggish · seed 1 · fold 0`.
 
@@ -34,11 +48,13 @@ def detail_of(trial: Trial, folds: str | None = None) -> str:
     if settings is None:
         return "model from elsewhere"
     family = settings.get("family", "network")
-    encoder = settings.get("encoder") if family == "network" else family
+    parts = [family]
+    if family == "network":
+        parts = [settings.get("encoder"), settings.get("fusion")]
+    parts.append(", ".join(settings.get("features") or []))
+    parts.append(f"seed {settings.get('seed')}")
     fold = folds or str(settings.get("fold", ""))
     if fold.isdigit():
         fold = f"fold {fold}"
-    features = ", ".join(settings.get("features") or [])
-    seed = settings.get("seed")
-    parts = [encoder, settings.get("fusion"), features, f"seed {seed}", fold]
+    parts.append(fold)
     return " · ".join(str(part) for part in parts if part)
