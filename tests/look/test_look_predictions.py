@@ -94,7 +94,7 @@ def test_the_page_shows_what_submit_writes(world: World, tmp_path: Path) -> None
             assert [f"{value:.6f}" for value in shown[target]] == [
                 f"{value:.6f}" for value in written[:, index]
             ]
-    assert "what `submit` writes" in read_index(folder)["scores_are"]
+    assert "what va-search submit writes" in read_index(folder)["scores_are"]
     assert "in-sample" in read_index(folder)["scores_are"]
 
 

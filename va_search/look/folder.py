@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from va_search import __version__
-from va_search.data.arrays import Values
 from va_search.errors import InputError
 from va_search.files import read_json, remove_folder, write_json
 from va_search.look.arrays import encoded, script
@@ -79,7 +78,7 @@ def write_look(
             watch(index, len(shown.recordings))
             entry = _write_recording(beside, index + 1, recording, shown)
             link = media.link(recording.media_names, out)
-            entries.append({**entry, "media": link, "media_offset": recording.clock.media_offset})
+            entries.append({**entry, "media": link})
         watch(len(shown.recordings), len(shown.recordings))
         remarks = (*shown.remarks, *media.remarks(shown.recordings))
         _write_text(beside / INDEX, script("vaLook.index", _index(shown, entries, remarks)))
@@ -157,21 +156,27 @@ def _write_recording(
     file = f"data/{name}.js"
     clock = recording.clock
     scores, sparks, worst = {}, {}, {}
+    # Everything in the list is of the first series.
     for target, prediction in curves.series.get(0, {}).items():
         annotation = curves.annotation.get(target)
-        sparks[target] = {
-            "annotation": None if annotation is None else _spark_or_none(annotation),
-            "prediction": sparkline(prediction),
-        }
-        if annotation is None:
+        sparks[target] = {"annotation": None, "prediction": sparkline(prediction)}
+        if annotation is None or np.isnan(annotation).all():
             continue
+        sparks[target]["annotation"] = sparkline(annotation)
         target_scores = scores_of(prediction, annotation)
         if target_scores is not None:
             scores[target] = target_scores
             worst[target] = worst_moment(prediction, annotation, clock.seconds)
-    document = {**_arrays(curves), "worst": worst}
-    times = None if clock.times is None else encoded(clock.times)
-    document |= {"frames": clock.frames, "rate": clock.rate, "start": clock.start, "times": times}
+    document = {
+        "frames": clock.frames,
+        "rate": clock.rate,
+        "start": clock.start,
+        "times": None,
+        "worst": worst,
+        **_arrays(curves),
+    }
+    if clock.times is not None:
+        document["times"] = encoded(clock.times)
     size = _write_text(folder / file, script("vaLook.recording", name, document))
     return {
         "id": name,
@@ -182,15 +187,11 @@ def _write_recording(
         "stimulus": recording.stimulus,
         "frames": clock.frames,
         "seconds": round(clock.length, 3),
+        "media_offset": clock.media_offset,
         "scores": scores,
         "sparkline": sparks,
         "bytes": size,
     }
-
-
-def _spark_or_none(annotation: Values) -> list[float | None] | None:
-    """The sparkline of an annotation; None where no frame has a label."""
-    return None if np.isnan(annotation).all() else sparkline(annotation)
 
 
 def _arrays(curves: Curves) -> dict[str, Any]:
@@ -243,6 +244,6 @@ def _series(index: int, series: Series) -> dict[str, Any]:
         "title": series.title,
         "kind": series.kind,
         "targets": list(series.targets),
-        "weights": None if series.weights is None else dict(series.weights),
+        "weights": series.weights,
         "detail": series.detail,
     }

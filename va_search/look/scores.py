@@ -29,13 +29,19 @@ def scores_of(prediction: Values, annotation: Values) -> dict[str, float | None]
     labels = annotation[compared].astype(np.float64)
     errors = predicted - labels
     deviation = float(labels.std())
-    scores = {
-        "ccc": ccc(predicted, labels),
+    # Against a constant annotation no prediction has a spread.
+    spread = None
+    if deviation > 0.0:
+        spread = float(predicted.std()) / deviation
+    concordance: float | None = ccc(predicted, labels)
+    if concordance is not None and math.isnan(concordance):
+        concordance = None
+    return {
+        "ccc": concordance,
         "rmse": math.sqrt(float((errors**2).mean())),
         "bias": float(errors.mean()),
-        "spread": float(predicted.std()) / deviation if deviation > 0.0 else math.nan,
+        "spread": spread,
     }
-    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
 
 
 def sparkline(values: Values) -> list[float | None]:
@@ -46,8 +52,12 @@ def sparkline(values: Values) -> list[float | None]:
     for part in range(parts):
         inside = values[bounds[part] : bounds[part + 1]]
         present = inside[~np.isnan(inside)]
-        mean = float(present.mean(dtype=np.float64)) if present.size else None
-        points.append(None if mean is None else float(f"{mean:.{SPARK_DIGITS}g}"))
+        if not present.size:
+            points.append(None)
+            continue
+        # A few digits are more than a small picture shows, and keep the list's file small.
+        mean = float(present.mean(dtype=np.float64))
+        points.append(float(f"{mean:.{SPARK_DIGITS}g}"))
     return points
 
 
