@@ -93,6 +93,29 @@ def test_frame_numbers_count_from_one_on_the_videos_clock(tmp_path: Path) -> Non
     assert clock.seconds[20] + clock.media_offset == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("note", "first", "expected"),
+    [
+        ({}, 2.0, 2.0),
+        ({"time_like": "10:00:02.00"}, 36002.0, 0.0),
+        ({"time_like": "2024-05-01 10:00:02"}, 1.7e9, 0.0),
+        ({"time_like": "2.00"}, 2.0, 2.0),
+        ({"video_frames": 40, "audio_offset": 0.1}, 2.0, 0.0),
+        ({"video_frames": 40, "audio_offset": -0.1}, 2.0, 0.1),
+        ({"video_frames": 40, "audio_offset": None}, 2.0, 0.0),
+        ({"video_frames": 40, "audio_offset": -0.1, "missing_without_sound": True}, 2.0, 2.1),
+    ],
+)
+def test_the_medium_is_where_the_import_noted_it(
+    tmp_path: Path, note: dict[str, Any], first: float, expected: float
+) -> None:
+    """The first frame's time on the medium's clock."""
+    store = make_store(tmp_path / "store", times=first + np.arange(40) / RATE, notes=note)
+    clock = StoreSide(store).clock(store.recordings[0])
+    assert clock.seconds[0] == pytest.approx(first)
+    assert clock.seconds[0] + clock.media_offset == pytest.approx(expected)
+
+
 def test_an_irregular_clock_is_kept_as_it_is(tmp_path: Path) -> None:
     steps = np.random.default_rng(0).uniform(0.03, 0.07, 40)
     times = np.cumsum(steps)

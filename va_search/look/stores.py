@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from va_search.data.arrays import Flags, Floats, Values
 from va_search.data.clock import RecordingTimes
+from va_search.data.manifest import MANIFEST
 from va_search.data.readers import TIME_OF_DAY
 from va_search.data.store import Recording, Store
-from va_search.data.time_texts import time_examples
-from va_search.files import file_name_of
+from va_search.data.time_texts import EXAMPLE
+from va_search.files import file_name_of, read_json
 from va_search.look.shown import Clock, Curves, RatersBand, ShownRecording, Span
 
 REGULAR = 1e-3
@@ -29,8 +31,7 @@ class StoreSide:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        # Times as the source wrote them, where they are no plain numbers.
-        self.examples = time_examples(store)
+        self.notes = _notes(store)
 
     @cached_property
     def feature_sets(self) -> tuple[str, ...]:
@@ -63,15 +64,29 @@ class StoreSide:
             return Clock(recording.frames, rate)
         known = RecordingTimes.of_store(written, column, rate)
         seconds = written / known.units_per_second
-        offset = 0.0
-        example = self.examples.get(recording.name, "")
-        if TIME_OF_DAY.fullmatch(example):
-            # The time of day is no clock of a video, which begins with its recording.
-            offset = -float(seconds[0])
-        elif known.unit == "frames" and written[0] >= 1.0:
-            # Frame numbers count from 1: frame 1 is the video's at 0 seconds.
-            offset = -1.0 / rate
+        offset = self._media_offset(recording, seconds, known.unit)
         return clock_of(seconds, rate, offset)
+
+    def _media_offset(self, recording: Recording, seconds: Floats, unit: str) -> float:
+        """Seconds on the clock of the recording's video at 0 of its frames' clock, as far as the
+        import noted something of it: `seconds` of the frames are taken for the video's otherwise."""
+        note = self.notes.get(recording.name, {})
+        to_beginning = -float(seconds[0])
+        if TIME_OF_DAY.fullmatch(str(note.get(EXAMPLE, ""))):
+            # The time of day is no clock of a video, which begins with its recording.
+            return to_beginning
+        if unit == "frames" and to_beginning < 0.0:
+            # Frame numbers count from 1: frame 1 is the video's at 0 seconds.
+            return -1.0 / recording.frames_per_second
+        if "video_frames" not in note:
+            return 0.0
+        # Features were extracted from the video. A player's clock begins with the first of picture and
+        # sound, and `audio_offset` is of the sound from the first picture on.
+        sound_ahead = max(0.0, -float(note.get("audio_offset") or 0.0))
+        if note.get("missing_without_sound"):
+            return sound_ahead
+        # The frames are the video's own, on the file's clock, which need not begin at 0.
+        return sound_ahead + to_beginning
 
     def curves(self, recording: Recording, series: Mapping[int, Mapping[str, Values]]) -> Curves:
         """A recording's arrays, with its predictions by series and target."""
@@ -125,6 +140,18 @@ class StoreSide:
                 stretches[name] = spans_of(np.isnan(values).max(axis=1))
         stretches[FACELESS] = spans_of(~self.store.valid[recording.span])
         return {name: spans for name, spans in stretches.items() if spans}
+
+
+def _notes(store: Store) -> dict[str, dict[str, Any]]:
+    """What the import noted of each recording, by its name; nothing of a store in memory."""
+    manifest = store.path / MANIFEST
+    if not manifest.is_file():
+        return {}
+    notes: dict[str, dict[str, Any]] = {}
+    for name, note in read_json(manifest).get("notes", {}).items():
+        if isinstance(note, dict):
+            notes[name] = note
+    return notes
 
 
 def clock_of(seconds: Floats, rate: float | None, media_offset: float = 0.0) -> Clock:
