@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from va_search.api.fitting import fit as fit
     from va_search.api.home import OpenHome as OpenHome
     from va_search.api.home import open_home as open_home
+    from va_search.api.looking import look_at as look_at
     from va_search.api.reproduction import reproduce_paper as reproduce_paper
     from va_search.api.searching import load_space as load_space
     from va_search.api.searching import make_plan as make_plan
@@ -88,6 +89,7 @@ _MODULES = {
     ),
     "api.fitting": ("fit",),
     "api.home": ("OpenHome", "open_home"),
+    "api.looking": ("look_at",),
     "api.reproduction": ("reproduce_paper",),
     "api.searching": ("load_space", "make_plan", "preview_search", "run_search"),
     "api.studies": ("list_studies",),

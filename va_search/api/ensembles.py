@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from va_search.ensemble.material import Materials
     from va_search.ensemble.saved import Ensemble, MeasuredOn
     from va_search.ensemble.verdict import Verdict
+    from va_search.look.folder import Look
     from va_search.search.machine import Options
     from va_search.serving.predict import Written
     from va_search.serving.register import Registered
@@ -305,6 +306,13 @@ class OpenEnsemble:
         report.html. `more` as in `write_report`."""
         studies = self.document.studies
         return write_report(studies, out, ensemble=self.name, home=self.home, **more)
+
+    def look(self, out: str | Path, **more: Any) -> Look:
+        """Write a page of the ensemble's and its members' curves to the folder `out`, beside the
+        annotations. `more` as in `look_at` (media, members, split, store)."""
+        from va_search.api.looking import look_at
+
+        return look_at(self.name, out, home=self.home, **more)
 
     def refit(
         self,

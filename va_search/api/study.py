@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from va_search.api.trials import OpenTrial
     from va_search.data.store import Store
     from va_search.ensemble.outside import Added
+    from va_search.look.folder import Look
     from va_search.report.standing import StudyProgress
     from va_search.search.machine import Options
     from va_search.search.study import Study
@@ -231,6 +232,13 @@ class OpenStudy:
         from va_search.api.ensembles import write_report
 
         return write_report([self], out, home=self.home, **more)
+
+    def look(self, out: str | Path, **more: Any) -> Look:
+        """Write a page of the best trials' curves to the folder `out`, beside the annotations.
+        `more` as in `look_at` (media, members, by, split, store)."""
+        from va_search.api.looking import look_at
+
+        return look_at(self.name, out, home=self.home, **more)
 
     # --- Keeping house ----------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from va_search.cli import (
     ensemble,
     extract,
     fit,
+    look,
     plan,
     predict,
     refit,
@@ -140,6 +141,7 @@ app.add_typer(
 app.command(epilog=trials.TRIALS_EXAMPLE, rich_help_panel=STUDY)(trials.trials)
 app.command(epilog=trials.TRIAL_EXAMPLE, rich_help_panel=STUDY)(trials.trial)
 _add(STUDY, submissions, submissions.submissions)
+_add(ENSEMBLE, look, look.look)
 _add(ENSEMBLE, refit, refit.refit)
 _add(ENSEMBLE, predict, predict.predict)
 _add(ENSEMBLE, register, register.register)

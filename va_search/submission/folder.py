@@ -192,7 +192,7 @@ def write_folder(
         write_json(beside / MARK, sealed(mark, {}))
         # Predicting takes minutes: somebody may have put something there meanwhile.
         may_write(out, about["ensemble"], about["kind"], replace=True)
-        _take_place(beside, out)
+        take_place(beside, out)
     finally:
         remove_folder(beside)
 
@@ -209,7 +209,8 @@ def about_ensemble(ensemble: Ensemble, kind: str) -> dict[str, Any]:
     }
 
 
-def _take_place(beside: Path, out: Path) -> None:
+def take_place(beside: Path, out: Path) -> None:
+    """Move a finished folder to its place, where an empty one or an earlier one of ours may be."""
     old = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.old")
     # Two renames: a kill between them leaves the old folder beside its place, whole.
     if out.exists() and any(out.iterdir()):

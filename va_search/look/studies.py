@@ -1,0 +1,218 @@
+"""A study's best trials, on the recordings that they validated and on test ones.
+
+Conventions: a series is a configuration with its seed: where it was trained on several folds, each
+recording is predicted by the trial that validated it, and a test recording by the mean of all of
+them, as over_folds.py does. One of a single trial has the bank's values, float32 as they are there.
+Ranked by CCC on validation, in-sample; of several trials their mean. Nothing is clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import numpy as np
+
+from va_search.data.arrays import Floats, Values
+from va_search.data.store import OFFICIAL, Recording, Store, frames_hash
+from va_search.errors import InputError, counted, unknown_name
+from va_search.look.ensembles import MEMBERS
+from va_search.look.shown import Curves, Series, Shown
+from va_search.look.stores import StoreSide, split_names
+from va_search.look.trials import Columns, detail_of, series_of
+from va_search.predictions.bank import Bank
+from va_search.trial import SCORE, FoldKind, Trial
+from va_search.trial_settings import configuration_id
+
+
+@dataclass(frozen=True)
+class _Configuration:
+    """The trials of one configuration and seed, on different folds."""
+
+    trials: tuple[Trial, ...]
+
+    def ccc(self, measure: str) -> float | None:
+        """The mean of the trials' CCCs of a target, or of "score"; None where one has none."""
+        cccs = [trial.ccc(measure) for trial in self.trials]
+        known = [ccc for ccc in cccs if ccc is not None and isfinite(ccc)]
+        if len(known) < len(cccs):
+            return None
+        return sum(known) / len(known)
+
+    def series(self, targets: Collection[str]) -> Series:
+        """The configuration as the page has it."""
+        trial = self.trials[0]
+        others = len(self.trials) - 1
+        series = series_of(trial, targets)
+        if not others:
+            return series
+        return replace(
+            series,
+            title=f"{trial.label} and {others} on other folds",
+            detail=detail_of(trial, counted(len(self.trials), "fold")),
+        )
+
+
+def shown_study(
+    bank: Bank,
+    study: str,
+    store: Store,
+    *,
+    by: str = SCORE,
+    members: int = MEMBERS,
+    split: str | None = None,
+    verdict: tuple[tuple[str, str], ...] = (),
+) -> Shown:
+    """Return what a page shows of the study's best trials `by` a target or the score.
+
+    `split`: "validation" or "test" alone. InputError for a target that the store does not have, and
+    where no trial's predictions are of the store's recordings."""
+    measures = (*store.target_names, SCORE)
+    if by not in measures:
+        raise InputError(unknown_name("target", by, measures))
+    trials, damaged = bank.whole_trials(study)
+    remarks = []
+    if damaged:
+        remarks.append(f"{counted(damaged, 'trial')} left out: damaged")
+    fitting = [trial for trial in trials if _fits(trial, store)]
+    if len(fitting) < len(trials):
+        others = counted(len(trials) - len(fitting), "trial")
+        remarks.append(f"{others} left out: predictions are of other recordings than this store's")
+    ranked = _ranked(fitting, by)
+    shown_configurations = ranked[:members]
+    curves = _StudyCurves(bank, StoreSide(store), shown_configurations, split)
+    if not curves.located:
+        raise InputError(f"study {study!r} has no predictions to look at in {store.path}", *remarks)
+    return Shown(
+        title=study,
+        kind="study",
+        scores_are=(
+            f"The best {counted(len(shown_configurations), 'trial')} by {by}; scores of single "
+            "recordings are the best one's, in-sample: it was chosen, and its epoch, on these "
+            "recordings, so they are too high."
+        ),
+        targets=store.targets,
+        series=tuple(each.series(store.target_names) for each in shown_configurations),
+        recordings=curves.listed,
+        curves=curves.of,
+        feature_sets=curves.side.feature_sets,
+        verdict=verdict,
+        remarks=tuple(remarks),
+    )
+
+
+def _fits(trial: Trial, store: Store) -> bool:
+    """True where the trial's predictions are of recordings that the store has."""
+    if not set(trial.target_names) & set(store.target_names):
+        return False
+    lines_up = trial.frames_hash("validation")
+    if lines_up is None:
+        test = store.split("test")
+        return bool(test) and trial.frames_hash("test") == frames_hash(test)
+    return frames_hash(_validated(trial, store)) == lines_up
+
+
+def _validated(trial: Trial, store: Store) -> tuple[Recording, ...]:
+    """The recordings that a trial was validated on; none where the store has no such fold."""
+    fold = OFFICIAL if trial.fold is None else trial.fold
+    try:
+        return FoldKind(fold).recordings(store)
+    except InputError:
+        return ()
+
+
+def _ranked(trials: Sequence[Trial], by: str) -> list[_Configuration]:
+    """Configurations with their trials, the best first; those without a score last."""
+    grouped: dict[str, list[Trial]] = {}
+    for trial in trials:
+        key = trial.id
+        if trial.settings is not None and not trial.is_outside:
+            key = configuration_id(trial.settings, but=("fold",))
+        grouped.setdefault(key, []).append(trial)
+    configurations = []
+    for group in grouped.values():
+        # The same fold twice (data that changed since): the later id, as in over_folds.
+        by_fold = {str(trial.fold): trial for trial in group}
+        configurations.append(_Configuration(tuple(by_fold.values())))
+
+    def rank(configuration: _Configuration) -> float:
+        ccc = configuration.ccc(by)
+        return float("inf") if ccc is None else -ccc
+
+    return sorted(configurations, key=rank)
+
+
+class _StudyCurves:
+    """Reads the curves of one recording at a time: of each configuration the trial that predicts
+    it."""
+
+    def __init__(
+        self,
+        bank: Bank,
+        side: StoreSide,
+        configurations: Sequence[_Configuration],
+        split: str | None,
+    ) -> None:
+        self.bank = bank
+        self.side = side
+        self.configurations = configurations
+        self.columns = Columns()
+        store = side.store
+        test = store.split("test")
+        test_hash = frames_hash(test) if test else None
+        # (configuration, recording) -> trials that predict it, and its rows in their columns
+        self.predicted: dict[tuple[int, str], tuple[list[Trial], str, slice]] = {}
+        for number, configuration in enumerate(configurations):
+            for trial in configuration.trials:
+                if split != "test" and trial.has_validation:
+                    self._add(number, trial, "validation", _validated(trial, store))
+                if split != "validation" and trial.frames_hash("test") == test_hash is not None:
+                    self._add(number, trial, "test", test)
+        names = {name for _, name in self.predicted}
+        self.located = [recording for recording in store.recordings if recording.name in names]
+        words = split_names(self.located, self._fold())
+        self.listed = tuple(
+            side.recording(recording, words[recording.name]) for recording in self.located
+        )
+
+    def _fold(self) -> str | int:
+        """The fold that all trials are of, for the list's words; "all" where they are of several."""
+        folds = set()
+        for configuration in self.configurations:
+            folds |= {trial.fold or OFFICIAL for trial in configuration.trials}
+        return folds.pop() if len(folds) == 1 else "all"
+
+    def _add(self, number: int, trial: Trial, split: str, recordings: Sequence[Recording]) -> None:
+        start = 0
+        for recording in recordings:
+            rows = slice(start, start + recording.frames)
+            start += recording.frames
+            key = (number, recording.name)
+            self.predicted.setdefault(key, ([], split, rows))[0].append(trial)
+
+    def of(self, index: int) -> Curves:
+        """The curves of a recording, of the configurations that predict it."""
+        recording = self.located[index]
+        series: dict[int, Mapping[str, Values]] = {}
+        for number in range(len(self.configurations)):
+            if (number, recording.name) in self.predicted:
+                series[number] = self._values(*self.predicted[number, recording.name])
+        return self.side.curves(recording, series)
+
+    def _values(self, trials: Sequence[Trial], split: str, rows: slice) -> dict[str, Values]:
+        """(frames,) predictions by target: of the one trial, or the mean of several."""
+        by_target: dict[str, Values] = {}
+        for target in trials[0].target_names:
+            if target not in self.side.store.target_names:
+                continue
+            columns = []
+            for trial in trials:
+                lines_up = str(trial.frames_hash(split))
+                column = self.columns.of(self.bank, trial.label, split, target, lines_up)
+                columns.append(column[rows])
+            if len(columns) == 1:
+                by_target[target] = columns[0]
+            else:
+                mean: Floats = np.mean(np.stack(columns), axis=0, dtype=np.float64)
+                by_target[target] = mean.astype(np.float32)
+        return by_target
