@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from va_search.serving.register import Registered
     from va_search.submission.strategies import Submissions
     from va_search.submission.writing import OtherRecordings, Submission
+    from va_search.verdict.block import VerdictBlock
 
     Studies = OpenStudy | str | Sequence[OpenStudy | str]
     AnyStore = Store | str | Path
@@ -137,10 +138,19 @@ class OpenEnsemble:
 
         return verdict_of(self.document)
 
+    def judged(self, options: Sequence[str] = ()) -> VerdictBlock:
+        """The whole verdict: what to submit and why, expected scores, the best single trial, what is
+        unfinished or out of date (`.rows`), and the next command (`.next_command`).
+
+        `options`: of the command line, which that command needs too (such as --data STORE)."""
+        from va_search.verdict.block import verdict_block
+
+        return verdict_block(self.home.files, self.document, options)
+
     @property
     def remarks(self) -> list[str]:
         """Sentences on what is out of date: newer trials, an older explanation or model."""
-        from va_search.report.standing import out_of_date
+        from va_search.verdict.stale import out_of_date
 
         return out_of_date(self.home.files, self.document)
 
@@ -364,11 +374,11 @@ class OpenEnsemble:
         False, and a warning to `note`, where that failed: the ensemble stands. `note` also hears of
         registered models that are of earlier builds."""
         from va_search.ensemble.fresh import content_id, explanation_folder, stale_models
-        from va_search.report.standing import register_advice
         from va_search.tracking.door import tracking_place
         from va_search.tracking.ensembles import log_ensemble
         from va_search.tracking.models import older_versions
         from va_search.tracking.shown import reason
+        from va_search.verdict.stale import register_advice
 
         files, built = self.home.files, self.document
         folder = explanation_folder(files, built.name) if explained else None
@@ -632,7 +642,7 @@ def write_report(
 def _check_candidates(home: OpenHome, studies: Sequence[str], note: Note) -> None:
     """InputError unless all are studies with complete trials; `note` hears which are being
     searched."""
-    from va_search.report.standing import searched_now
+    from va_search.search.extent import searched_now
 
     check_studies(home.files, studies, lambda name, _: f"open_ensemble({name!r})")
     check_complete(home.files, studies)

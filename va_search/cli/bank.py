@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.api.ensembles import DEFAULT_RECIPE
-from va_search.cli.advice import ensemble_command
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
 from va_search.cli.places import named_home, opened
 from va_search.errors import counted
 from va_search.table import number
+from va_search.verdict.next_command import ensemble_command
 
 if TYPE_CHECKING:
     from rich.table import Table
