@@ -13,7 +13,6 @@ import pytest
 from ensemble_world import World, make_store, write_outside
 from typer.testing import CliRunner, Result
 
-from va_search.api.ensembles import advised_recipe
 from va_search.cli.main import app
 from va_search.ensemble.compare import compare
 from va_search.ensemble.fresh import content_id, note_registered, stale_models
@@ -24,6 +23,7 @@ from va_search.ensemble.verdict import verdict_of
 from va_search.files import read_json, write_json
 from va_search.home import Home
 from va_search.verdict.next_command import next_step
+from va_search.verdict.recipes import advised_recipe
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_what_compare_advises_works_whatever_names_are_taken(world: World) -> No
     build("first-best-2", recipe="greedy")
     for _ in range(2):
         compared = right("ensemble", "first", "--compare")
-        assert "verdict: " in compared.stdout
+        assert sentence_of(compared, "take").startswith("recipe bagged_greedy: the default, ")
         right(*advised(compared), "--no-tracking")
 
 
@@ -284,10 +284,9 @@ def test_a_recipe_with_the_very_scores_of_the_advised_one_is_not_said_to_be_high
     materials = gather(world.home, ["first"], world.store, outside=True)
     single, mean = (compare([load_recipe(name)], materials)[0] for name in ("best", "mean"))
     default, auto = replace(mean, recipe="bagged_greedy"), replace(single, recipe="auto")
-    advised, verdict = advised_recipe([auto, single, default], materials)
-    assert (
-        advised == "best" and "recipe bagged_greedy is" in verdict and "higher than" not in verdict
-    )
+    advice = advised_recipe([auto, single, default], materials)
+    assert advice.recipe == "best" and "recipe bagged_greedy is" in advice.text
+    assert "higher than" not in advice.text + advice.reason
 
 
 def test_other_test_predictions_of_an_outside_model_are_another_content(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from va_search.api.ensembles import DEFAULT_RECIPE, build_ensemble, compare_recipes
+from va_search.api.ensembles import DEFAULT_RECIPE, build_ensemble
 from va_search.api.explaining import refuse_unexplained
 from va_search.api.home import check_complete, check_studies
+from va_search.api.recipes import compare_recipes
 from va_search.cli.ensemble_tables import (
     comparison_table,
     show,
@@ -164,10 +165,7 @@ def _compare(
     folds: FoldsChoice | None,
     given: list[str],
 ) -> None:
-    """Show all recipes, ranked, and the command that builds the one to take."""
-    from va_search.ensemble.recipe import load_recipe
-    from va_search.verdict.next_command import ensemble_command
-
+    """Show all recipes, ranked, and the verdict on the one to take."""
     over: OverFolds | None = None if folds is None else folds.value
     compared = compare_recipes(studies, folds=over, store=data, home=home, note=output.note)
     output.show(comparison_table(compared.rows, compared.candidates))
@@ -175,17 +173,15 @@ def _compare(
     for note in compared.notes:
         output.note(note)
     tell_left_out(output, compared.left_out)
-    output.show(f"verdict: {compared.verdict}")
-    recipe = load_recipe(compared.advised)
-    if over is not None:
-        recipe = recipe.over(over)
-    following = ensemble_command(home.files, studies, recipe, f"{studies[0]}-best", given)
-    output.show(f"next: {following}")
+    block = compared.judged(given)
+    show_verdict(output, block)
+    output.show(f"next: {block.next_command}")
     output.done(
         {
             "measured_on": compared.measured_on.model_dump(mode="json"),
             "recipes": [row.document() for row in compared.rows],
             "advised": compared.advised,
             "verdict": compared.verdict,
+            "verdict_block": block.document(),
         }
     )

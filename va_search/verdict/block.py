@@ -25,7 +25,16 @@ from va_search.ensemble.verdict import (
 )
 from va_search.errors import InputError
 from va_search.home import Home
-from va_search.table import with_interval
+from va_search.table import (
+    Table,
+    columns,
+    html_table,
+    markdown_code,
+    markdown_table,
+    row,
+    with_interval,
+)
+from va_search.table.plain_text import html_text
 from va_search.trial import SCORE
 from va_search.verdict.next_command import next_step
 from va_search.verdict.stale import (
@@ -61,10 +70,11 @@ REASONS = {
 class VerdictBlock:
     """Rows (label, sentence) on an ensemble, the most important first.
 
-    `submit`: name of the ensemble to submit, which need not be built yet. `next_command`: one that
-    works as printed from this folder; None where no command would."""
+    `subject`: what is judged, such as `ensemble first-best`. `submit`: name of the ensemble to
+    submit, which need not be built yet. `next_command`: one that works as printed from this folder;
+    None where no command would."""
 
-    ensemble: str
+    subject: str
     verdict: Verdict
     rows: tuple[tuple[str, str], ...]
     submit: str
@@ -76,7 +86,7 @@ class VerdictBlock:
         `width`: columns to wrap sentences at; a command stays in one line, to be copied."""
         room = max(len(label) for label, _ in self.rows)
         margin = " " * (INDENT + room + 2)
-        lines = [f"verdict on ensemble {self.ensemble}"]
+        lines = [f"verdict on {self.subject}"]
         for label, sentence in self.rows:
             start = f"{'':{INDENT}}{label:{room}}  "
             if width is None:
@@ -102,6 +112,28 @@ class VerdictBlock:
         lines = self.lines()
         if self.next_command is not None:
             lines.append(f"next: {self.next_command}")
+        return "\n".join(lines)
+
+    @property
+    def table(self) -> Table:
+        """The rows as a table."""
+        heads = (*columns("Point"), *columns("Verdict", kind="long"))
+        rows = tuple(row(label, sentence) for label, sentence in self.rows)
+        return Table(f"Verdict on {self.subject}", heads, rows)
+
+    @property
+    def markdown(self) -> str:
+        """The table, and the command that comes next."""
+        lines = list(markdown_table(self.table))
+        if self.next_command is not None:
+            lines.append(f"next: {markdown_code(self.next_command)}")
+        return "\n".join(lines) + "\n"
+
+    def _repr_html_(self) -> str:
+        """The table, and the command that comes next, as a notebook shows them."""
+        lines = list(html_table(self.table))
+        if self.next_command is not None:
+            lines.append(f"<p>next: <code>{html_text(self.next_command)}</code></p>")
         return "\n".join(lines)
 
     def document(self) -> dict[str, Any]:
@@ -130,7 +162,7 @@ def verdict_block(home: Home, ensemble: Ensemble, options: Sequence[str] = ()) -
     rows += [(OUT_OF_DATE, sentence) for sentence in late if sentence is not None]
     # On a store that is gone or another one the command would be refused.
     command = step.command if problem is None or options else None
-    return VerdictBlock(ensemble.name, verdict, tuple(rows), step.submit, command)
+    return VerdictBlock(f"ensemble {ensemble.name}", verdict, tuple(rows), step.submit, command)
 
 
 def submit_sentence(verdict: Verdict, ensemble: Ensemble, name: str) -> str:
