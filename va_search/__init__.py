@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from va_search.api.data import open_store as open_store
     from va_search.api.data import simulate as simulate
     from va_search.api.demo import run_demo as run_demo
-    from va_search.api.ensembles import Comparison as Comparison
     from va_search.api.ensembles import OpenEnsemble as OpenEnsemble
     from va_search.api.ensembles import build_ensemble as build_ensemble
-    from va_search.api.ensembles import compare_recipes as compare_recipes
     from va_search.api.ensembles import open_ensemble as open_ensemble
     from va_search.api.ensembles import write_report as write_report
     from va_search.api.ensembles import write_submissions as write_submissions
@@ -43,6 +41,8 @@ if TYPE_CHECKING:
     from va_search.api.home import OpenHome as OpenHome
     from va_search.api.home import open_home as open_home
     from va_search.api.looking import look_at as look_at
+    from va_search.api.recipes import Comparison as Comparison
+    from va_search.api.recipes import compare_recipes as compare_recipes
     from va_search.api.reproduction import reproduce_paper as reproduce_paper
     from va_search.api.searching import load_space as load_space
     from va_search.api.searching import make_plan as make_plan
@@ -79,10 +79,8 @@ _MODULES = {
     ),
     "api.demo": ("run_demo",),
     "api.ensembles": (
-        "Comparison",
         "OpenEnsemble",
         "build_ensemble",
-        "compare_recipes",
         "open_ensemble",
         "write_report",
         "write_submissions",
@@ -90,6 +88,7 @@ _MODULES = {
     "api.fitting": ("fit",),
     "api.home": ("OpenHome", "open_home"),
     "api.looking": ("look_at",),
+    "api.recipes": ("Comparison", "compare_recipes"),
     "api.reproduction": ("reproduce_paper",),
     "api.searching": ("load_space", "make_plan", "preview_search", "run_search"),
     "api.studies": ("list_studies",),

@@ -13,8 +13,6 @@ import pytest
 from ensemble_world import World, make_store, write_outside
 from typer.testing import CliRunner, Result
 
-from va_search.api.ensembles import advised_recipe
-from va_search.cli.advice import after_ensemble
 from va_search.cli.main import app
 from va_search.ensemble.compare import compare
 from va_search.ensemble.fresh import content_id, note_registered, stale_models
@@ -24,6 +22,8 @@ from va_search.ensemble.saved import read_ensemble
 from va_search.ensemble.verdict import verdict_of
 from va_search.files import read_json, write_json
 from va_search.home import Home
+from va_search.verdict.next_command import next_step
+from va_search.verdict.recipes import advised_recipe
 
 
 @pytest.fixture
@@ -56,16 +56,25 @@ def advised(done: Result) -> list[str]:
     return words[1:]
 
 
+def sentence_of(done: Result, label: str, stream: str = "stdout") -> str:
+    """The sentence of the verdict's row with this label."""
+    lines = getattr(done, stream).splitlines()
+    (line,) = [line for line in lines if line.startswith(f"  {label}  ")]
+    return str(line.removeprefix(f"  {label}").strip())
+
+
 def build(name: str, *more: str, recipe: str = "mean") -> Result:
     return right("ensemble", "first", "--recipe", recipe, "--name", name, "--no-tracking", *more)
 
 
 def test_an_ensemble_that_loses_says_so_and_advises_the_best_single_trial(world: World) -> None:
     done = build("first-mean")
-    (verdict,) = [line for line in done.stdout.splitlines() if line.startswith("verdict: ")]
-    assert "than the best single trial per target: score 0." in verdict and verdict.endswith(
-        "; use --recipe best."
-    )
+    assert "verdict on ensemble first-mean" in done.stdout.splitlines()
+    reason = "the best single trial per target is better by more than chance"
+    assert sentence_of(done, "submit") == f"first-single (recipe best), not first-mean: {reason}"
+    single = sentence_of(done, "best single trial")
+    assert "is worse than the best single trial per target: score 0." in single
+    assert "per target: valence first/good (out-of-fold 0." in single
     words = advised(done)
     assert words == ["ensemble", "first", "--recipe", "best", "--name", "first-single"]
     single = right(*words, "--no-tracking")
@@ -82,7 +91,10 @@ def test_submit_and_report_say_the_same(world: World) -> None:
     document = json.loads(built.stdout)["verdict"]
     assert document["use_best"] is True
     submitted = right("submit", "first-mean", "--out", "s")
-    assert f"verdict: {document['text']}" in submitted.stdout
+    assert document["rows"] and document["submit"] == "first-single"
+    for label, sentence in document["rows"]:
+        assert sentence_of(built, label, stream="stderr") == sentence
+        assert sentence_of(submitted, label) == sentence
     assert advised(submitted) == ["ensemble", "first", "--recipe", "best", "--name", "first-single"]
     reported = right("report", "first", "--ensemble", "first-mean", "--out", "r")
     assert document["text"] in reported.stdout
@@ -105,7 +117,7 @@ def test_what_compare_advises_works_whatever_names_are_taken(world: World) -> No
     build("first-best-2", recipe="greedy")
     for _ in range(2):
         compared = right("ensemble", "first", "--compare")
-        assert "verdict: " in compared.stdout
+        assert sentence_of(compared, "take").startswith("recipe bagged_greedy: the default, ")
         right(*advised(compared), "--no-tracking")
 
 
@@ -261,7 +273,7 @@ def test_commands_are_printed_for_the_home_they_were_called_on(
 def test_without_test_recordings_the_report_is_advised(world: World) -> None:
     build("e", recipe="best")
     built = read_ensemble(world.home, "e").model_copy(update={"test_frames_hash": None})
-    words = shlex.split(after_ensemble(world.home, built, verdict_of(built)))
+    words = shlex.split(next_step(world.home, built, verdict_of(built)).command)
     assert words == ["va-search", "report", "first", "--ensemble", "e", "--out", "e-report"]
     right(*words[1:])
 
@@ -272,10 +284,9 @@ def test_a_recipe_with_the_very_scores_of_the_advised_one_is_not_said_to_be_high
     materials = gather(world.home, ["first"], world.store, outside=True)
     single, mean = (compare([load_recipe(name)], materials)[0] for name in ("best", "mean"))
     default, auto = replace(mean, recipe="bagged_greedy"), replace(single, recipe="auto")
-    advised, verdict = advised_recipe([auto, single, default], materials)
-    assert (
-        advised == "best" and "recipe bagged_greedy is" in verdict and "higher than" not in verdict
-    )
+    advice = advised_recipe([auto, single, default], materials)
+    assert advice.recipe == "best" and "recipe bagged_greedy is" in advice.text
+    assert "higher than" not in advice.text + advice.reason
 
 
 def test_other_test_predictions_of_an_outside_model_are_another_content(

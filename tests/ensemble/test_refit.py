@@ -23,10 +23,10 @@ from va_search.ensemble.unscored import member_of
 from va_search.errors import InputError
 from va_search.files import read_json, write_json
 from va_search.predictions.bank import Predictions
-from va_search.report.standing import stale_of
 from va_search.report.tables.ensemble import scores_tables
 from va_search.report.words import encoder_title, model_name
 from va_search.trial_settings import TrialSettings, trial_id
+from va_search.verdict.stale import stale_of
 
 TEST = "test"
 

@@ -14,11 +14,11 @@ from va_search.errors import InputError
 from va_search.home import Home
 from va_search.report.chosen import choose_ensemble
 from va_search.report.gather import gather
-from va_search.report.standing import planned_by_space
 from va_search.report.tables.ablation import ablation_tables
 from va_search.report.tables.folds import folds_table
 from va_search.report.tables.studies import studies_table
 from va_search.report.words import configurations
+from va_search.search.extent import planned_by_space
 
 
 def test_states_of_a_study_are_told_apart(world: World) -> None:

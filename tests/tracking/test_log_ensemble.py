@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from va_search.tracking.door import Place, open_client
-from va_search.tracking.ensembles import TrackedEnsemble, log_ensemble
+from va_search.tracking.ensembles import TrackedEnsemble, TrackedVerdict, log_ensemble
 
 
 def ensemble(valence: float = 0.6, recipe: str = "greedy") -> dict[str, Any]:
@@ -98,6 +98,21 @@ def test_an_explanation_is_logged_with_the_ensemble(tmp_path: Path, empty_store:
     (logged,) = (tmp_path / "artifacts").glob(f"night/{run}/artifacts/explanation/*")
     assert (logged.name, logged.read_text()) == ("adds.csv", "dimension,gain\n")
     assert open_client(uri).get_run(run).info.status == "FINISHED"
+
+
+def test_the_verdict_is_the_runs_description_and_a_file(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    place = Place(uri, tmp_path / "artifacts")
+    verdict = TrackedVerdict("verdict on ensemble best-of-night", "### Verdict")
+    run = log_ensemble(place, ensemble(), verdict=verdict)
+    assert open_client(uri).get_run(run).data.tags["mlflow.note.content"] == "### Verdict"
+    (file,) = (tmp_path / "artifacts").glob(f"night/{run}/artifacts/verdict.txt")
+    assert file.read_text() == "verdict on ensemble best-of-night\n"
+    newer = TrackedVerdict("another", "### Another")
+    assert log_ensemble(place, ensemble(), verdict=newer) == run
+    assert open_client(uri).get_run(run).data.tags["mlflow.note.content"] == "### Another"
+    assert file.read_text() == "another\n"
 
 
 def test_a_place_that_takes_no_artifacts_costs_the_artifacts_alone(

@@ -14,8 +14,8 @@ from va_search.errors import InputError
 from va_search.home import Home
 from va_search.models import sources
 from va_search.models.menu import ENCODERS, MENUS
-from va_search.report.standing import planned_by_space
 from va_search.report.words import model_name
+from va_search.search.extent import planned_by_space
 from va_search.search.preview import _listed
 from va_search.search.space import load_space, read_space
 from va_search.search.study import Study

@@ -7,7 +7,7 @@ the part's share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,11 +31,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from va_search.data.store import Store
-    from va_search.ensemble.compare import RecipeScores
     from va_search.ensemble.estimate import Estimate
     from va_search.ensemble.explain import Explanation
-    from va_search.ensemble.material import Materials
-    from va_search.ensemble.saved import Ensemble, MeasuredOn
+    from va_search.ensemble.saved import Ensemble
     from va_search.ensemble.verdict import Verdict
     from va_search.look.folder import Look
     from va_search.search.machine import Options
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
     from va_search.serving.register import Registered
     from va_search.submission.strategies import Submissions
     from va_search.submission.writing import OtherRecordings, Submission
+    from va_search.verdict.block import VerdictBlock
 
     Studies = OpenStudy | str | Sequence[OpenStudy | str]
     AnyStore = Store | str | Path
@@ -67,6 +66,11 @@ class OpenEnsemble:
     def __repr__(self) -> str:
         studies = ", ".join(self.document.studies)
         return f"ensemble {self.name} of {studies}, recipe {self.document.recipe}\n{self.scores}"
+
+    def _repr_html_(self) -> str:
+        """The verdict and the scores, as a notebook shows them."""
+        scores = self.scores.to_html(float_format="{:.3f}".format)
+        return f"{self.judged()._repr_html_()}\n{scores}"
 
     @property
     def name(self) -> str:
@@ -138,10 +142,19 @@ class OpenEnsemble:
 
         return verdict_of(self.document)
 
+    def judged(self, options: Sequence[str] = ()) -> VerdictBlock:
+        """The whole verdict: what to submit and why, expected scores, the best single trial, what is
+        unfinished or out of date (`.rows`), and the next command (`.next_command`).
+
+        `options`: of the command line, which that command needs too (such as --data STORE)."""
+        from va_search.verdict.block import verdict_block
+
+        return verdict_block(self.home.files, self.document, options)
+
     @property
     def remarks(self) -> list[str]:
         """Sentences on what is out of date: newer trials, an older explanation or model."""
-        from va_search.report.standing import out_of_date
+        from va_search.verdict.stale import out_of_date
 
         return out_of_date(self.home.files, self.document)
 
@@ -358,7 +371,7 @@ class OpenEnsemble:
         from va_search.api.explaining import explain
 
         with self.home.using("predictions", studies=self.document.studies, writes=True):
-            return explain(self.home.files, self.document, _store_or_none(store), note)
+            return explain(self.home.files, self.document, store_or_none(store), note)
 
     def track(
         self,
@@ -372,17 +385,19 @@ class OpenEnsemble:
         False, and a warning to `note`, where that failed: the ensemble stands. `note` also hears of
         registered models that are of earlier builds."""
         from va_search.ensemble.fresh import content_id, explanation_folder, stale_models
-        from va_search.report.standing import register_advice
         from va_search.tracking.door import tracking_place
-        from va_search.tracking.ensembles import log_ensemble
+        from va_search.tracking.ensembles import TrackedVerdict, log_ensemble
         from va_search.tracking.models import older_versions
         from va_search.tracking.shown import reason
+        from va_search.verdict.stale import register_advice
 
         files, built = self.home.files, self.document
         folder = explanation_folder(files, built.name) if explained else None
         server = tracking_place(files, tracking_uri)
+        block = self.judged()
+        verdict = TrackedVerdict(block.text, block.markdown)
         try:
-            run = log_ensemble(server, built.model_dump(mode="json"), folder)
+            run = log_ensemble(server, built.model_dump(mode="json"), folder, verdict)
             older = older_versions(server.uri, run, content_id(built), built.created_at)
         except Exception as error:
             note(
@@ -434,131 +449,16 @@ def build_ensemble(
 
     names, opened = names_and_home(studies, home)
     with opened.using("predictions", studies=names, writes=True):
-        _check_candidates(opened, names, note)
+        check_candidates(opened, names, note)
         chosen = load_recipe(recipe)
         if folds is not None:
             chosen = chosen.over(folds)
-        built = build(opened.files, names, chosen, name, _store_or_none(store), force=force)
+        built = build(opened.files, names, chosen, name, store_or_none(store), force=force)
     ensemble = OpenEnsemble(opened, built)
     # last: whatever the tracking server does, the ensemble is saved
     if tracking:
         ensemble.track(tracking_uri, note=note)
     return ensemble
-
-
-@dataclass
-class Comparison:
-    """Recipes compared on the same candidates, the best out-of-fold first.
-
-    `advised` names the recipe to take and `verdict` says why, in a sentence. `left_out`: trials that
-    could not be members, by reason. `candidates`: trials that could."""
-
-    rows: list[RecipeScores]
-    measured_on: MeasuredOn
-    advised: str
-    verdict: str
-    candidates: int
-    left_out: Mapping[str, int]
-    notes: list[str]
-
-    def table(self) -> pd.DataFrame:
-        """Scores by recipe, out-of-fold, and the score in-sample (too high)."""
-        import pandas as pd
-
-        rows = []
-        for row in self.rows:
-            scores = {name: (row.out_of_fold or {}).get(name) for name in row.in_sample}
-            in_sample = row.in_sample["score"]
-            rows.append({"recipe": row.recipe, **scores, "score_in_sample": in_sample})
-        return pd.DataFrame(rows).set_index("recipe").astype(float)
-
-
-def compare_recipes(
-    studies: Studies,
-    *,
-    folds: OverFolds | None = None,
-    store: AnyStore | None = None,
-    home: AnyHome = None,
-    note: Note = to_standard_error,
-) -> Comparison:
-    """Rank all recipes out-of-fold on the trials of one study or several; nothing is saved.
-
-    Recipes that say their members' folds themselves, and blends, are left out."""
-    from va_search.ensemble.compare import compare
-    from va_search.ensemble.material import gather
-    from va_search.ensemble.recipe import known_recipes, load_recipe
-    from va_search.ensemble.saved import MeasuredOn
-
-    names, opened = names_and_home(studies, home)
-    # those that any members go into: the others would be compared on other recordings
-    recipes = []
-    for path in known_recipes().values():
-        recipe = load_recipe(path)
-        if recipe.members.folds is None and not recipe.of:
-            recipes.append(recipe)
-    outside = any(recipe.members.outside for recipe in recipes)
-    with opened.using("predictions", studies=names):
-        _check_candidates(opened, names, note)
-        materials = gather(opened.files, names, _store_or_none(store), outside=outside, folds=folds)
-        rows = compare(recipes, materials)
-    advised, verdict = advised_recipe(rows, materials)
-    return Comparison(
-        rows=rows,
-        measured_on=MeasuredOn.of(materials),
-        advised=advised,
-        verdict=verdict,
-        candidates=len(materials.lines.candidates),
-        left_out=materials.lines.left_out,
-        notes=list(materials.notes),
-    )
-
-
-def advised_recipe(rows: Sequence[RecipeScores], materials: Materials) -> tuple[str, str]:
-    """The recipe to take, and why, in a sentence.
-
-    The default one, or the best single trial where that has the higher score, unless another recipe
-    is better than this one by more than chance: with few people the highest of several close scores
-    is highest by luck."""
-    from va_search.ensemble.compare import differences
-    from va_search.ensemble.saved import MeasuredOn
-    from va_search.ensemble.verdict import UNSEEN, judge
-
-    by_recipe = {row.recipe: row for row in rows}
-    highest = rows[0]
-    default, single = by_recipe.get(DEFAULT_RECIPE), by_recipe.get(BEST)
-    if (
-        default is None
-        or default.out_of_fold is None
-        or single is None
-        or single.out_of_fold is None
-    ):
-        # in-sample scores are highest for what fits most, so they decide nothing
-        chosen = (default or highest).recipe
-        reason = "There are no folds to compare recipes on"
-        return chosen, f"{reason}; recipe {chosen} is the default."
-    # first the default against the best single trial, as a verdict on an ensemble does
-    against_single = differences(default.predicted, single.predicted, materials)
-    verdict = judge(
-        default.out_of_fold,
-        single.out_of_fold,
-        against_single,
-        who=f"recipe {DEFAULT_RECIPE}",
-        on=MeasuredOn.of(materials).generalises_to or UNSEEN,
-    )
-    reference = single if verdict.use_best else default
-    if highest is reference or highest.out_of_fold is None or reference.out_of_fold is None:
-        return reference.recipe, verdict.text
-    # then the highest against that one: it must be better by more than chance
-    gained = differences(highest.predicted, reference.predicted, materials)
-    outcome = judge(highest.out_of_fold, reference.out_of_fold, gained).outcome
-    if outcome == "same":  # of few candidates several recipes make one ensemble
-        return reference.recipe, verdict.text
-    if outcome == "better":
-        gain = highest.out_of_fold["score"] - reference.out_of_fold["score"]
-        better = f"Recipe {highest.recipe} is better than {reference.recipe}"
-        return highest.recipe, f"{better}, by {gain:.2g}, more than chance."
-    within = f"Recipe {highest.recipe} is higher than {reference.recipe} only within chance."
-    return reference.recipe, f"{verdict.text} {within}"
 
 
 def write_submissions(
@@ -582,12 +482,12 @@ def write_submissions(
 
     names, opened = names_and_home(studies, home)
     with opened.using("predictions", studies=names, writes=True):
-        _check_candidates(opened, names, note)
+        check_candidates(opened, names, note)
         submissions = strategies.write_submissions(
             opened.files,
             names,
             out=Path(out),
-            store=_store_or_none(store),
+            store=store_or_none(store),
             labels=_path_or_none(labels),
             prefix=prefix,
             watch=lambda strategy: note(f"{strategy} …"),
@@ -630,17 +530,17 @@ def write_report(
         return write(
             opened.files,
             names,
-            store=_store_or_none(store),
+            store=store_or_none(store),
             out=Path(out),
             ensemble=ensemble,
             command=command,
         )
 
 
-def _check_candidates(home: OpenHome, studies: Sequence[str], note: Note) -> None:
+def check_candidates(home: OpenHome, studies: Sequence[str], note: Note) -> None:
     """InputError unless all are studies with complete trials; `note` hears which are being
     searched."""
-    from va_search.report.standing import searched_now
+    from va_search.search.extent import searched_now
 
     check_studies(home.files, studies, lambda name, _: f"open_ensemble({name!r})")
     check_complete(home.files, studies)
@@ -648,7 +548,8 @@ def _check_candidates(home: OpenHome, studies: Sequence[str], note: Note) -> Non
         note(sentence)
 
 
-def _store_or_none(store: AnyStore | None) -> Store | None:
+def store_or_none(store: AnyStore | None) -> Store | None:
+    """The open store; None where none is named."""
     if store is None:
         return None
     return open_store(store)

@@ -211,7 +211,7 @@ def check_complete(home: Home, studies: Sequence[str]) -> None:
     """InputError for studies of the home that have no complete trial yet, with where their searches
     stand."""
     from va_search.predictions.bank import Bank
-    from va_search.report.standing import is_searched
+    from va_search.search.extent import is_searched
     from va_search.search.study import Study
 
     bank = Bank(home.bank)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.api.ensembles import DEFAULT_RECIPE
-from va_search.cli.advice import ensemble_command
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
 from va_search.cli.places import named_home, opened
 from va_search.errors import counted
@@ -112,6 +111,7 @@ def add(
     with command(as_json) as output, named_home(home).using(writes=True) as at_home:
         import va_search as va
         from va_search.ensemble.recipe import load_recipe
+        from va_search.verdict.next_command import ensemble_command
 
         added = va.import_predictions(
             source, va.open_store(data), study=study, home=at_home, note=output.note

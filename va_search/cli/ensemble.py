@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from va_search.api.ensembles import DEFAULT_RECIPE, build_ensemble, compare_recipes
+from va_search.api.ensembles import DEFAULT_RECIPE, build_ensemble
 from va_search.api.explaining import refuse_unexplained
 from va_search.api.home import check_complete, check_studies
-from va_search.cli.advice import ensemble_command
-from va_search.cli.ensemble_tables import comparison_table, show, tell_left_out, tell_measured
+from va_search.api.recipes import compare_recipes
+from va_search.cli.ensemble_tables import (
+    comparison_table,
+    show,
+    show_verdict,
+    tell_left_out,
+    tell_measured,
+)
 from va_search.cli.explain import show_explanation
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import named_home
@@ -142,16 +148,12 @@ def _check(
 
 
 def _conclude(output: Output, ensemble: OpenEnsemble, given: list[str]) -> None:
-    """Say what the numbers mean, what is out of date now, and what to do next."""
-    from va_search.cli.advice import after_ensemble
-    from va_search.report.standing import stale_of
-
-    home, built, verdict = ensemble.home.files, ensemble.document, ensemble.verdict
-    output.show(f"verdict: {verdict.text}")
-    for sentence in stale_of(home, built):
-        output.show(sentence)
-    output.show(f"next: {after_ensemble(home, built, verdict, given)}")
-    output.done({**built.model_dump(mode="json"), "verdict": verdict.document()})
+    """Show the verdict and the command that comes next."""
+    block = ensemble.judged(given)
+    show_verdict(output, block)
+    if block.next_command is not None:
+        output.show(f"next: {block.next_command}")
+    output.done({**ensemble.document.model_dump(mode="json"), "verdict": block.document()})
 
 
 def _compare(
@@ -163,9 +165,7 @@ def _compare(
     folds: FoldsChoice | None,
     given: list[str],
 ) -> None:
-    """Show all recipes, ranked, and the command that builds the one to take."""
-    from va_search.ensemble.recipe import load_recipe
-
+    """Show all recipes, ranked, and the verdict on the one to take."""
     over: OverFolds | None = None if folds is None else folds.value
     compared = compare_recipes(studies, folds=over, store=data, home=home, note=output.note)
     output.show(comparison_table(compared.rows, compared.candidates))
@@ -173,17 +173,15 @@ def _compare(
     for note in compared.notes:
         output.note(note)
     tell_left_out(output, compared.left_out)
-    output.show(f"verdict: {compared.verdict}")
-    recipe = load_recipe(compared.advised)
-    if over is not None:
-        recipe = recipe.over(over)
-    following = ensemble_command(home.files, studies, recipe, f"{studies[0]}-best", given)
-    output.show(f"next: {following}")
+    block = compared.judged(given)
+    show_verdict(output, block)
+    output.show(f"next: {block.next_command}")
     output.done(
         {
             "measured_on": compared.measured_on.model_dump(mode="json"),
             "recipes": [row.document() for row in compared.rows],
             "advised": compared.advised,
             "verdict": compared.verdict,
+            "verdict_block": block.document(),
         }
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from va_search.cli.advice import BEST
+from va_search.api.ensembles import BEST
 from va_search.cli.output import Output
 from va_search.errors import counted
 from va_search.table import Table, TableCell, columns, number, row
@@ -16,6 +16,7 @@ from va_search.table import Table, TableCell, columns, number, row
 if TYPE_CHECKING:
     from va_search.ensemble.compare import RecipeScores
     from va_search.ensemble.saved import Ensemble, MeasuredOn
+    from va_search.verdict.block import VerdictBlock
 
 
 def show(output: Output, built: Ensemble) -> None:
@@ -27,6 +28,13 @@ def show(output: Output, built: Ensemble) -> None:
         output.show(target_table(built, target))
     for table in scores_tables(built):
         output.show(table)
+
+
+def show_verdict(output: Output, block: VerdictBlock) -> None:
+    """Show the verdict's rows, wrapped where a terminal shows them."""
+    width = output.standard.width if output.standard.is_terminal else None
+    for line in block.lines(width):
+        output.show(line)
 
 
 def tell_left_out(output: Output, left_out: Mapping[str, int]) -> None:

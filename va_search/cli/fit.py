@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from va_search.cli.ensemble_tables import show
+from va_search.cli.ensemble_tables import show, show_verdict
 from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
@@ -86,7 +86,6 @@ def fit(
         import va_search as va
         from va_search.api.fitting import but_changes, plan_fit
         from va_search.api.notify import notifying
-        from va_search.cli.advice import after_refit
         from va_search.cli.search import run
         from va_search.report.tables.ensemble import scores_tables
 
@@ -144,8 +143,10 @@ def fit(
         if out is not None:
             written = ensemble.submit(out)
             output.show(f"wrote {written.folder}: test predictions, read back and checked")
-        else:
-            output.show(f"next: {after_refit(opened.files, ensemble.document)}")
-        output.done(ensemble.document.model_dump(mode="json"))
+        block = ensemble.judged()
+        show_verdict(output, block)
+        if out is None and block.next_command is not None:
+            output.show(f"next: {block.next_command}")
+        output.done({**ensemble.document.model_dump(mode="json"), "verdict": block.document()})
         output.note("logging to MLflow …")
         ensemble.track(tracking_uri, note=output.note)

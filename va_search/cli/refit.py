@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from va_search.api.home import check_ensemble
-from va_search.cli.ensemble_tables import show
+from va_search.cli.ensemble_tables import show, show_verdict
 from va_search.cli.options import (
     ClusterOption,
     ConcurrentOption,
@@ -64,7 +64,6 @@ def refit(
     with command(as_json) as output:
         import va_search as va
         from va_search.api.refitting import save_refitted, train_again
-        from va_search.cli.advice import after_refit
         from va_search.cli.search import run
 
         allow_code(trust_code)
@@ -90,7 +89,10 @@ def refit(
             built = save_refitted(members, new_name, match=match, store=data)
         show(output, built.document)
         output.show(f"saved {opened.files.ensemble(built.name)}")
-        output.show(f"next: {after_refit(opened.files, built.document)}")
-        output.done(built.document.model_dump(mode="json"))
+        block = built.judged([] if data is None else ["--data", data])
+        show_verdict(output, block)
+        if block.next_command is not None:
+            output.show(f"next: {block.next_command}")
+        output.done({**built.document.model_dump(mode="json"), "verdict": block.document()})
         output.note("logging to MLflow …")
         built.track(tracking_uri, note=output.note)

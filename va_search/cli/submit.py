@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.api.home import check_ensemble
-from va_search.cli.advice import after_ensemble
+from va_search.cli.ensemble_tables import show_verdict
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import named_home
 from va_search.errors import counted
@@ -67,6 +67,7 @@ def submit(
     the files are complete."""
     with command(as_json) as output, named_home(home).using() as opened:
         import va_search as va
+        from va_search.verdict.next_command import use_command
 
         files = opened.files
         words = ("--out", str(out))
@@ -76,15 +77,16 @@ def submit(
             out, format=format, sample=sample, template=template, store=data, replace=replace
         )
         show(output, saved.document, written)
-        verdict, remarks = saved.verdict, saved.remarks
-        output.show(f"verdict: {verdict.text}")
-        for remark in remarks:
-            output.show(remark)
-        if verdict.use_best:
-            output.show(f"next: {after_ensemble(files, saved.document, verdict)}")
+        block = saved.judged([] if data is None else ["--data", data])
+        show_verdict(output, block)
+        # It is written: to write it again is no next step.
+        if block.next_command is not None and block.next_command != use_command(
+            files, saved.document
+        ):
+            output.show(f"next: {block.next_command}")
         document = {**vars(written), "folder": str(written.folder)}
-        document |= {"validation": saved.document.scores, "verdict": verdict.document()}
-        output.done({**document, "remarks": remarks})
+        document |= {"validation": saved.document.scores, "verdict": block.document()}
+        output.done({**document, "remarks": saved.remarks})
 
 
 def show(output: Output, ensemble: Ensemble, written: Submission) -> None:

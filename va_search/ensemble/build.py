@@ -105,13 +105,13 @@ def _built(
     materials = gather(
         home, studies, store, outside=recipe.members.outside, folds=recipe.members.folds
     )
-    return _chosen(home, materials, recipe, name, studies)
+    return choose(home, materials, recipe, name, studies)
 
 
-def _chosen(
+def choose(
     home: Home, materials: Materials, recipe: Recipe, name: str, studies: Sequence[str]
 ) -> Ensemble:
-    """Members and weights chosen on the materials, and judged."""
+    """The ensemble of members and weights chosen on the materials, judged and not saved."""
     # The ensemble and the best single trial are judged alike, and then compared.
     outcomes, singles = compare.carry_out(recipe, materials), compare.best_single(materials)
     predicted, single_predicted = compare.predicted_by(outcomes), compare.predicted_by(singles)

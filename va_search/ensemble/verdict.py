@@ -42,9 +42,10 @@ class Verdict:
     """The ensemble's score against the best single trial's, and one sentence that says what it
     means.
 
-    `use_best`: whether the recipe `best` is the better choice. `dimensions`: each target's
-    outcome. `not_beaten`: by target, the names of the baselines that are as good or better, the
-    best first; targets that beat them all are not in it."""
+    `use_best`: the recipe `best` is the better choice. `dimensions`: each target's outcome.
+    `comparison`: the sentence without what `text` says of baselines. `not_beaten`: by target, the
+    names of the baselines that are as good or better, the best first; targets that beat them all
+    are not in it."""
 
     outcome: Outcome
     ensemble: float | None
@@ -54,6 +55,7 @@ class Verdict:
     dimensions: dict[str, Outcome]
     text: str
     not_beaten: dict[str, list[str]] = field(default_factory=dict)
+    comparison: str = ""
 
     @property
     def use_best(self) -> bool:
@@ -101,12 +103,52 @@ def _beside_baselines(
         if as_good:
             as_good.sort(reverse=True)
             not_beaten[target] = [name for _, name in as_good]
-            value, name = as_good[0]
-            sentences.append(
-                f"For {target} it does not beat {TITLES[name]}, which nobody had to train: "
-                f"{scores[target]:.3f} against {value:.3f}."
-            )
+            sentences.append(_not_beaten_sentence(target, scores[target], as_good[0]))
     return replace(verdict, text=" ".join(sentences), not_beaten=not_beaten)
+
+
+def _not_beaten_sentence(target: str, score: float, baseline: tuple[float, str]) -> str:
+    """`baseline`: CCC and name of the best one."""
+    value, name = baseline
+    return (
+        f"For {target} it does not beat {TITLES[name]}, which nobody had to train: "
+        f"{score:.3f} against {value:.3f}."
+    )
+
+
+def baselines_sentence(ensemble: Ensemble) -> str | None:
+    """The best baselines that need no training and are not beaten, or that all are; None where they
+    or the ensemble have no score."""
+    scores, baselines = ensemble.scores.get("out_of_fold"), ensemble.baselines
+    if not scores or not baselines:
+        return None
+    verdict = verdict_of(ensemble)
+    sentences = []
+    for target, names in verdict.not_beaten.items():
+        value = baselines[names[0]][target]
+        assert value is not None
+        sentences.append(_not_beaten_sentence(target, scores[target], (value, names[0])))
+    if sentences:
+        return " ".join(sentences).removesuffix(".")
+    titles = [TITLES[name] for name in baselines]
+    listed = titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+    return f"it beats all that nobody had to train: {listed}"
+
+
+def single_trials(ensemble: Ensemble) -> str | None:
+    """The best single trial per target judged as the ensemble is: the comparison, and the trials'
+    ids; None where either has no out-of-fold score."""
+    scores, single = ensemble.scores.get("out_of_fold"), ensemble.best_single.get("out_of_fold")
+    if not scores or not single:
+        return None
+    names = []
+    for target, weighted in ensemble.dimensions.items():
+        trial = weighted.best_single
+        if trial is not None:
+            score = f"out-of-fold {single[target]:.3f}"
+            names.append(f"{target} {trial.study}/{trial.trial} ({score})")
+    comparison = verdict_of(ensemble).comparison.replace(USE_BEST, "").removesuffix(".")
+    return f"{comparison}; per target: {', '.join(names)}" if names else comparison
 
 
 def judge(
@@ -131,7 +173,7 @@ def judge(
     on = on.replace(", ", " and ")
     text = _sentence(outcome, (score, single_score), interval, who=who, what=what, on=on)
     value = score - single_score
-    return Verdict(outcome, score, single_score, value, interval, outcomes, text)
+    return Verdict(outcome, score, single_score, value, interval, outcomes, text, comparison=text)
 
 
 def _outcome(difference: float, interval: Interval | None) -> Outcome:

@@ -10,10 +10,11 @@ from va_search.ensemble.verdict import verdict_of, within_recordings
 from va_search.errors import InputError
 from va_search.home import Home
 from va_search.report.gather import Gathered
-from va_search.report.standing import out_of_date, searched_now
 from va_search.report.words import all_targets, measures
+from va_search.search.extent import searched_now
 from va_search.table import number, with_interval
 from va_search.trial import SCORE
+from va_search.verdict.stale import out_of_date
 
 PAPER_ORDER = ("ensemble_1", "ensemble_2", "ensemble_3", "six_fold", "train_val_mix")
 """The paper's recipes; Tables 2 and 3 show its first submission."""

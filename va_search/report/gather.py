@@ -18,7 +18,7 @@ from va_search.data.store import OFFICIAL, Store, frames_hash
 from va_search.errors import InputError, counted, unknown_name
 from va_search.home import Home
 from va_search.predictions.bank import Bank
-from va_search.report.standing import planned_by_space
+from va_search.search.extent import planned_by_space
 from va_search.search.study import Study
 from va_search.targets import AFFECT
 from va_search.trial import OTHER_DATA, Trial, TrialState

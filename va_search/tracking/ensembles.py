@@ -30,7 +30,8 @@ from va_search.tracking.shown import reason, shown
 from va_search.trial import CCC_OF, SCORE
 
 LOG = logging.getLogger(__name__)
-
+DESCRIPTION = "mlflow.note.content"
+"""The tag that MLflow's pages show as a run's description."""
 
 Members = Mapping[str, Sequence[tuple[str, str]]]
 """Study and trial of the members, by target."""
@@ -77,9 +78,23 @@ class TrackedEnsemble:
             yield f"members_{target}", float(len(members))
 
 
-def log_ensemble(place: Place, document: Mapping[str, Any], explanation: Path | None = None) -> str:
-    """Log an ensemble's JSON document, and the files in the folder `explanation` where there is
-    one, as `explanation/`.
+@dataclass(frozen=True)
+class TrackedVerdict:
+    """The verdict on an ensemble as its run shows it: `text` for the artifact verdict.txt,
+    `markdown` for the run's description."""
+
+    text: str
+    markdown: str
+
+
+def log_ensemble(
+    place: Place,
+    document: Mapping[str, Any],
+    explanation: Path | None = None,
+    verdict: TrackedVerdict | None = None,
+) -> str:
+    """Log an ensemble's JSON document, the verdict on it, and the files in the folder `explanation`
+    where there is one, as `explanation/`.
 
     Returns its run id. Raises what MLflow raises for a store out of reach; where only artifacts
     can't be stored, the run has its params and metrics and a warning says why."""
@@ -106,11 +121,15 @@ def log_ensemble(place: Place, document: Mapping[str, Any], explanation: Path | 
     # An ensemble of the same name may be built anew by another recipe, and params can't change: so
     # these are tags, too.
     tags |= {f"va_search.{key}": value for key, value in ensemble.facts.items()}
+    if verdict is not None:
+        tags[DESCRIPTION] = verdict.markdown
     params = {} if runs else {"source": "ensemble", **ensemble.facts}
     metrics = [(key, value, moment, 0) for key, value in ensemble.metrics()]
     log_entries(client, run, Entries(params, metrics, tags))
     try:
         client.log_text(run, json.dumps(document, indent=1) + "\n", "ensemble.json")
+        if verdict is not None:
+            client.log_text(run, verdict.text + "\n", "verdict.txt")
         if explanation is not None:
             client.log_artifacts(run, str(explanation), "explanation")
     # Whatever storage answers, the run itself is whole.

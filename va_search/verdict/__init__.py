@@ -1,0 +1,1 @@
+"""Verdict on an ensemble: what to submit, why, what is unfinished or out of date, and what comes next."""
