@@ -1,9 +1,9 @@
 """Tables as plain data, and the four ways to show one: terminal, Markdown, HTML, JSON.
 
 Conventions: every text is plain and may hold whatever the data holds (`<script>`, `|`, `[bold]`,
-line breaks, escape sequences); the renderers escape it (plain_text.py). A line break in a column's
-name is kept in the terminal and a space elsewhere. A table that can't be filled says in `missing`
-why, and how to fill it."""
+line breaks, escape sequences); the renderers escape it (plain_text.py; HTML is in html.py). A line
+break in a column's name is kept in the terminal and a space elsewhere. A table that can't be filled
+says in `missing` why, and how to fill it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from va_search.table.plain_text import html_text, plain_text
+from va_search.table.plain_text import plain_text
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -24,7 +24,6 @@ RowKind = Literal["plain", "group", "total"]
 
 DASH = "–"
 """Shown where there is no value."""
-HTML_CLASSES: dict[ColumnKind, str] = {"number": "n", "list": "text", "long": "wide"}
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 
@@ -76,7 +75,8 @@ class Missing:
 @dataclass(frozen=True)
 class Table:
     """One table. `lead` stands between title and table and says what was measured; `notes` stand
-    below; `mark` says what marked cells have in common, such as `late fusion`."""
+    below, and under them the `command` that shows more; `mark` says what marked cells have in
+    common, such as `late fusion`."""
 
     title: str
     columns: tuple[TableColumn, ...] = ()
@@ -85,6 +85,7 @@ class Table:
     notes: tuple[str, ...] = ()
     mark: str = ""
     missing: Missing | None = None
+    command: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -95,7 +96,7 @@ class Table:
             "lead": self.lead,
             "notes": list(self.notes),
             "missing": None,
-            "command": None,
+            "command": self.command,
         }
         if self.missing is not None:
             document |= {"missing": self.missing.why, "command": self.missing.command}
@@ -186,7 +187,9 @@ def terminal_parts(table: Table) -> Iterator[str | RichTable]:
         yield _draw(table.columns, group)
     notes = table.notes_with_mark("With a star")
     yield from notes
-    if notes:
+    if table.command is not None:
+        yield table.command
+    if notes or table.command is not None:
         yield ""
 
 
@@ -243,35 +246,32 @@ def markdown_code(text: str) -> str:
 
 
 def markdown_missing(missing: Missing) -> str:
-    """The reason and the command as a paragraph."""
-    text = f"Not there: {markdown_text(missing.why)}"
+    """The reason and the command in one line."""
+    text = markdown_text(missing.why)
     if missing.command is not None:
         text += f" To fill it: {markdown_code(missing.command)}"
     return text
 
 
 def markdown_table(table: Table) -> Iterator[str]:
-    """Lines of the table with heading and notes; marked cells are in _italics_."""
+    """Lines of a filled table with heading, notes and command; marked cells are in _italics_."""
     yield from (f"### {markdown_text(table.title)}", "")
-    if table.missing is not None:
-        yield from (markdown_missing(table.missing), "")
-        notes = list(table.notes)
-    else:
-        if table.lead:
-            yield from (markdown_text(table.lead), "")
-        heads, rules = [], []
-        for column in table.columns:
-            heads.append(markdown_text(column.title))
-            rules.append("---:" if column.kind == "number" else "---")
-        yield _markdown_line(heads)
-        yield _markdown_line(rules)
-        for table_row in table.rows:
-            yield _markdown_line(_markdown_cells(table_row, len(table.columns)))
-        yield ""
-        notes = table.notes_with_mark("In italics")
-    for note in notes:
-        yield f"- {markdown_text(note)}"
+    if table.lead:
+        yield from (markdown_text(table.lead), "")
+    heads, rules = [], []
+    for column in table.columns:
+        heads.append(markdown_text(column.title))
+        rules.append("---:" if column.kind == "number" else "---")
+    yield _markdown_line(heads)
+    yield _markdown_line(rules)
+    for table_row in table.rows:
+        yield _markdown_line(_markdown_cells(table_row, len(table.columns)))
+    yield ""
+    notes = [markdown_text(note) for note in table.notes_with_mark("In italics")]
+    if table.command is not None:
+        notes.append(markdown_code(table.command))
     if notes:
+        yield from map("- {}".format, notes)
         yield ""
 
 
@@ -294,69 +294,3 @@ def _markdown_cell(cell: TableCell) -> str:
 
 def _markdown_line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-# HTML ---------------------------------------------------------------------------------------------
-
-
-def html_missing(missing: Missing) -> str:
-    """The reason and the command as a paragraph."""
-    text = f"Not there: {html_text(missing.why)}"
-    if missing.command is not None:
-        text += f" To fill it: <code>{html_text(missing.command)}</code>"
-    return f'<p class="missing">{text}</p>'
-
-
-def html_table(table: Table) -> Iterator[str]:
-    """Elements of the table with heading and notes; marked cells are underlined. The table scrolls
-    in a box of its own, which a keyboard reaches."""
-    yield f"<h3>{html_text(table.title)}</h3>"
-    if table.missing is not None:
-        yield html_missing(table.missing)
-        notes = list(table.notes)
-    else:
-        if table.lead:
-            yield f'<p class="lead">{html_text(table.lead)}</p>'
-        label = html_text(table.title, quote=True)
-        yield f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
-        yield "<thead><tr>"
-        for column in table.columns:
-            yield f'<th scope="col"{_html_class(column)}>{html_text(column.title)}</th>'
-        yield "</tr></thead><tbody>"
-        for table_row in table.rows:
-            yield _html_row(table_row, table.columns)
-        yield "</tbody></table></div>"
-        notes = table.notes_with_mark("Underlined")
-    if notes:
-        yield "<ul class=notes>"
-        for note in notes:
-            yield f"<li>{html_text(note)}</li>"
-        yield "</ul>"
-
-
-def _html_row(row: TableRow, columns: tuple[TableColumn, ...]) -> str:
-    if row.kind == "group":
-        span = f'colspan="{len(columns)}" scope="colgroup"'
-        return f'<tr class="group"><th {span}>{html_text(row.cells[0].text)}</th></tr>'
-    cells = []
-    for cell, column in zip(row.cells, columns, strict=True):
-        cells.append(f"<td{_html_class(column)}>{_html_cell(cell)}</td>")
-    tag = "<tr>" if row.kind == "plain" else '<tr class="total">'
-    return f"{tag}{''.join(cells)}</tr>"
-
-
-def _html_class(column: TableColumn) -> str:
-    if column.kind == "word":
-        return ""
-    return f' class="{HTML_CLASSES[column.kind]}"'
-
-
-def _html_cell(cell: TableCell) -> str:
-    text = html_text(cell.text)
-    if cell.code and cell.text:
-        text = f"<code>{text}</code>"
-    if cell.mark:
-        text = f"<u>{text}</u>"
-    if cell.best:
-        text = f"<b>{text}</b>"
-    return text
