@@ -22,7 +22,7 @@ def test_report_writes_and_says_what_is_missing(tmp_path: Path) -> None:
     arguments = ["report", "one", "--out", str(tmp_path / "out"), "--home", str(world.home.root)]
     done = RUN.invoke(app, [*arguments, "--json"])
     assert done.exit_code == 0, done.output
-    assert "not there  Table 4: folds" in done.stderr
+    assert "not shown  Table 4: folds" in done.stderr
     assert (tmp_path / "out" / "report.html").is_file()
     assert "Command: va-search report one --out" in (tmp_path / "out" / "report.md").read_text()
     document = json.loads(done.stdout)

@@ -88,7 +88,7 @@ def report(
                 "markdown": str(page.with_suffix(".md")),
                 "title": made.title,
                 "subtitle": made.subtitle,
-                "summary": list(made.sections[0].paragraphs),
+                "summary": [text for _, text in made.sections[0].facts],
                 "tables": [table.document() for table in made.tables()],
                 "figures": figures,
             }
@@ -98,11 +98,10 @@ def report(
 def _show(output: Output, made: StudyReport, page: Path) -> None:
     """Show the summary, what is missing from the report, and where it is."""
     output.show(f"{made.title}: {made.subtitle}")
-    for paragraph in made.sections[0].paragraphs:
-        output.show(paragraph)
-    parts = [(table.title, table.missing) for table in made.tables()]
-    parts += [(figure.title, figure.missing) for figure in made.figures()]
-    for title, missing in parts:
-        if missing is not None:
-            output.show(f"not there  {title}: {missing_text(missing)}")
+    facts = made.sections[0].facts
+    room = max((len(label) for label, _ in facts), default=0)
+    for label, text in facts:
+        output.show(f"  {label:{room}}  {text}")
+    for title, missing in made.missing().items():
+        output.show(f"not shown  {title}: {missing_text(missing)}")
     output.show(f"wrote {page} and {page.with_suffix('.md').name}")

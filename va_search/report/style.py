@@ -80,6 +80,7 @@ figcaption { color: var(--faint); font-size: .86rem; margin-top: .5rem; max-widt
   .cards tr > * { display: block; padding: 0; border: 0; min-width: 0; text-align: left; overflow-wrap: anywhere; }
   .cards tbody tr + tr > * { border: 0; }
   .cards td.n, .cards td code { white-space: normal; }
+  .cards td:has(> code) { grid-column: span 2; }
   .cards td:first-child, .cards td.text, .cards td.wide, .cards tr.group th { grid-column: 1 / -1; }
   .cards td:first-child { font-weight: 600; }
   .cards td:empty { display: none; }

@@ -18,7 +18,7 @@ from va_search.errors import InputError, counted
 from va_search.files import whole_file
 from va_search.home import Home
 from va_search.report import pages
-from va_search.report.chosen import choose_ensemble, summary_paragraphs
+from va_search.report.chosen import answer, choose_ensemble
 from va_search.report.figures import predictions, progress, settings, size
 from va_search.report.gather import Gathered, gather
 from va_search.report.pages import MARK, Section, StudyReport
@@ -26,6 +26,7 @@ from va_search.report.suggest import MissingSearch
 from va_search.report.tables.ablation import ablation_tables
 from va_search.report.tables.ensemble import ensemble_tables
 from va_search.report.tables.folds import folds_table
+from va_search.report.tables.recordings import recordings_table
 from va_search.report.tables.studies import store_table, studies_table
 from va_search.report.tables.submissions import submissions_table
 from va_search.report.tables.trials import overall_table, settings_table, unfinished_table
@@ -75,27 +76,37 @@ def assemble(
     written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M UTC} by va-search {__version__}"
     curves = predictions.find_predictions(gathered, chosen)
     sections = (
-        Section("In short", tuple(summary_paragraphs(gathered, chosen))),
-        _studied(gathered),
-        Section("Overall results", tables=(overall_table(gathered),)),
+        Section("In short", facts=answer(gathered, chosen)),
+        Section(predictions.TYPICAL, figures=(predictions.typical_recording(curves),)),
         Section(
-            "Ensemble",
+            "What made the difference",
+            tables=ablation_tables(gathered, out),
+            figures=(settings.importance_figure(gathered),),
+        ),
+        Section(
+            "Members and weights",
             tables=tuple(ensemble_tables(gathered, chosen)),
             figures=(size.size_figure(gathered),),
         ),
-        Section("Folds", tables=(folds_table(gathered, out),)),
-        Section("Ablation", tables=ablation_tables(gathered, out)),
-        Section("Submissions", tables=(submissions_table(gathered, out),)),
-        Section("Predictions", figures=predictions.prediction_figures(curves)),
+        Section(
+            "Recordings",
+            tables=(recordings_table(curves),),
+            figures=(
+                predictions.best_and_worst(curves),
+                predictions.each_recording(curves),
+                predictions.scatter(curves),
+            ),
+        ),
+        _trials(gathered, out),
         Section(
             "Search",
             figures=(
+                progress.history_figure(gathered.trained),
                 progress.learning_curves(gathered),
                 settings.parallel_coordinates(gathered),
-                settings.importance_figure(gathered),
             ),
         ),
-        _provenance(gathered, written, command),
+        _bookkeeping(gathered, written, command),
     )
     subtitle = f"{_counts(gathered)}. {written}."
     return StudyReport(f"Report: {' + '.join(gathered.names)}", subtitle, sections)
@@ -117,7 +128,8 @@ def _counts(gathered: Gathered) -> str:
     return text
 
 
-def _studied(gathered: Gathered) -> Section:
+def _trials(gathered: Gathered, out: Path | None) -> Section:
+    """The trials by their scores, on one fold and over folds, and what was submitted of them."""
     paragraphs = []
     if gathered.unscored:
         were = "trial was" if len(gathered.unscored) == 1 else "trials were"
@@ -126,14 +138,11 @@ def _studied(gathered: Gathered) -> Section:
             "is left to score on, so no table of scores lists them. Only the labels of the test "
             "recordings can show how good they are."
         )
-    tables = [store_table(gathered), studies_table(gathered)]
-    unfinished = unfinished_table(gathered)
-    if unfinished is not None:
-        tables.append(unfinished)
-    return Section("What was studied", tuple(paragraphs), tuple(tables))
+    tables = (overall_table(gathered), folds_table(gathered, out), submissions_table(gathered, out))
+    return Section("Trials", tuple(paragraphs), tables)
 
 
-def _provenance(gathered: Gathered, written: str, command: str) -> Section:
+def _bookkeeping(gathered: Gathered, written: str, command: str) -> Section:
     versions = set()
     for study in gathered.studies:
         for trial in study.trials:
@@ -142,7 +151,11 @@ def _provenance(gathered: Gathered, written: str, command: str) -> Section:
     paragraphs = [f"{written}; the trials were trained by version {trained}."]
     if command:
         paragraphs.append(f"Command: {command}")
-    return Section("How it was made", tuple(paragraphs), (settings_table(gathered),))
+    tables = [store_table(gathered), studies_table(gathered), settings_table(gathered)]
+    unfinished = unfinished_table(gathered)
+    if unfinished is not None:
+        tables.insert(2, unfinished)
+    return Section("How it was made", tuple(paragraphs), tuple(tables))
 
 
 def save(report: StudyReport, out: Path) -> Path:
