@@ -13,6 +13,8 @@ from va_search.table import (
     Table,
     TableCell,
     columns,
+    html_missing,
+    html_table,
     markdown_missing,
     markdown_table,
     number,
@@ -22,7 +24,6 @@ from va_search.table import (
     terminal_parts,
     with_interval,
 )
-from va_search.table.html import html_missing, html_table
 
 HOSTILE = "[bold]a|b</b> *c*"
 

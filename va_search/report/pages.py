@@ -16,12 +16,14 @@ from va_search.report.style import STYLE
 from va_search.table import (
     Missing,
     Table,
+    html_code,
+    html_missing,
+    html_table,
     markdown_code,
     markdown_missing,
     markdown_table,
     markdown_text,
 )
-from va_search.table.html import html_code, html_missing, html_table
 from va_search.table.plain_text import html_text
 
 MARK = "<!-- va-search report -->"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from va_search.table import Missing, Table, TableCell, TableColumn, TableRow
+from va_search.table.data import Missing, Table, TableCell, TableColumn, TableRow
 from va_search.table.plain_text import html_text
 
 NARROW = 3
