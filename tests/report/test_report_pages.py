@@ -21,7 +21,7 @@ from va_search.report.write import save, write
 from va_search.table import Missing, Table, TableCell, columns, markdown_text, row
 from va_search.table.plain_text import html_text
 
-VOID = {"meta", "br", "link"}
+VOID = {"meta", "br", "link", "wbr"}
 
 
 class Checker(HTMLParser):
@@ -185,12 +185,13 @@ def test_html_of_a_small_report() -> None:
 
 
 def test_the_answer_comes_first_and_what_is_not_there_last() -> None:
-    facts = (("Submit", "E <1>."), ("Expected", "0.5."))
+    facts = (("submit", "E <1>."), ("expected", "0.5."), ("late", "Again: va-search refit E"))
     empty = Section("Empty", tables=(Table("T", missing=Missing("No.")),))
     answer = Section("The answer", facts=facts, command="va-search submit E --out 'a b'")
     report = StudyReport("A", "b", (answer, empty, *small().sections))
     page, plain = to_html(report), to_markdown(report)
     assert "<dt>Submit</dt><dd>E &lt;1&gt;.</dd>" in page and "- **Expected**: 0.5." in plain
+    assert ">va-search refit E</code>" in page and "- **Late**: Again: `va-search refit E`" in plain
     assert ">va-search submit E --out 'a b'</code>" in page
     headings = re.findall(r"^## (.*)$", plain, re.MULTILINE)
     assert headings == ["The answer", "One", "Not shown"], "an empty section has no heading"

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from va_search.report.style import STYLE
+from va_search.report.words import heading
 from va_search.table import (
     Missing,
     Table,
@@ -28,6 +29,8 @@ from va_search.table.plain_text import html_text
 
 MARK = "<!-- va-search report -->"
 """Near the top of both files, by which one is known to be a report."""
+COMMAND = ": va-search "
+"""How a command follows a sentence."""
 NOT_SHOWN = "Not shown"
 """Title of the last section, with what can't be shown yet."""
 
@@ -116,8 +119,12 @@ def to_markdown(report: StudyReport) -> str:
     lines = [MARK, "", f"# {markdown_text(report.title)}", "", markdown_text(report.subtitle), ""]
     for section in report.filled_sections:
         lines += [f"## {markdown_text(section.title)}", ""]
-        for label, text in section.facts:
-            lines.append(f"- **{markdown_text(label)}**: {markdown_text(text)}")
+        for label, sentence in section.facts:
+            text, mark, command = sentence.partition(COMMAND)
+            fact = f"- **{markdown_text(heading(label))}**: {markdown_text(text)}"
+            if command:
+                fact += f"{mark[:2]}{markdown_code(mark[2:] + command)}"
+            lines.append(fact)
         if section.command is not None:
             lines.append(f"- **Next**: {markdown_code(section.command)}")
         if section.facts:
@@ -198,8 +205,12 @@ def _html_facts(section: Section) -> Iterator[str]:
     if not section.facts:
         return
     yield '<dl class="facts">'
-    for label, text in section.facts:
-        yield f"<dt>{html_text(label)}</dt><dd>{html_text(text)}</dd>"
+    for label, sentence in section.facts:
+        text, mark, command = sentence.partition(COMMAND)
+        fact = html_text(text)
+        if command:
+            fact += mark[0] + html_code(mark[2:] + command)
+        yield f"<dt>{html_text(heading(label))}</dt><dd>{fact}</dd>"
     if section.command is not None:
         yield f"<dt>Next</dt><dd>{html_code(section.command)}</dd>"
     yield "</dl>"

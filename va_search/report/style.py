@@ -51,7 +51,7 @@ thead th { font-weight: 600; color: var(--faint); border-bottom: 1px solid var(-
 tbody tr { break-inside: avoid; }
 tbody tr + tr > * { border-top: 1px solid color-mix(in srgb, var(--line) 55%, transparent); }
 .n { text-align: right; }
-td.n, td code { white-space: nowrap; }
+td.n { white-space: nowrap; }
 tr.group th { background: var(--band); font-weight: 600; padding-left: .5rem; }
 tr.total td { background: var(--band); border-top: 1px solid var(--line); }
 td.wide { min-width: 11rem; font-size: .93em; color: var(--faint); overflow-wrap: anywhere; }
@@ -71,7 +71,7 @@ figcaption { color: var(--faint); font-size: .86rem; margin-top: .5rem; max-widt
   h2 { margin-top: 2.2rem; }
   .facts { grid-template-columns: minmax(0, 1fr); gap: .1rem; }
   .facts dd { margin-bottom: .6rem; }
-  table { font-size: .86rem; }
+  table { font-size: .86rem; overflow-wrap: anywhere; }
   .cards, .cards tbody { display: block; }
   .cards thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .cards tr { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: .3rem .8rem; padding: .6rem .2rem;
@@ -79,7 +79,7 @@ figcaption { color: var(--faint); font-size: .86rem; margin-top: .5rem; max-widt
   .cards tr.total, .cards tr.group { background: var(--band); }
   .cards tr > * { display: block; padding: 0; border: 0; min-width: 0; text-align: left; overflow-wrap: anywhere; }
   .cards tbody tr + tr > * { border: 0; }
-  .cards td.n, .cards td code { white-space: normal; }
+  td.n { white-space: normal; }
   .cards td:has(> code) { grid-column: span 2; }
   .cards td:first-child, .cards td.text, .cards td.wide, .cards tr.group th { grid-column: 1 / -1; }
   .cards td:first-child { font-weight: 600; }
@@ -92,7 +92,7 @@ figcaption { color: var(--faint); font-size: .86rem; margin-top: .5rem; max-widt
   body { max-width: none; padding: 0; font-size: .8rem; }
   nav, .skip { display: none; }
   .scroll, .picture { overflow: visible; background: none; }
-  td.n, td code, .missing code, .command code, .facts code { white-space: normal; overflow-wrap: anywhere; }
+  td.n, .missing code, .command code, .facts code { white-space: normal; overflow-wrap: anywhere; }
   .pictures.p1 .picture svg { min-width: 0; }
 }
 """

@@ -81,7 +81,8 @@ def _html_class(column: TableColumn) -> str:
 def _html_cell(cell: TableCell) -> str:
     text = html_text(cell.text)
     if cell.code and cell.text:
-        text = f"<code>{text}</code>"
+        # Of study/trial only the slash is a place to break the line.
+        text = f"<code>{text.replace('/', '/<wbr>')}</code>"
     if cell.mark:
         text = f"<u>{text}</u>"
     if cell.best:
