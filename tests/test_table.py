@@ -13,7 +13,9 @@ from va_search.table import (
     Table,
     TableCell,
     columns,
+    html_missing,
     html_table,
+    markdown_missing,
     markdown_table,
     number,
     row,
@@ -72,10 +74,18 @@ def test_markdown_has_one_line_a_row_and_escapes() -> None:
 
 def test_html_escapes_and_marks() -> None:
     page = "".join(html_table(members()))
-    assert '<tr><td><u>LSTM</u></td><td class="n"><b>0.5</b></td></tr>' in page
-    assert "<td>[bold]a|b&lt;/b&gt; *c*</td>" in page and "</b> *c*" not in page
+    first = '<tr role="row"><td role="cell" data-label="Model"><u>LSTM</u></td>'
+    assert first in page and ' data-label="Valence, in-sample"><b>0.5</b></td></tr>' in page
+    assert ">[bold]a|b&lt;/b&gt; *c*</td>" in page and "</b> *c*" not in page
     assert "<li>Underlined: late fusion.</li>" in page
-    assert '<tr class="total"><td>Ensemble</td>' in page
+    assert '<tr role="row" class="total"><td role="cell" data-label="Model">Ensemble</td>' in page
+    wide = Table(
+        "Wide", columns("a", "b", "c", "<d>"), (row("1", "2", "3", "4"),), command="do `x`"
+    )
+    page = "".join(html_table(wide))
+    assert 'class="cards"' in page, "a phone shows each row of a wide table as a card"
+    assert 'data-label="&lt;d&gt;"' in page
+    assert ">do `x`</code>" in page and 'tabindex="0" aria-label="do `x`"' in page
 
 
 def test_json_has_plain_data() -> None:
@@ -88,9 +98,9 @@ def test_json_has_plain_data() -> None:
 def test_an_empty_table_says_why_and_how_to_fill_it() -> None:
     table = Table("Folds", notes=("A note.",), missing=Missing("No folds.", "va-search `x`"))
     assert printed(table) == "Folds: No folds. To fill it: va-search `x`\nA note.\n"
-    assert "Not there: No folds. To fill it: `va-search 'x'`" in list(markdown_table(table))
-    page = "".join(html_table(table))
-    assert "To fill it: <code>va-search `x`</code>" in page and "<li>A note.</li>" in page
+    assert table.missing is not None
+    assert markdown_missing(table.missing) == "No folds. To fill it: `va-search 'x'`"
+    assert html_missing(table.missing).endswith(">va-search `x`</code>")
     assert table.document()["command"] == "va-search `x`"
 
 

@@ -89,11 +89,6 @@ def test_a_home_that_does_not_exist_is_said_to(
     ("words", "is_really", "command"),
     [
         (
-            ("report", "first-best", "--out", "r"),
-            "an ensemble",
-            "va-search report first --ensemble first-best --out r",
-        ),
-        (
             ("ensemble", "first-best", "--name", "e"),
             "an ensemble",
             "va-search ensemble first --name first-best",
@@ -114,7 +109,7 @@ def test_a_name_of_the_other_kind_gets_the_right_command(
     done = call(*words)
     assert done.exit_code == 2
     assert f"{words[1]!r} is {is_really}" in done.stderr and command in done.stderr
-    if command.split()[1] in ("report", "ensemble", "status", "submit"):
+    if command.split()[1] in ("ensemble", "status", "submit"):
         advised = done.stderr[done.stderr.index(command) :].splitlines()[0]
         assert call(*shlex.split(advised)[1:]).exit_code == 0
 

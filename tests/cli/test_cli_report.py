@@ -11,6 +11,8 @@ from report_world import make_world
 from typer.testing import CliRunner
 
 from va_search.cli.main import app
+from va_search.ensemble.build import build
+from va_search.ensemble.recipe import load_recipe
 
 RUN = CliRunner()
 
@@ -22,7 +24,7 @@ def test_report_writes_and_says_what_is_missing(tmp_path: Path) -> None:
     arguments = ["report", "one", "--out", str(tmp_path / "out"), "--home", str(world.home.root)]
     done = RUN.invoke(app, [*arguments, "--json"])
     assert done.exit_code == 0, done.output
-    assert "not there  Table 4: folds" in done.stderr
+    assert "not shown  Table 4: folds" in done.stderr
     assert (tmp_path / "out" / "report.html").is_file()
     assert "Command: va-search report one --out" in (tmp_path / "out" / "report.md").read_text()
     document = json.loads(done.stdout)
@@ -45,6 +47,29 @@ def test_wrong_input_is_told_before_anything_is_written(tmp_path: Path) -> None:
         assert done.exit_code == 2, done.output
         assert told in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_an_ensemble_is_reported_with_its_studies(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    for study in ("one", "two"):
+        world.begin(study)
+        for seed in (0, 1):
+            world.add(
+                study, world.settings("fau", "mae" if study == "one" else "hubert", seed=seed)
+            )
+    build(world.home, ["one", "two"], load_recipe("mean"), "all", world.store)
+    build(world.home, ["one"], load_recipe("best"), "single", world.store)
+    common = ["--out", str(tmp_path / "out"), "--home", str(world.home.root), "--json"]
+    done = RUN.invoke(app, ["report", "all", *common])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["title"] == "Report: one + two"
+    assert "Ensemble all. " in document["summary"][0]
+    done = RUN.invoke(app, ["report", "single", "two", *common])
+    assert "Ensemble single. " in json.loads(done.stdout)["summary"][0]
+    for names in (["all", "single"], ["all", "--ensemble", "single"]):
+        done = RUN.invoke(app, ["report", *names, *common])
+        assert done.exit_code == 2 and "a report shows one ensemble, but got" in done.output
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -99,7 +99,7 @@ def test_submit_and_report_say_the_same(world: World) -> None:
     reported = right("report", "first", "--ensemble", "first-mean", "--out", "r")
     assert document["text"] in reported.stdout
     page = Path("r/report.md").read_text()
-    assert page.index("## In short") < page.index("## What was studied")
+    assert page.index("## In short") < page.index("## How it was made")
     for dimension, outcome in document["dimensions"].items():
         row = next(
             line

@@ -15,7 +15,7 @@ from va_search.ensemble.candidates import find_candidates
 from va_search.ensemble.outside import Added, add_outside
 from va_search.errors import InputError
 from va_search.metrics import ccc
-from va_search.report.chosen import ChosenEnsemble, summary_paragraphs
+from va_search.report.chosen import ChosenEnsemble, answer
 from va_search.report.gather import gather
 from va_search.report.tables.trials import best_trials_table
 from va_search.targets import Target, names
@@ -124,7 +124,7 @@ def test_a_model_of_some_targets_has_no_score_that_ranks_it(
     assert trial.score is None
     gathered = gather(world.home, ["first"], world.store)
     assert trial.id in [each.id for each in gathered.on_main_fold]
-    (sentence,) = summary_paragraphs(gathered, ChosenEnsemble(None))
+    ((_, sentence),) = answer(gathered, ChosenEnsemble(None))
     assert f"for {THREE[1].name} outside-red" in sentence
     assert "for all targets outside-red" not in sentence
     table = best_trials_table(gathered.on_main_fold[::-1], "score")

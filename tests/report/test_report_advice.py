@@ -117,10 +117,29 @@ def test_a_space_that_no_report_wrote_stays(tmp_path: Path) -> None:
     assert place.read_text() == "sampler: grid\n"
 
 
-@pytest.mark.parametrize("name", ["first-report.html", "r.md", "R.PDF"])
-def test_a_folder_named_like_a_page_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["first-report.html", "r.md"])
+def test_a_name_that_ends_like_a_page_is_that_one_file(tmp_path: Path, name: str) -> None:
     world = filled(tmp_path)
-    done = call(["report", "one", "--out", str(tmp_path / name), "--home", str(world.home.root)])
-    assert done.exit_code == 2
-    assert f"give --out {tmp_path / name}".rpartition(".")[0] in done.output
-    assert not (tmp_path / name).exists()
+    out = tmp_path / "new" / name
+    words = ["report", "one", "--out", str(out), "--home", str(world.home.root), "--json"]
+    for _ in range(2):
+        done = call(words)
+        assert done.exit_code == 0, done.output
+        assert f"wrote {out}\n" in done.stderr
+    assert not (tmp_path / "new" / "report.html").exists()
+    document = json.loads(done.stdout)
+    page, markdown = (str(out), None) if out.suffix == ".html" else (None, str(out))
+    assert (document["html"], document["markdown"]) == (page, markdown)
+    assert "In short" in out.read_text()
+    out.write_text("mine")
+    refused = call(words)
+    assert refused.exit_code == 2 and "no report that va-search wrote" in refused.output
+    assert out.read_text() == "mine"
+
+
+def test_a_pdf_is_printed_from_the_page(tmp_path: Path) -> None:
+    world = filled(tmp_path)
+    out = tmp_path / "R.PDF"
+    done = call(["report", "one", "--out", str(out), "--home", str(world.home.root)])
+    assert done.exit_code == 2 and not out.exists()
+    assert f"give --out {out.with_suffix('.html')}, and print that page" in done.output

@@ -12,7 +12,7 @@ from report_world import HOSTILE, UNDERSCORED, World, make_store, make_world
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.home import Home
-from va_search.report.chosen import choose_ensemble
+from va_search.report.chosen import ChosenEnsemble, answer, choose_ensemble
 from va_search.report.gather import gather
 from va_search.report.tables.ablation import ablation_tables
 from va_search.report.tables.folds import folds_table
@@ -148,3 +148,20 @@ def test_the_newest_ensemble_of_these_studies_is_taken(world: World) -> None:
     assert choose_ensemble(world.home, ["ablation"]).ensemble is None
     with pytest.raises(InputError, match="did you mean 'best'"):
         choose_ensemble(world.home, ["ablation"], "bestt")
+
+
+def test_the_answer_begins_with_what_is_not_finished(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    space = {
+        "sampler": "grid",
+        "settings": {"features": {"choice": [["fau"], ["mae"], ["hubert"]]}},
+    }
+    study = world.begin("one", space)
+    world.add("one", world.settings("fau"))
+    world.fail("one", world.settings("mae"), "ValueError: no")
+    (label, text), *_ = answer(gather(world.home, ["one"]), ChosenEnsemble(None))
+    assert label == "Unfinished"
+    assert text.startswith("Study one: 1 of 3 planned trials are complete, 1 failed")
+    with study.searching():
+        (label, text), *_ = answer(gather(world.home, ["one"]), ChosenEnsemble(None))
+    assert text.startswith("Study one is being searched now: 1 of 3 planned trials is finished")

@@ -21,7 +21,7 @@ from va_search.report.write import save, write
 from va_search.table import Missing, Table, TableCell, columns, markdown_text, row
 from va_search.table.plain_text import html_text
 
-VOID = {"meta", "br", "link"}
+VOID = {"meta", "br", "link", "wbr"}
 
 
 class Checker(HTMLParser):
@@ -169,17 +169,34 @@ def test_markdown_of_a_small_report() -> None:
         r"### Table 9: a\*b", "", "In &lt;b&gt;.", "",
         "| Model | Valence |", "| --- | ---: |", "| **part one** |  |", "| _LSTM_ | **0.5** |", r"| `x\|y` | – |", "",
         "- In italics: late fusion.", "",
-        "### Table 8: none", "", "Not there: Nothing yet. To fill it: `va-search plan 'x'`", "",
-        "### Figure: F", "", "Not there: No.", "",
+        "## Not shown", "", "- Table 8: none: Nothing yet. To fill it: `va-search plan 'x'`", "- F: No.", "",
     ])  # fmt: skip
 
 
 def test_html_of_a_small_report() -> None:
     page = to_html(small())
-    assert '<tr class="group"><th colspan="2" scope="colgroup">part one</th></tr>' in page
-    assert '<tr><td><u>LSTM</u></td><td class="n"><b>0.5</b></td></tr>' in page
-    assert "<td><code>x|y</code></td>" in page
-    assert "Nothing yet. To fill it: <code>va-search plan `x`</code>" in page
+    group = '<th role="rowheader" colspan="2" scope="colgroup">part one</th>'
+    assert f'<tr role="row" class="group">{group}</tr>' in page
+    assert ' data-label="Valence"><b>0.5</b></td></tr>' in page
+    assert ' data-label="Model"><code>x|y</code></td>' in page
+    assert "<b>Table 8: none</b>: Nothing yet. To fill it: <code" in page
+    assert page.count("va-search plan `x`</code>") == 1
+    assert page.index("Not shown</h2>") > page.index("</table>")
+
+
+def test_the_answer_comes_first_and_what_is_not_there_last() -> None:
+    facts = (("submit", "E <1>."), ("expected", "0.5."), ("late", "Again: va-search refit E"))
+    empty = Section("Empty", tables=(Table("T", missing=Missing("No.")),))
+    answer = Section("The answer", facts=facts, command="va-search submit E --out 'a b'")
+    report = StudyReport("A", "b", (answer, empty, *small().sections))
+    page, plain = to_html(report), to_markdown(report)
+    assert "<dt>Submit</dt><dd>E &lt;1&gt;.</dd>" in page and "- **Expected**: 0.5." in plain
+    assert ">va-search refit E</code>" in page and "- **Late**: Again: `va-search refit E`" in plain
+    assert ">va-search submit E --out 'a b'</code>" in page
+    headings = re.findall(r"^## (.*)$", plain, re.MULTILINE)
+    assert headings == ["The answer", "One", "Not shown"], "an empty section has no heading"
+    assert re.findall(r'<h2 id="([a-z-]+)-title"', page) == ["the-answer", "one", "not-shown"]
+    assert re.findall(r'<li><a href="#([a-z-]+)">', page) == ["the-answer", "one", "not-shown"]
 
 
 def test_writing_replaces_a_report_and_nothing_else(tmp_path: Path) -> None:
@@ -218,7 +235,7 @@ def test_a_report_of_nearly_nothing_is_whole(tmp_path: Path) -> None:
     page = write(world.home, ["new"], store=world.store, out=tmp_path / "out")
     text = page.with_suffix(".md").read_text()
     for number in range(1, 7):
-        assert f"### Table {number}: " in text
-    assert text.count("Not there: ") >= 12
+        assert f"- Table {number}: " in text
+    assert text.count("\n- ", text.index("## Not shown")) >= 12
     assert "ValueError: no" in text
     assert "1 failed" in text

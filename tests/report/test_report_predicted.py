@@ -18,13 +18,15 @@ from va_search.report.chosen import choose_ensemble
 from va_search.report.figures.predictions import (
     PredictedCurves,
     RecordingCurves,
+    best_and_worst,
     each_recording,
     find_predictions,
-    over_time,
-    prediction_figures,
+    scatter,
+    typical_recording,
 )
 from va_search.report.gather import gather
 from va_search.report.tables.ensemble import members_table
+from va_search.report.tables.recordings import recordings_table
 
 
 def found_for(world: World, studies: list[str], ensemble: str | None = None) -> PredictedCurves:
@@ -112,13 +114,30 @@ def test_recordings_without_a_ccc_are_named(world: World) -> None:
 
 def test_best_median_and_worst_are_shown_once_each(world: World) -> None:
     found = found_for(world, ["ablation", "folds"])
-    figure = over_time(found)
-    assert len(figure.pictures) == 6
-    assert any(HOSTILE in picture.alt for picture in figure.pictures)
-    one = over_time(
-        PredictedCurves(found.model, found.measured, found.recordings[:1], found.targets)
-    )
-    assert len(one.pictures) == 2
+    cccs = sorted((each.mean_ccc for each in found.recordings), reverse=True)
+    typical, ends = typical_recording(found), best_and_worst(found)
+    assert len(typical.pictures) == 2 and len(ends.pictures) == 4
+    assert f"here {cccs[2]:.3f}." in typical.caption and "median of 4 recordings" in typical.title
+    alts = [picture.alt for picture in (*typical.pictures, *ends.pictures)]
+    assert any(HOSTILE in alt for alt in alts)
+    alone = PredictedCurves(found.model, found.measured, found.recordings[:1], found.targets)
+    assert len(typical_recording(alone).pictures) == 2
+    assert best_and_worst(alone).missing is not None, "it is the typical one"
+
+
+def test_recordings_are_listed_from_the_best_to_the_worst(world: World) -> None:
+    found = found_for(world, ["ablation", "folds"])
+    table = recordings_table(found, "va-search look best")
+    assert [column.name for column in table.columns][-3:] == ["Valence", "Arousal", "Mean CCC"]
+    means = [float(each.cells[-1].text) for each in table.rows]
+    assert means == sorted(means, reverse=True) and len(means) == 4
+    for each, curves in zip(table.rows, found.ranked, strict=True):
+        assert each.cells[1].text == curves.recording.name
+        assert each.cells[-3].text == f"{curves.ccc(0):.3f}"
+    assert table.command == "va-search look best"
+    many = PredictedCurves(found.model, found.measured, found.recordings * 4, found.targets)
+    ranks = [int(each.cells[0].text) for each in recordings_table(many).rows]
+    assert ranks == [1, 2, 3, 4, 5, 12, 13, 14, 15, 16], "the five best and the five worst"
 
 
 def test_a_reason_stands_where_nothing_can_be_shown(tmp_path: Path) -> None:
@@ -126,6 +145,8 @@ def test_a_reason_stands_where_nothing_can_be_shown(tmp_path: Path) -> None:
     world.begin("new")
     found = find_predictions(gather(world.home, ["new"]), choose_ensemble(world.home, ["new"]))
     assert isinstance(found, str)
-    for figure in prediction_figures(found):
+    assert recordings_table(found).missing is not None
+    for draw in (typical_recording, best_and_worst, each_recording, scatter):
+        figure = draw(found)
         assert figure.missing is not None
         assert "No complete trial" in figure.missing.why

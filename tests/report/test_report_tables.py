@@ -12,6 +12,8 @@ from report_world import HOSTILE, World, make_world, write_submissions
 from scipy.stats import t as student
 
 from va_search.data.store import MIX
+from va_search.ensemble.build import build
+from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import read_ensemble
 from va_search.files import write_json
 from va_search.report.chosen import choose_ensemble
@@ -64,6 +66,9 @@ def test_table_1_is_over_seeds_with_a_column_per_modality(everything: Gathered) 
     valence = [one.ccc("valence") for one in late if one.best]
     assert row[5] == f"{statistics.mean(valence):.3f} ± {statistics.stdev(valence):.3f}"
     assert sum(cell.best for row in table.rows for cell in row.cells) == 3
+    # Of a configuration's seeds the best trial is named, with its study, as there are several.
+    best = max(everything.on_main_fold, key=lambda trial: trial.score or 0.0)
+    assert best.label in column(table, "Trial")
 
 
 def test_table_1_with_one_seed_has_no_deviation(tmp_path: Path) -> None:
@@ -108,6 +113,28 @@ def test_tables_2_and_3_have_members_best_single_and_ensemble(world: World) -> N
             and saved.best_for_both.trial == texts(table)[-3][-1].split("/")[1]
         )
         assert f"{part.scores.out_of_fold:.3f}" in last[-2]
+
+
+def test_members_have_the_settings_that_differ(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    names = ["low", "high"]
+    rates = dict(zip(names, (1e-4, 1e-3), strict=True))
+    trials = {}
+    for name, rate in rates.items():
+        trials[name] = world.add("one", world.settings("fau", learning_rate=rate), 0.2)
+    build(world.home, ["one"], load_recipe("mean"), "both", world.store)
+    found, chosen = gather(world.home, ["one"]), choose_ensemble(world.home, ["one"])
+    table = members_table(found, chosen, "valence")
+    assert [column.name for column in table.columns[1:4]] == [
+        "Features",
+        "Settings that differ",
+        "Seed",
+    ]
+    settings = {cells[-1]: cells[2] for cells in texts(table)[:2]}
+    for name, trial in trials.items():
+        assert settings[trial] == f"learning_rate {rates[name]:g}"
+    closing = [cells[2] for cells in texts(table)[2:]]
+    assert closing == ["", "", ""], "the best single trials and the ensemble"
 
 
 def test_late_fusion_is_marked(world: World, tmp_path: Path) -> None:
@@ -305,9 +332,14 @@ def test_half_a_table_6_is_named(tmp_path: Path) -> None:
 
 
 def test_the_first_section_counts_and_names(everything: Gathered) -> None:
-    rows = {cells[0]: cells[1:] for cells in texts(studies_table(everything))}
-    assert rows["main"][:6] == ["11", "1", "0", "0", "1", "1"]
+    table = studies_table(everything)
+    states = ["Complete", "stopped early", "without validation", "Failed", "Missing"]
+    assert [column.name for column in table.columns[1:6]] == states, "no trial is from elsewhere"
+    rows = {cells[0]: cells[1:] for cells in texts(table)}
+    assert rows["main"][:5] == ["11", "1", "0", "1", "1"]
     assert rows["mix"][2] == "2"
+    alone = studies_table(gather(everything.home, ["ablation"]))
+    assert [column.name for column in alone.columns] == ["Study", "Complete", "Planned", "Time"]
     unfinished = unfinished_table(everything)
     assert unfinished is not None
     told = [cells[1] for cells in texts(unfinished)]

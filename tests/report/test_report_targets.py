@@ -10,12 +10,15 @@ from target_world import ONE, THREE
 
 from va_search.data.store import frames_hash
 from va_search.predictions.bank import Bank
-from va_search.report.chosen import ChosenEnsemble, summary_paragraphs
+from va_search.report.chosen import ChosenEnsemble, answer
 from va_search.report.figures.drawing import SCORE_COLOUR, target_colours
 from va_search.report.figures.predictions import (
     PredictedCurves,
+    best_and_worst,
+    each_recording,
     find_predictions,
-    prediction_figures,
+    scatter,
+    typical_recording,
 )
 from va_search.report.figures.progress import history_figure, learning_curves, pareto_figure
 from va_search.report.figures.settings import importance_figure
@@ -99,13 +102,13 @@ def test_the_score_of_three_is_named_so(one: TargetStudy, three: TargetStudy) ->
 
 
 def test_the_best_trials_are_named_by_target(one: TargetStudy, three: TargetStudy) -> None:
-    (paragraph,) = summary_paragraphs(gathered(one), NO_ENSEMBLE)
+    ((label, text),) = answer(gathered(one), NO_ENSEMBLE)
     best = one.best("engagement")
     score = number(best.ccc("engagement"))
-    best_single = "Best single trials, in-sample"
-    assert paragraph == f"{best_single}: for engagement {best.id} (engagement {score})."
-    (paragraph,) = summary_paragraphs(gathered(three), NO_ENSEMBLE)
-    parts = paragraph.removesuffix(".").split(": ")[1].split(", ")
+    assert label == "Best trials, in-sample"
+    assert text == f"For engagement {best.id} (engagement {score})."
+    ((_, text),) = answer(gathered(three), NO_ENSEMBLE)
+    parts = text.removesuffix(".").replace("For", "for").split(", ")
     measures = ("score", "valence", "arousal", "stress")
     wanted = ("all targets", "valence", "arousal", "stress")
     for part, words, measure in zip(parts, wanted, measures, strict=True):
@@ -192,19 +195,18 @@ def test_predictions_are_drawn_on_each_targets_range(study: TargetStudy) -> None
     assert [curves.pooled(column) for column in range(len(targets))] == pytest.approx(
         list(cccs.values()), abs=1e-6
     )
-    over_time, scatter, each = prediction_figures(curves)
-    # Three recordings, best, median and worst; a picture for each target of each.
-    assert len(over_time.pictures) == 3 * len(targets)
-    assert len(scatter.pictures) == len(each.pictures) == len(targets)
-    for picture, (target, ccc) in zip(scatter.pictures, cccs.items(), strict=True):
+    typical, dots = typical_recording(curves), scatter(curves)
+    assert len(typical.pictures) == len(each_recording(curves).pictures) == len(targets)
+    assert len(best_and_worst(curves).pictures) == 2 * len(targets)
+    for picture, (target, ccc) in zip(dots.pictures, cccs.items(), strict=True):
         assert f"Scatter of {target}" in picture.alt and "150 labelled frames" in picture.alt
         assert f"pooled CCC {number(ccc)}" in picture.alt
     if "stress" in targets:
-        ticks = set(re.findall(r">(\d+)</text>", scatter.pictures[1].svg))
+        ticks = set(re.findall(r">(\d+)</text>", dots.pictures[1].svg))
         assert {"200", "800"} <= ticks, "arousal's axis is its own range, 0 to 1000"
-        assert "mean of their 3 CCCs" in over_time.caption
+        assert "by the mean of their 3 CCCs" in typical.caption
     else:
-        assert "by their CCC" in over_time.caption
+        assert "by their CCC" in typical.caption
 
 
 def test_curves_and_history_have_a_line_a_target(study: TargetStudy) -> None:

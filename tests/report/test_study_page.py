@@ -89,7 +89,7 @@ def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
     home = Home(tmp_path)
     for records in ([], [made(0, home)], [replace(made(1, home), best={})]):
         found = study_page(home, "s", "both", None, records)
-        assert "Not there: There " in found["study.html"]
+        assert "</b>: There " in found["study.html"].split("Not shown</h2>")[1]
     assert found["best.json"]["data"] == []
 
 

@@ -54,13 +54,13 @@ def reproduce_paper(
     Table 6 has none. `size`: "paper" trains the paper's models, "small" ones fit for CPUs, "auto"
     the paper's where a GPU is. `study`: how the four studies' names begin. `command`: how the report
     says it was made. `show` takes each step's result in a line, `show_submissions` Table 6."""
-    from va_search.report.write import check_place
+    from va_search.report.write import report_files
     from va_search.submission.scoring import read_labels
 
     out = Path(out)
     opened = open_home(home)
     # whatever is wrong with the folders is told before hours of training
-    check_place(out)
+    report_files(out)
     store = open_store(store)
     if labels is not None:
         read_labels(Path(labels), store)

@@ -9,26 +9,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from va_search.api.home import check_ensemble, check_studies
+from va_search.api.home import check_ensemble, check_studies, studies_of
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import opened
+from va_search.cli.places import named_home
+from va_search.errors import InputError
 from va_search.table import missing_text
 
 if TYPE_CHECKING:
+    from va_search.home import Home
     from va_search.report.pages import StudyReport
 
-EXAMPLE = "Example: va-search report first --out first-report"
+EXAMPLE = (
+    "Example: va-search report first --out first-report; or va-search report first-best --out "
+    "first-best.html"
+)
 
 
 def report(
-    studies: Annotated[
-        list[str], typer.Argument(help="One study or several; their trials fill the tables.")
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STUDIES | ENSEMBLE",
+            help="One study or several, whose trials fill the tables; or an ensemble, with the "
+            "studies that it was built of.",
+        ),
     ],
     *,
     out: Annotated[
         Path,
         typer.Option(
-            "--out", help="The folder for report.md and report.html; earlier ones are replaced."
+            "--out",
+            help="The folder for report.md and report.html; earlier ones are replaced. A name that "
+            "ends in .html or .md: that one file.",
         ),
     ],
     ensemble: Annotated[
@@ -45,64 +57,91 @@ def report(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a report of one or several studies: the paper's tables, figures, and what is missing."""
-    with command(as_json) as output, opened(home, "predictions", studies=studies) as opened_home:
+    """Write a report of one or several studies, or of an ensemble: the answer first, then tables
+    and figures, and what is missing."""
+    with command(as_json) as output, named_home(home).using() as opened_home:
         from va_search.data.store import Store
-        from va_search.report.write import assemble, check_place, save
+        from va_search.report.write import assemble, report_files, save
 
-        check_place(out)
-        words = ["report", *studies, "--out", str(out)]
-        check_studies(
-            opened_home,
-            studies,
-            lambda name, names: opened_home.command(
-                "report", *names, "--ensemble", name, "--out", str(out)
-            ),
-        )
+        files = report_files(out)
         if ensemble is not None:
             check_ensemble(
-                opened_home, ensemble, lambda name: opened_home.command(*words, "--ensemble", name)
+                opened_home.files,
+                ensemble,
+                lambda name: opened_home.files.command(
+                    "report", *names, "--out", str(out), "--ensemble", name
+                ),
             )
+        studies, shown = _studies_and_ensemble(opened_home.files, names, ensemble)
+        words = ["report", *names, "--out", str(out)]
+        if ensemble is not None:
             words += ["--ensemble", ensemble]
         if data is not None:
             words += ["--data", data]
         if home != DEFAULT_HOME:
             words += ["--home", home]
-        made = assemble(
-            opened_home,
-            studies,
-            None if data is None else Store.open(data),
-            ensemble=ensemble,
-            command=shlex.join(["va-search", *words]),
-            out=out,
-        )
-        page = save(made, out)
-        _show(output, made, page)
+        with opened_home.using("predictions", studies=studies):
+            made = assemble(
+                opened_home.files,
+                studies,
+                None if data is None else Store.open(data),
+                ensemble=shown,
+                command=shlex.join(["va-search", *words]),
+                out=out,
+            )
+        save(made, out)
+        _show(output, made)
+        output.show(f"wrote {' and '.join(map(str, files.paths))}")
         figures = []
         for figure in made.figures():
             why = None if figure.missing is None else figure.missing.why
             figures.append({"title": figure.title, "missing": why})
         output.done(
             {
-                "html": str(page),
-                "markdown": str(page.with_suffix(".md")),
+                "html": None if files.page is None else str(files.page),
+                "markdown": None if files.markdown is None else str(files.markdown),
                 "title": made.title,
                 "subtitle": made.subtitle,
-                "summary": list(made.sections[0].paragraphs),
+                "summary": [text for _, text in made.sections[0].facts],
                 "tables": [table.document() for table in made.tables()],
                 "figures": figures,
             }
         )
 
 
-def _show(output: Output, made: StudyReport, page: Path) -> None:
-    """Show the summary, what is missing from the report, and where it is."""
+def _studies_and_ensemble(
+    home: Home, names: list[str], ensemble: str | None
+) -> tuple[list[str], str | None]:
+    """Studies to report on, and the ensemble to show of them, None for the newest.
+
+    A name that is no study's but an ensemble's stands for it and its studies. InputError for
+    unknown names, and for more than one ensemble."""
+    from va_search.ensemble.saved import known_ensembles, read_ensemble
+
+    known, ensembles = studies_of(home), known_ensembles(home)
+    studies: list[str] = []
+    shown = [] if ensemble is None else [ensemble]
+    for name in names:
+        if name in known or name not in ensembles:
+            studies.append(name)
+        else:
+            studies += read_ensemble(home, name).studies
+            shown.append(name)
+    check_studies(home, studies, lambda name, _: home.command("report", name))
+    if len(set(shown)) > 1:
+        raise InputError(
+            f"a report shows one ensemble, but got {', '.join(dict.fromkeys(shown))}; make one for "
+            "each"
+        )
+    return list(dict.fromkeys(studies)), shown[0] if shown else None
+
+
+def _show(output: Output, made: StudyReport) -> None:
+    """Show the answer and what is missing from the report."""
     output.show(f"{made.title}: {made.subtitle}")
-    for paragraph in made.sections[0].paragraphs:
-        output.show(paragraph)
-    parts = [(table.title, table.missing) for table in made.tables()]
-    parts += [(figure.title, figure.missing) for figure in made.figures()]
-    for title, missing in parts:
-        if missing is not None:
-            output.show(f"not there  {title}: {missing_text(missing)}")
-    output.show(f"wrote {page} and {page.with_suffix('.md').name}")
+    facts = made.sections[0].facts
+    room = max((len(label) for label, _ in facts), default=0)
+    for label, text in facts:
+        output.show(f"  {label:{room}}  {text}")
+    for title, missing in made.missing().items():
+        output.show(f"not shown  {title}: {missing_text(missing)}")

@@ -1,4 +1,4 @@
-"""The ensemble that a report shows: how it is chosen, and what the report says of it first."""
+"""The ensemble that a report shows: how it is chosen, and the answer that the report opens with."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from va_search.table import number, with_interval
 from va_search.trial import SCORE
 from va_search.verdict.stale import out_of_date
 
+UNFINISHED = "Unfinished"
+OUT_OF_DATE = "Out of date"
 PAPER_ORDER = ("ensemble_1", "ensemble_2", "ensemble_3", "six_fold", "train_val_mix")
 """The paper's recipes; Tables 2 and 3 show its first submission."""
 
@@ -69,51 +71,70 @@ def _rank(ensemble: Ensemble) -> int:
     return 2 if ensemble.measured_on.split == "validation" else 1
 
 
-def summary_paragraphs(gathered: Gathered, chosen: ChosenEnsemble) -> list[str]:
-    """The verdict on the report's ensemble, the best single trials, and what is out of date."""
-    ensemble = chosen.ensemble
-    paragraphs: list[str] = []
-    searching = set(gathered.names)
-    if ensemble is not None:
-        # What is said of the ensemble names its own studies that are being searched.
-        paragraphs = _ensemble_paragraphs(gathered.home, ensemble)
-        searching -= set(ensemble.studies)
-    if gathered.on_main_fold:
-        bests = []
-        wanted = {target: target for target in gathered.targets}
-        # With one target the score is its CCC, which stands there already.
-        if len(wanted) > 1:
-            wanted = {SCORE: all_targets(gathered.targets), **wanted}
-        for measure, words in wanted.items():
-            measured = [each for each in gathered.on_main_fold if each.ccc(measure) is not None]
-            if not measured:
-                continue
+def answer(gathered: Gathered, chosen: ChosenEnsemble) -> tuple[tuple[str, str], ...]:
+    """Rows (label, sentence): what is not finished, then the verdict on the report's ensemble, then
+    the best single trials."""
+    rows = [(UNFINISHED, sentence(text)) for text in unfinished(gathered)]
+    if chosen.ensemble is not None:
+        rows += _verdict_rows(gathered.home, chosen.ensemble)
+    best = _best_trials(gathered)
+    if best:
+        rows.append(("Best trials, in-sample", best))
+    return tuple(rows)
+
+
+def unfinished(gathered: Gathered) -> list[str]:
+    """A sentence for each study that is searched now, or of which trials are still to be trained."""
+    sentences = searched_now(gathered.home, gathered.names)
+    for study in gathered.studies:
+        trained = len(study.trials) + study.outdated
+        is_running = any(f"study {study.name} is" in text for text in sentences)
+        if is_running or study.planned is None or trained >= study.planned:
+            continue
+        failed = f", {len(study.failed)} failed" if study.failed else ""
+        sentences.append(
+            f"study {study.name}: {trained:,} of {study.planned:,} planned trials are "
+            f"complete{failed}, and it is not being searched now; this report is of these alone"
+        )
+    return sentences
+
+
+def _best_trials(gathered: Gathered) -> str:
+    """The best trials of the main fold by each target and by the score; empty without one."""
+    bests = []
+    wanted = {target: target for target in gathered.targets}
+    # With one target the score is its CCC, which stands there already.
+    if len(wanted) > 1:
+        wanted = {SCORE: all_targets(gathered.targets), **wanted}
+    for measure, words in wanted.items():
+        measured = [trial for trial in gathered.on_main_fold if trial.ccc(measure) is not None]
+        if measured:
             best = max(measured, key=lambda trial: trial.ccc(measure) or 0.0)
             bests.append(f"for {words} {best.id} ({measure} {number(best.ccc(measure))})")
-        paragraphs.append(f"Best single trials, in-sample: {', '.join(bests)}.")
-    return paragraphs + list(map(sentence, searched_now(gathered.home, sorted(searching))))
+    return sentence(", ".join(bests)) if bests else ""
 
 
-def _ensemble_paragraphs(home: Home, ensemble: Ensemble) -> list[str]:
-    paragraphs = [f"Ensemble {ensemble.name}. {verdict_of(ensemble).text}"]
+def _verdict_rows(home: Home, ensemble: Ensemble) -> list[tuple[str, str]]:
+    rows = [("Verdict", f"Ensemble {ensemble.name}. {verdict_of(ensemble).text}")]
     scores = ensemble.scores.get("out_of_fold")
     # In-sample scores promise too much, so without out-of-fold ones nothing is expected of it.
     if ensemble.estimate is not None:
-        paragraphs.append(ensemble.estimate.text)
+        rows.append(("Expected", ensemble.estimate.text))
     elif scores:
         intervals = (ensemble.intervals or {}).get("ensemble") or {}
         expected = []
         for name in measures(ensemble_targets(ensemble)):
             expected.append(f"{name} {with_interval(scores[name], intervals.get(name))}")
-        measured = "(out-of-fold CCC, 95 % interval)"
-        paragraphs.append(f"Expected of it on unseen people {measured}: {', '.join(expected)}.")
+        measured = "on unseen people (out-of-fold CCC, 95 % interval)"
+        rows.append(("Expected", f"{', '.join(expected)} {measured}."))
     for target, weighted in ensemble.dimensions.items():
         if weighted.per_recording is not None:
             out_of_fold = weighted.scores.out_of_fold
             text = within_recordings(target, out_of_fold, weighted.per_recording)
             if text:
-                paragraphs.append(sentence(text))
-    return paragraphs + list(map(sentence, out_of_date(home, ensemble)))
+                rows.append(("Within a recording", sentence(text)))
+    rows += [(OUT_OF_DATE, sentence(text)) for text in out_of_date(home, ensemble)]
+    return rows
 
 
 def ensemble_targets(ensemble: Ensemble) -> tuple[str, ...]:

@@ -84,6 +84,11 @@ class Gathered:
         return targets_of(self.store, self.trials)
 
     @property
+    def trained(self) -> list[Trial]:
+        """Trials that were trained here: models from elsewhere are none."""
+        return [trial for trial in self.trials if trial.settings is not None]
+
+    @property
     def scored(self) -> list[Trial]:
         """Trials that were validated. A model from elsewhere that predicts some of the targets is
         one of them, and has no score."""

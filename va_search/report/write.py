@@ -1,7 +1,8 @@
-"""A report: gathered, put together, and written as DIR/report.md and DIR/report.html.
+"""A report: gathered, put together, and written.
 
     DIR/report.md, DIR/report.html    replaced by the next call
     DIR/spaces/<study>-….yaml         spaces that the report's commands search
+    NAME.html or NAME.md              the page or the Markdown alone, where --out ends so
 
 Conventions: every file appears whole. Nothing else in DIR is touched, and a file under one of these
 names that no report wrote is never replaced."""
@@ -9,6 +10,8 @@ names that no report wrote is never replaced."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from va_search.errors import InputError, counted
 from va_search.files import whole_file
 from va_search.home import Home
 from va_search.report import pages
-from va_search.report.chosen import choose_ensemble, summary_paragraphs
+from va_search.report.chosen import answer, choose_ensemble
 from va_search.report.figures import predictions, progress, settings, size
 from va_search.report.gather import Gathered, gather
 from va_search.report.pages import MARK, Section, StudyReport
@@ -26,11 +29,13 @@ from va_search.report.suggest import MissingSearch
 from va_search.report.tables.ablation import ablation_tables
 from va_search.report.tables.ensemble import ensemble_tables
 from va_search.report.tables.folds import folds_table
+from va_search.report.tables.recordings import recordings_table
 from va_search.report.tables.studies import store_table, studies_table
 from va_search.report.tables.submissions import submissions_table
 from va_search.report.tables.trials import overall_table, settings_table, unfinished_table
 
-PAGES = (".html", ".htm", ".md", ".pdf")
+HTML, MARKDOWN = (".html", ".htm"), (".md", ".markdown")
+ENDINGS = (*HTML, *MARKDOWN, ".pdf")
 """Endings of files, which no report's folder has."""
 SPACE_MARK = "# Written by va-search report:"
 """Beginning of a space that a report wrote."""
@@ -45,13 +50,14 @@ def write(
     ensemble: str | None = None,
     command: str = "",
 ) -> Path:
-    """Report on `studies` into the folder `out`; return the path of report.html.
+    """Report on `studies` into the folder `out`, or into one file where it ends in .html or .md;
+    return the path of the page.
 
     `store`: what they were made on; None takes the one they name. `ensemble`: the one that Tables 2
     and 3 show; None takes the newest that these studies feed. `command`: how the report says it was
     made. InputError for unknown studies or ensembles, and for an `out` that holds a file of these
     names which is no report."""
-    check_place(out)
+    report_files(out)
     return save(assemble(home, studies, store, ensemble=ensemble, command=command, out=out), out)
 
 
@@ -66,36 +72,47 @@ def assemble(
 ) -> StudyReport:
     """Gather the studies and make every table and figure; what can't be filled says why.
 
-    `out`: the report's folder, where the spaces of the commands that it names are written; without
-    it none is named. InputError for unknown studies, an unknown ensemble, studies of several
+    `out`: the report's folder or file, beside which the spaces of the commands that it names are
+    written; without it none is named. InputError for unknown studies, an unknown ensemble, studies of several
     stores."""
     # Everything is read once, here; sections only choose from it and from the bank's predictions.
+    out = None if out is None else report_files(out).spaces
     gathered = gather(home, studies, store)
     chosen = choose_ensemble(home, gathered.names, ensemble)
     written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M UTC} by va-search {__version__}"
     curves = predictions.find_predictions(gathered, chosen)
     sections = (
-        Section("In short", tuple(summary_paragraphs(gathered, chosen))),
-        _studied(gathered),
-        Section("Overall results", tables=(overall_table(gathered),)),
+        Section("In short", facts=answer(gathered, chosen)),
+        Section(predictions.TYPICAL, figures=(predictions.typical_recording(curves),)),
         Section(
-            "Ensemble",
+            "What made the difference",
+            tables=ablation_tables(gathered, out),
+            figures=(settings.importance_figure(gathered),),
+        ),
+        Section(
+            "Members and weights",
             tables=tuple(ensemble_tables(gathered, chosen)),
             figures=(size.size_figure(gathered),),
         ),
-        Section("Folds", tables=(folds_table(gathered, out),)),
-        Section("Ablation", tables=ablation_tables(gathered, out)),
-        Section("Submissions", tables=(submissions_table(gathered, out),)),
-        Section("Predictions", figures=predictions.prediction_figures(curves)),
+        Section(
+            "Recordings",
+            tables=(recordings_table(curves),),
+            figures=(
+                predictions.best_and_worst(curves),
+                predictions.each_recording(curves),
+                predictions.scatter(curves),
+            ),
+        ),
+        _trials(gathered, out),
         Section(
             "Search",
             figures=(
+                progress.history_figure(gathered.trained),
                 progress.learning_curves(gathered),
                 settings.parallel_coordinates(gathered),
-                settings.importance_figure(gathered),
             ),
         ),
-        _provenance(gathered, written, command),
+        _bookkeeping(gathered, written, command),
     )
     subtitle = f"{_counts(gathered)}. {written}."
     return StudyReport(f"Report: {' + '.join(gathered.names)}", subtitle, sections)
@@ -117,7 +134,8 @@ def _counts(gathered: Gathered) -> str:
     return text
 
 
-def _studied(gathered: Gathered) -> Section:
+def _trials(gathered: Gathered, out: Path | None) -> Section:
+    """The trials by their scores, on one fold and over folds, and what was submitted of them."""
     paragraphs = []
     if gathered.unscored:
         were = "trial was" if len(gathered.unscored) == 1 else "trials were"
@@ -126,14 +144,11 @@ def _studied(gathered: Gathered) -> Section:
             "is left to score on, so no table of scores lists them. Only the labels of the test "
             "recordings can show how good they are."
         )
-    tables = [store_table(gathered), studies_table(gathered)]
-    unfinished = unfinished_table(gathered)
-    if unfinished is not None:
-        tables.append(unfinished)
-    return Section("What was studied", tuple(paragraphs), tuple(tables))
+    tables = (overall_table(gathered), folds_table(gathered, out), submissions_table(gathered, out))
+    return Section("Trials", tuple(paragraphs), tables)
 
 
-def _provenance(gathered: Gathered, written: str, command: str) -> Section:
+def _bookkeeping(gathered: Gathered, written: str, command: str) -> Section:
     versions = set()
     for study in gathered.studies:
         for trial in study.trials:
@@ -142,44 +157,72 @@ def _provenance(gathered: Gathered, written: str, command: str) -> Section:
     paragraphs = [f"{written}; the trials were trained by version {trained}."]
     if command:
         paragraphs.append(f"Command: {command}")
-    return Section("How it was made", tuple(paragraphs), (settings_table(gathered),))
+    tables = [store_table(gathered), studies_table(gathered), settings_table(gathered)]
+    unfinished = unfinished_table(gathered)
+    if unfinished is not None:
+        tables.insert(2, unfinished)
+    return Section("How it was made", tuple(paragraphs), tuple(tables))
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """The files that a report is written to; one alone where the other is None. `spaces`: folder of
+    the folder with search spaces."""
+
+    page: Path | None
+    markdown: Path | None
+    spaces: Path
+
+    @property
+    def paths(self) -> list[Path]:
+        return [path for path in (self.page, self.markdown) if path is not None]
+
+
+def report_files(out: Path) -> ReportFiles:
+    """Return the files of a report that is written to the folder `out`, or to one file where `out`
+    ends like a page.
+
+    InputError when `out` is another file, or holds a file under a report's name that is none."""
+    suffix = out.suffix.lower()
+    if out.is_dir() or suffix not in ENDINGS:
+        files = ReportFiles(out / "report.html", out / "report.md", out)
+    elif suffix in HTML:
+        files = ReportFiles(out, None, out.with_suffix(""))
+    elif suffix in MARKDOWN:
+        files = ReportFiles(None, out, out.with_suffix(""))
+    else:
+        page = out.with_suffix(".html")
+        raise InputError(
+            f"{out}: a report is written as HTML or Markdown; give --out {page}, and print that page "
+            f"to {suffix} in a browser"
+        )
+    if out not in (files.page, files.markdown) and out.is_file():
+        expected = "expected a folder to write report.md and report.html to"
+        raise InputError(f"{out}: is a file, {expected}")
+    _refuse_foreign(files.paths, MARK, "report that va-search wrote")
+    return files
 
 
 def save(report: StudyReport, out: Path) -> Path:
-    """Write both files once both are made, and the spaces they name; return the path of
-    report.html."""
-    check_place(out)
+    """Write the files once all are made, and the spaces they name; return the path of the page, or
+    of the Markdown file where that was asked for."""
+    files = report_files(out)
     spaces = []
     for table in report.tables():
         if isinstance(table.missing, MissingSearch) and table.missing.space is not None:
             spaces.append(table.missing.space)
-    paths = [out / space.path for space in spaces]
+    paths = [files.spaces / space.path for space in spaces]
     _refuse_foreign(paths, SPACE_MARK, "space that a report wrote")
-    for space in spaces:
-        with whole_file(out / space.path) as beside:
+    for path, space in zip(paths, spaces, strict=True):
+        with whole_file(path) as beside:
             beside.write_text(f"{SPACE_MARK} {space.title}\n{space.text}", encoding="utf-8")
     # Both are rendered before either is written, and appear together or not at all.
-    markdown, html = pages.to_markdown(report), pages.to_html(report)
-    plain, page = out / "report.md", out / "report.html"
-    with whole_file(page) as page_beside, whole_file(plain) as plain_beside:
-        page_beside.write_text(html, encoding="utf-8")
-        plain_beside.write_text(markdown, encoding="utf-8")
-    return page
-
-
-def check_place(out: Path) -> None:
-    """InputError when `out` is a file or is named like one, or holds a file under a report's name
-    that is none."""
-    if out.exists() and not out.is_dir():
-        expected = "expected a folder to write report.md and report.html to"
-        raise InputError(f"{out}: is a file, {expected}")
-    if out.suffix.lower() in PAGES and not out.exists():
-        raise InputError(
-            f"{out}: a report is a folder with report.html and report.md in it, so {out.suffix} is "
-            f"no ending for its name; give --out {out.with_suffix('')}"
-        )
-    files = [out / "report.md", out / "report.html"]
-    _refuse_foreign(files, MARK, "report that va-search wrote")
+    texts = {files.page: pages.to_html(report), files.markdown: pages.to_markdown(report)}
+    with ExitStack() as written:
+        for path in files.paths:
+            beside = written.enter_context(whole_file(path))
+            beside.write_text(texts[path], encoding="utf-8")
+    return files.paths[0]
 
 
 def _refuse_foreign(paths: Sequence[Path], mark: str, kind: str) -> None:

@@ -1,19 +1,22 @@
 """Predictions against annotations: over time, as a scatter, and recording by recording.
 
-They are the ensemble's, or the best trial's, on recordings that have annotations."""
+They are the ensemble's, or the best trial's, on recordings that have annotations. Recordings are
+ranked by the mean of their targets' CCCs; one with an annotation that does not vary, or has no
+label, has no rank."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.store import Recording, Store, frames_hash, positions
 from va_search.ensemble.saved import Ensemble, predict
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.metrics import ccc
 from va_search.predictions.bank import Bank
 from va_search.report.chosen import ChosenEnsemble
@@ -101,6 +104,20 @@ class PredictedCurves:
         """CCC over all labelled frames."""
         return ccc(*self.frames(column))
 
+    @cached_property
+    def ranked(self) -> list[RecordingCurves]:
+        """Recordings whose targets all have a CCC, the best first."""
+        ranked = [curves for curves in self.recordings if math.isfinite(curves.mean_ccc)]
+        return sorted(ranked, key=lambda curves: -curves.mean_ccc)
+
+    @property
+    def why_unranked(self) -> str:
+        """The reason why there is no best and no worst recording."""
+        annotations = "both annotations vary"
+        if len(self.targets) != 2:
+            annotations = "every target's annotation varies"
+        return f"In no recording {annotations}, so none is the best or the worst."
+
 
 def find_predictions(gathered: Gathered, chosen: ChosenEnsemble) -> PredictedCurves | str:
     """The ensemble's predictions where it has any on annotated recordings, else the best trial's;
@@ -164,48 +181,55 @@ def _curves(
     return tuple(curves)
 
 
-def prediction_figures(curves: PredictedCurves | str) -> tuple[Figure, ...]:
-    """Over time, as a scatter, and by recording; a text instead of curves says why there are
-    none."""
-    if not isinstance(curves, str):
-        return over_time(curves), scatter(curves), each_recording(curves)
-    titles = (OVER_TIME, SCATTER, EACH_RECORDING)
-    return tuple(Figure(title, missing=Missing(curves)) for title in titles)
-
-
 # Over time ----------------------------------------------------------------------------------------
 
-OVER_TIME = "Predictions over time"
+TYPICAL = "A typical recording"
+BEST_AND_WORST = "The best and the worst recording"
+LINES = "Line in the text's colour: annotation; coloured: prediction. CCC: of this recording alone."
 
 
-def over_time(curves: PredictedCurves) -> Figure:
-    """The best, the median and the worst recording by the mean of its targets' CCCs."""
-    ranked = [recording for recording in curves.recordings if math.isfinite(recording.mean_ccc)]
-    if not ranked:
-        annotations = "both annotations vary"
-        if len(curves.targets) != 2:
-            annotations = "every target's annotation varies"
-        reason = f"In no recording {annotations}, so none is the best or the worst."
-        return Figure(OVER_TIME, missing=Missing(reason))
-    ranked.sort(key=lambda recording: -recording.mean_ccc)
-    ranks = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
-    pictures: list[Picture] = []
-    shown = set()
-    for rank_name, rank in ranks.items():
-        # Of one or two recordings the best one is the median or the worst, too.
-        if rank not in shown:
-            shown.add(rank)
-            for index in range(len(curves.targets)):
-                pictures.append(_line(curves, ranked[rank], rank_name, index))
-    ranking = mean_ccc(curves.target_names, "their")
-    if len(curves.targets) > 1:
-        ranking = f"the {ranking}"
-    caption = (
-        f"{curves.title}. The best, the median and the worst of {len(ranked)} recordings by "
-        f"{ranking}. Line in the text's colour: annotation; coloured: prediction. CCC: "
-        "of this recording alone."
+def typical_recording(curves: PredictedCurves | str) -> Figure:
+    """The recording with the median CCC over time; a text instead of curves says why there is
+    none."""
+    if isinstance(curves, str):
+        return Figure(TYPICAL, missing=Missing(curves))
+    if not curves.ranked:
+        return Figure(TYPICAL, missing=Missing(curves.why_unranked))
+    rank = len(curves.ranked) // 2
+    shown = curves.ranked[rank]
+    title = f"{shown.recording.name}, the median of {counted(len(curves.ranked), 'recording')}"
+    ranking = f"Ranked by {_ranking(curves)}, here {number(shown.mean_ccc)}"
+    caption = f"{ranking}. {curves.title}. {LINES}"
+    return Figure(title, _lines(curves, shown, "median"), caption)
+
+
+def best_and_worst(curves: PredictedCurves | str) -> Figure:
+    """The recordings with the highest and the lowest CCC over time; a text instead of curves says
+    why there are none."""
+    if isinstance(curves, str):
+        return Figure(BEST_AND_WORST, missing=Missing(curves))
+    if len(curves.ranked) < 2:
+        reason = curves.why_unranked
+        if curves.ranked:
+            reason = "One recording alone has a CCC: it is the typical one."
+        return Figure(BEST_AND_WORST, missing=Missing(reason))
+    pictures = (
+        *_lines(curves, curves.ranked[0], "best"),
+        *_lines(curves, curves.ranked[-1], "worst"),
     )
-    return Figure(OVER_TIME, tuple(pictures), caption)
+    caption = f"Of {len(curves.ranked)} recordings by {_ranking(curves)}. {curves.title}. {LINES}"
+    return Figure(BEST_AND_WORST, pictures, caption)
+
+
+def _ranking(curves: PredictedCurves) -> str:
+    """The number by which recordings are ranked, in words."""
+    ranking = mean_ccc(curves.target_names, "their")
+    return ranking if len(curves.targets) == 1 else f"the {ranking}"
+
+
+def _lines(curves: PredictedCurves, shown: RecordingCurves, rank: str) -> tuple[Picture, ...]:
+    """A picture of the recording for each target."""
+    return tuple(_line(curves, shown, rank, index) for index in range(len(curves.targets)))
 
 
 def _line(curves: PredictedCurves, shown: RecordingCurves, rank: str, index: int) -> Picture:
@@ -243,8 +267,11 @@ def _limits(shown: RecordingCurves, index: int, target: Target) -> tuple[float, 
 SCATTER = "Predictions against annotations"
 
 
-def scatter(curves: PredictedCurves) -> Figure:
-    """Prediction against annotation, frame by frame, with the pooled CCC."""
+def scatter(curves: PredictedCurves | str) -> Figure:
+    """Prediction against annotation, frame by frame, with the pooled CCC; a text instead of curves
+    says why there is none."""
+    if isinstance(curves, str):
+        return Figure(SCATTER, missing=Missing(curves))
     caption = (
         f"{curves.title}. At most {MOST_DOTS} labelled frames of all recordings, evenly picked; "
         "the CCC is over all of them. On the line prediction and annotation agree."
@@ -288,8 +315,11 @@ def _scatter_picture(curves: PredictedCurves, column: int) -> Picture:
 EACH_RECORDING = "CCC of single recordings"
 
 
-def each_recording(curves: PredictedCurves) -> Figure:
-    """The CCC of every recording by itself, sorted."""
+def each_recording(curves: PredictedCurves | str) -> Figure:
+    """The CCC of every recording by itself, sorted; a text instead of curves says why there is
+    none."""
+    if isinstance(curves, str):
+        return Figure(EACH_RECORDING, missing=Missing(curves))
     pictures, undefined = [], []
     for column, target in enumerate(curves.target_names):
         defined, without = [], []

@@ -1,4 +1,4 @@
-"""Ensemble size against score: what one more member brings, in-sample and out-of-fold.
+"""Ensemble size against score: what more members bring, in-sample and out-of-fold.
 
 Conventions: the k best members by their own CCC with equal weights, and greedy selection with
 replacement of up to k steps. Out-of-fold both are chosen again without the recordings they are
@@ -23,16 +23,17 @@ from va_search.report.pages import Figure, Picture
 from va_search.report.words import heading
 from va_search.table import Missing, number
 
-MOST_MEMBERS = 30
-"""Members up to which the path is followed."""
+SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
+"""Numbers of members that are tried: one more matters less the more there are."""
 SizeRule = Callable[[Moments, int], Vector]
 """Weights (member,) of the best ensemble of up to so many members."""
 
 
 @dataclass(frozen=True)
 class SizePath:
-    """CCC for 1, 2, … members; `out_of_fold` is None where there are no folds of recordings."""
+    """CCC by number of members; `out_of_fold` is None where there are no folds of recordings."""
 
+    sizes: list[int]
     in_sample: Vector
     out_of_fold: Vector | None
 
@@ -67,14 +68,15 @@ def size_figure(gathered: Gathered) -> Figure:
 
 
 def size_path(material: Material, rule: SizeRule) -> SizePath:
-    """The CCCs of ensembles of 1 to all members, but at most `MOST_MEMBERS`."""
+    """The CCCs of ensembles of 1 to all members, at most `SIZES`'s last."""
     statistics = material.statistics
-    sizes = range(1, min(statistics.members, MOST_MEMBERS) + 1)
+    last = min(statistics.members, SIZES[-1])
+    sizes = [*(size for size in SIZES if size < last), last]
     # In-sample: chosen and measured on all recordings.
     total = statistics.total()
     in_sample = np.array([total.ccc(rule(total, size)) for size in sizes])
     if not material.folds.parts:
-        return SizePath(in_sample, None)
+        return SizePath(sizes, in_sample, None)
     # Per fold: the moments without its recordings, and the blocks of recordings judged on.
     folds = []
     for index, part in enumerate(material.folds.parts):
@@ -87,7 +89,7 @@ def size_path(material: Material, rule: SizeRule) -> SizePath:
         for moments, blocks in folds:
             weights[blocks] = rule(moments, size)
         out_of_fold.append(ccc_of_blocks(statistics, weights))
-    return SizePath(in_sample, np.array(out_of_fold))
+    return SizePath(sizes, in_sample, np.array(out_of_fold))
 
 
 def _picture(material: Material, target: str, colour: str) -> Picture:
@@ -97,12 +99,11 @@ def _picture(material: Material, target: str, colour: str) -> Picture:
     with panel(name, title=target, x="members", y="CCC", height=3.6) as drawn:
         lines = (("greedy", greedy, colour), ("equal weights", equal, GREY))
         for rule, path, shade in lines:
-            sizes = np.arange(1, len(path.in_sample) + 1)
             name = f"{rule}, in-sample"
-            drawn.axis.plot(sizes, path.in_sample, color=shade, linestyle=DASHED, label=name)
+            drawn.axis.plot(path.sizes, path.in_sample, color=shade, linestyle=DASHED, label=name)
             if path.out_of_fold is not None:
                 name = f"{rule}, out-of-fold"
-                drawn.axis.plot(sizes, path.out_of_fold, color=shade, marker=".", label=name)
+                drawn.axis.plot(path.sizes, path.out_of_fold, color=shade, marker=".", label=name)
         drawn.whole_numbers()
         drawn.legend_below()
         return drawn.picture(_alt(greedy, target))
@@ -115,6 +116,6 @@ def _alt(path: SizePath, target: str) -> str:
     highest, in_sample = float(np.nanmax(judged)), float(np.nanmax(path.in_sample))
     return (
         f"{heading(target)} CCC by number of members: greedy selection goes {measured} from "
-        f"{number(judged[0])} with one member to {number(judged[-1])} with {len(judged)}, the "
+        f"{number(judged[0])} with one member to {number(judged[-1])} with {path.sizes[-1]}, the "
         f"highest {number(highest)}; in-sample it reaches {number(in_sample)}."
     )

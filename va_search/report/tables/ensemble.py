@@ -31,13 +31,16 @@ from va_search.report.words import (
     first_names,
     heading,
     measures,
+    other_settings,
     score_columns,
+    varying,
 )
 from va_search.table import (
     DASH,
     Missing,
     Table,
     TableCell,
+    TableColumn,
     TableRow,
     columns,
     number,
@@ -47,6 +50,7 @@ from va_search.table import (
     with_interval,
 )
 from va_search.trial import ALL
+from va_search.trial_settings import TrialSettings
 
 PAPER_TABLES = {"valence": "Table 2", "arousal": "Table 3"}
 """Targets whose members have a number in the paper."""
@@ -80,7 +84,8 @@ def ensemble_tables(gathered: Gathered, chosen: ChosenEnsemble) -> list[Table]:
 def members_table(gathered: Gathered, chosen: ChosenEnsemble, target: str) -> Table:
     """One target's members in the chosen ensemble; without one, why, and how to build one."""
     if chosen.ensemble is not None:
-        return target_table(chosen.ensemble, target)
+        known = {trial.id: trial.settings for trial in gathered.trials if trial.settings}
+        return target_table(chosen.ensemble, target, known)
     reasons = ["No saved ensemble has its members from these studies alone.", *chosen.problems]
     command = None
     if gathered.scored:
@@ -101,14 +106,18 @@ def _title(target: str) -> str:
 # Tables 2 and 3 -----------------------------------------------------------------------------------
 
 
-def target_table(ensemble: Ensemble, target: str) -> Table:
+def target_table(
+    ensemble: Ensemble, target: str, known: Mapping[str, TrialSettings] | None = None
+) -> Table:
     """Members by weight, then the best single trials and the ensemble, in-sample and out-of-fold.
 
-    Of a blend the members of all parts, with weights as shares of the whole.
-    """
+    Of a blend the members of all parts, with weights as shares of the whole. `known` settings by
+    trial: those that differ among the members have a column, where any are known."""
     rows: list[TableRow] = []
     notes = []
     pieces = ensemble.pieces
+    settings_of_members = _settings_by_trial(ensemble, target, known or {})
+    names = varying(settings_of_members.values())
     for share, piece in pieces:
         weighted = piece.dimensions[target]
         of = target
@@ -121,12 +130,16 @@ def target_table(ensemble: Ensemble, target: str) -> Table:
     rows += _closing_rows(ensemble, target)
     if ensemble.scores.get("in_sample"):
         notes.append(_bold(ensemble, target))
+    heads: tuple[TableColumn, ...] = columns("Features", kind="list")
+    if names:
+        heads += columns("Settings that differ", kind="long")
+        rows = [_with_settings(each, names, settings_of_members) for each in rows]
     measured = (f"{heading(target)},\nin-sample", f"{heading(target)},\nout-of-fold")
     return Table(
         _title(target),
         (
             *columns("Model"),
-            *columns("Features", kind="list"),
+            *heads,
             *columns("Seed", "Weight", "Gain,\nout-of-fold", *measured, kind="number"),
             *columns("Trial"),
         ),
@@ -172,6 +185,36 @@ def _member_rows(weighted: Weighted, share: float, *, many_studies: bool) -> lis
         weight = number(sum(member.weight for member in unlisted) * share)
         rows.append(row(f"… and {len(unlisted)} more, together", "", "", weight, "", "", "", ""))
     return rows
+
+
+def _settings_by_trial(
+    ensemble: Ensemble, target: str, known: Mapping[str, TrialSettings]
+) -> dict[str, TrialSettings]:
+    """The settings of all members by the name of the member; those that are not known are not in
+    it."""
+    settings = {}
+    for _, piece in ensemble.pieces:
+        for member in piece.dimensions[target].members:
+            # The trials of a configuration over folds differ in nothing but the fold.
+            for trial in (member.trial, *(member.trials or {}).values()):
+                if trial in known:
+                    settings[member.trial] = known[trial]
+                    break
+    return settings
+
+
+def _with_settings(
+    each: TableRow, names: Sequence[str], settings: Mapping[str, TrialSettings]
+) -> TableRow:
+    """A row with a cell of the settings `names` behind that of its features; empty in rows that are
+    no member's."""
+    if each.kind == "group":
+        return each
+    *_, trial = each.cells
+    text = ""
+    if each.kind == "plain":
+        text = other_settings(settings.get(trial.text.rpartition("/")[2]), names)
+    return TableRow((*each.cells[:2], TableCell(text), *each.cells[2:]), each.kind)
 
 
 def _model(member: EnsembleMember) -> str:

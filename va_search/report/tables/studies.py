@@ -79,40 +79,61 @@ def _split_row(store: Store, name: str, labelled: Sequence[int]) -> TableRow:
     return row(name, f"{len(recordings):,}", f"{people:,}", f"{frames:,}", *texts)
 
 
+STATES = {
+    "stopped early": "Stopped early: by the search, before all epochs were trained; such trials are "
+    "complete and count as they are.",
+    "without validation": "Without validation: trained on train and validation together "
+    "(train_val_mix), so there is no score.",
+    ELSEWHERE: "",
+    "Failed": "",
+    "Missing": "Missing: proposed but not finished: still training, or interrupted; the same search "
+    "trains them.",
+}
+"""States of trials that a study may have some of, and what is said of each below the table."""
+
+
 def studies_table(gathered: Gathered) -> Table:
-    """One row per study: complete, stopped early, without validation, failed, missing."""
-    counts = ("Complete", "stopped early", "without validation", ELSEWHERE, "Failed", "Missing")
+    """One row per study: complete trials, those of each state that occurs, planned ones, time."""
+    counts = {study.name: _counts(study) for study in gathered.studies}
+    states, notes = [], []
+    for state, note in STATES.items():
+        if any(count[state] for count in counts.values()):
+            states.append(state)
+            notes.append(note)
+    rows = []
+    for study in gathered.studies:
+        texts = [f"{counts[study.name][state]:,}" for state in states]
+        planned = time = DASH
+        if study.planned is not None:
+            planned = f"{study.planned:,}"
+        if study.seconds is not None:
+            time = _time(study.seconds)
+        rows.append(row(study.name, f"{len(study.trials):,}", *texts, planned, time))
+    notes.append("Planned: trials of the whole search, where that is known.")
     return Table(
         "The studies",
-        (*columns("Study"), *columns(*counts, "Planned", "Hours", kind="number")),
-        tuple(map(_study_row, gathered.studies)),
-        notes=(
-            "Stopped early: by the search, before all epochs were trained; such trials are "
-            "complete and count as they are.",
-            "Without validation: trained on train and validation together (train_val_mix), so "
-            "there is no score.",
-            "Missing: proposed but not finished: still training, or interrupted; the same search "
-            "trains them. Planned: trials of the whole search, where that is known.",
-            *_notes(gathered),
-        ),
+        (*columns("Study"), *columns("Complete", *states, "Planned", "Time", kind="number")),
+        tuple(rows),
+        notes=(*filter(None, notes), *_notes(gathered)),
     )
 
 
-def _study_row(study: StudyState) -> TableRow:
-    counts = (
-        len(study.trials),
-        sum(bool(trial.stopped) for trial in study.trials),
-        sum(not trial.best for trial in study.trials),
-        sum(trial.settings is None for trial in study.trials),
-        len(study.failed),
-        len(study.missing),
-    )
-    planned = hours = DASH
-    if study.planned is not None:
-        planned = f"{study.planned:,}"
-    if study.seconds is not None:
-        hours = f"{study.seconds / 3600:.1f}"
-    return row(study.name, *map("{:,}".format, counts), planned, hours)
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
+def _counts(study: StudyState) -> dict[str, int]:
+    return {
+        "stopped early": sum(bool(trial.stopped) for trial in study.trials),
+        "without validation": sum(not trial.best for trial in study.trials),
+        ELSEWHERE: sum(trial.settings is None for trial in study.trials),
+        "Failed": len(study.failed),
+        "Missing": len(study.missing),
+    }
 
 
 def _notes(gathered: Gathered) -> list[str]:

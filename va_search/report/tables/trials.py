@@ -60,7 +60,9 @@ def overall_table(gathered: Gathered) -> Table:
             features, fusion = settings.features, settings.fusion
         model = model_name(settings, group.trials[0].id)
         texts = [model, *feature_texts(features, gathered.store), fusion, str(len(group.trials))]
-        rows.append(row(*texts, *scores, other_settings(settings, names)))
+        best = max(group.trials, key=lambda trial: trial.score or 0.0)
+        trial = TableCell(best.label if len(gathered.studies) > 1 else best.id, code=True)
+        rows.append(row(*texts, *scores, other_settings(settings, names), trial))
     lead = kept_epochs(trial.keep for trial in gathered.on_main_fold)
     if gathered.main_fold != OFFICIAL:
         lead += f" Fold {gathered.main_fold}."
@@ -75,15 +77,16 @@ def overall_table(gathered: Gathered) -> Table:
             *columns("Fusion"),
             *score_columns(gathered.targets, "Seeds"),
             *columns("Other settings", kind="long"),
+            *columns("Trial"),
         ),
         tuple(rows),
         lead=lead,
         notes=(
             f"{len(shown)} of {len(ranked)} configurations: the {BY_SCORE} best by score and the "
             f"{BY_TARGET} best by each target. Score: {mean_ccc(gathered.targets)}. In "
-            "bold the best of all.",
-            "Over several seeds: mean ± standard deviation. Other settings: those that differ "
-            "among these rows.",
+            "bold the highest of all, which may be by chance: the first section judges that.",
+            "Over several seeds: mean ± standard deviation, and the best seed's trial. Other "
+            "settings: those that differ among these rows.",
         ),
     )
 
