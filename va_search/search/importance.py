@@ -71,8 +71,9 @@ class Decisive:
     `share` of the variance between configurations that goes with it, 0 to 1; the rest of it is
     noise. `best`: the value that is better (of many numbers one near the best), None where too few
     trials tell. `difference` in CCC to the other values (of a trend to its other end), NaN where
-    `best` is None, and its `interval` (95 %). `configurations` in which the setting has an effect.
-    `sentence` says all of it but the share."""
+    `best` is None, and its `interval` (95 %), None where another setting goes along with this one.
+    `configurations` in which the setting has an effect. `sentence`: all of it but the share, in
+    words."""
 
     setting: str
     share: float
@@ -128,20 +129,22 @@ def _decide(model: _AdditiveModel, setting: _Setting, spread: float) -> Decisive
     reach = -float(stdtrit(max(estimate.freedom, 1.0), tail)) * estimate.error
     scale = best.steps * spread
     low, high = (estimate.mean - reach) * scale, (estimate.mean + reach) * scale
-    certainty = ""
-    if low <= 0:
-        twin = model.twin(setting, best)
-        certainty = f"; can't be told from {twin}" if twin else "; may be chance"
-    interval = f"95 % {number(low, 2)} to {number(high, 2)}"
-    words = best.words.format(signed(estimate.mean * scale, 2))
+    evidence = f"95 % {number(low, 2)} to {number(high, 2)}, {best.counts}"
+    remark = "" if low > 0 else "; may be chance"
+    interval: tuple[float, float] | None = (low, high)
+    twin = model.twin(setting, best)
+    if twin is not None:
+        interval, evidence, remark = None, best.counts, f"; can't be told from {twin}"
+    difference = signed(estimate.mean * scale, 2)
+    words = f"{best.words} {difference} over {best.others}"
     return Decisive(
         setting=setting.name,
         share=model.share(setting),
         best=best.value,
         difference=estimate.mean * scale,
-        interval=(low, high),
+        interval=interval,
         configurations=setting.configurations,
-        sentence=f"{setting.name}: {words} ({interval}, {best.counts}){certainty}",
+        sentence=f"{setting.name}: {words} ({evidence}){remark}",
     )
 
 
@@ -220,13 +223,15 @@ class _Contrast:
     """A value of a setting against others.
 
     `column`: one number per configuration; the difference in CCC is `steps` times its coefficient.
-    `row`: the value in the columns of its setting. `words` have `{}` for the difference."""
+    `row`: the value in the columns of its setting. `words` describe the value, `others` what it is
+    held against."""
 
     value: str
     column: Floats
     steps: float
     row: Floats
     words: str
+    others: str
     counts: str
 
 
@@ -359,7 +364,8 @@ def _choice(name: str, values: Sequence[Any]) -> _Setting:
                 column=columns[:, index],
                 steps=1.0,
                 row=np.eye(len(different))[index],
-                words=f"{text} {{}} over {others}",
+                words=text,
+                others=others,
                 counts=f"{count} against {against} configurations",
             )
         )
@@ -388,13 +394,13 @@ def _trend(name: str, values: Sequence[Any]) -> _Setting:
     sag = float((low[1] + high[1]) / 2 - middle[1])
     contrasts = []
     if rise > 0:
-        lower = f"lower is better, {texts[0]} {{}} over {texts[2]}"
-        higher = f"higher is better, {texts[2]} {{}} over {texts[0]}"
-        contrasts.append(_Contrast(texts[0], -columns[:, 0], rise, low, lower, counts))
-        contrasts.append(_Contrast(texts[2], columns[:, 0], rise, high, higher, counts))
+        lower, higher = f"lower is better, {texts[0]}", f"higher is better, {texts[2]}"
+        down, up = -columns[:, 0], columns[:, 0]
+        contrasts.append(_Contrast(texts[0], down, rise, low, lower, texts[2], counts))
+        contrasts.append(_Contrast(texts[2], up, rise, high, higher, texts[0], counts))
     if sag > 0:
-        between = f"best around {texts[1]}, {{}} over {texts[0]} and {texts[2]}"
-        contrasts.append(_Contrast(texts[1], -columns[:, 1], sag, middle, between, counts))
+        around, ends = f"best around {texts[1]},", f"{texts[0]} and {texts[2]}"
+        contrasts.append(_Contrast(texts[1], -columns[:, 1], sag, middle, around, ends, counts))
     return _scaled(name, has_effect, columns, contrasts)
 
 
