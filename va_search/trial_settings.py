@@ -522,3 +522,16 @@ def document(settings: TrialSettings) -> dict[str, Any]:
         if weight == 1:
             del written[f"{WEIGHTS}.{target}"]
     return written
+
+
+def value_text(value: Any) -> str:
+    """A setting's value (as JSON has it, or as `TrialSettings` does) as a person writes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "+".join(map(value_text, value)) or "none"
+    return str(value)

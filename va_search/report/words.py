@@ -19,6 +19,7 @@ from va_search.table import DASH, TableCell, TableColumn, columns, number
 from va_search.targets import AFFECT
 from va_search.trial import SCORE, Trial
 from va_search.trial_settings import TrialSettings, configuration_id, unused
+from va_search.trial_settings import value_text as value_text  # noqa: PLC0414 (the report's words)
 
 ELSEWHERE = "from elsewhere"
 OWN_COLUMNS = ("features", "encoder", "fusion", "seed", "fold", "averaged_epochs")
@@ -255,16 +256,3 @@ def first_names(names: Sequence[str], most: int) -> str:
     if len(names) > most:
         text += f" and {len(names) - most} more"
     return text
-
-
-def value_text(value: Any) -> str:
-    """A setting's value as a person writes it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return "+".join(map(value_text, value))
-    return str(value)
