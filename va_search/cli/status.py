@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.api.home import check_studies, studies_of
-from va_search.api.progress import duration
+from va_search.api.progress import duration, standing_text
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import opened
 from va_search.cli.watch import watch_study
@@ -97,7 +97,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     trials = list(study.bank.each_trial(name))
     failures = study.failures()
     progress = progress_of(home, name, trials, failures)
-    output.show(progress_text(progress, document["seconds"]))
+    output.show(standing_text(progress, document["seconds"]))
     if progress.accounts:
         output.show(budget_text(progress))
     if progress.gain is not None:
@@ -146,25 +146,6 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
             "pareto": front,
         }
     )
-
-
-def progress_text(progress: StudyProgress, spent: float) -> str:
-    """Progress of a study in a line, with the seconds that were `spent` so far."""
-    complete = f"{counted(progress.complete, 'trial')} complete"
-    if progress.planned is not None and progress.complete > progress.planned:
-        complete += f" ({progress.planned:,} planned in the space as it is now)"
-    elif progress.planned is not None:
-        complete = f"{progress.complete:,} of {counted(progress.planned, 'planned trial')} complete"
-    state = "searching now" if progress.searching else "not searching"
-    if progress.processes > 1:
-        state += f" by {progress.processes} processes"
-    if progress.running is not None:
-        state += f" ({progress.running:,} running)"
-    text = f"study {progress.study}: {complete}, {progress.failed:,} failed, {state}; "
-    text += f"{duration(spent)} spent"
-    if progress.seconds_left is not None:
-        text += f"; about {duration(progress.seconds_left)} left"
-    return text
 
 
 def budget_text(progress: StudyProgress) -> str:

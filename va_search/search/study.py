@@ -12,6 +12,7 @@ of `search`.
       spent/<run>.json  time and device time of each process that searched: spending.py
       tracking.json     why MLflow takes nothing, while it does not
       pause.json        why the search is paused, while it is
+      live/<process>.json     how the trials go that a process trains, while it does: live.py
       lock, searchers/  held by the processes that search: searchers.py
       stop              asks them to stop, as Ctrl-C would
 
@@ -103,7 +104,9 @@ class Study:
             if searchers.leads and not searchers.others():
                 searchers.clear()
                 self.forget_stop()
-                self.note_pause(None)  # of a search that was killed while it was paused
+                # Of a search that was killed.
+                self.note_pause(None)
+                remove_folder(self.folder / "live")
             yield searchers
         finally:
             searchers.leave()
