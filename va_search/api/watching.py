@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LINE_SECONDS = 15.0
 """Where nothing can be written over, running trials come again this often."""
 
-Show = Callable[[list[str]], None]
+Show = Callable[[list[str]], object]
 """Shows lines in place of those before."""
 
 

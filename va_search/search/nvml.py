@@ -99,7 +99,7 @@ class Nvml:
         """Return the share of the last moments in which a GPU computed."""
         rates = _Utilization()
         self.call("nvmlDeviceGetUtilizationRates", handle, ctypes.byref(rates))
-        return rates.gpu / 100
+        return int(rates.gpu) / 100
 
     def parts(self, handle: ctypes.c_void_p) -> list[ctypes.c_void_p]:
         """Return the parts of a GPU in MIG mode; none of one that is whole."""

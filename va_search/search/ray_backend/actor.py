@@ -85,7 +85,7 @@ class TrialActor(Trainable):
         if "no_gpu_memory" in result:
             # Not before the exception is gone, which holds what it was raised among.
             free_gpu_memory()
-        return result
+        return {**result, "live": [trial.to_json() for trial in self._running_trials()]}
 
     def _step(self) -> dict[str, Any]:
         try:
@@ -200,7 +200,6 @@ class TrialActor(Trainable):
             "epoch": epoch,
             "pid": os.getpid(),
             "gpu": self._gpu,
-            "live": [trial.to_json() for trial in self._running_trials()],
         }
 
     def _running_trials(self) -> list[RunningTrial]:
