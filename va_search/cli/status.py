@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from va_search.home import Home
     from va_search.report.standing import StudyProgress
     from va_search.search.fold_table import FoldRow
+    from va_search.tracking.links import TrialsPage
     from va_search.trial import Trial
 
 EXAMPLE = "Example: va-search status first; without a name: the home's studies and ensembles"
@@ -107,6 +108,8 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
         output.show(f"paused: {progress.pause}")
     if progress.tracking is not None:
         output.show(f"tracking: {progress.tracking}")
+    page = study.trials_page
+    _show_page(output, page)
     scored = [trial for trial in trials if trial.best]
     if scored:
         _show_best(output, scored, best)
@@ -138,6 +141,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
             "running": progress.running,
             "seconds_left": progress.seconds_left,
             "tracking": progress.tracking,
+            "mlflow": None if page is None else asdict(page),
             "pause": progress.pause,
             "budget": {account.name: account.to_json() for account in progress.accounts},
             "gain": None if progress.gain is None else asdict(progress.gain),
@@ -146,6 +150,13 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
             "pareto": front,
         }
     )
+
+
+def _show_page(output: Output, page: TrialsPage | None) -> None:
+    """Show where MLflow lists the trials; nothing where it does not have the study."""
+    if page is not None:
+        for line in page.lines:
+            output.show(line)
 
 
 def budget_text(progress: StudyProgress) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from va_search.diagnosis import disk, network, resources, software
 from va_search.diagnosis.finding import Check, Finding, State, Subject, problem
+from va_search.errors import VaSearchError
 from va_search.storage.redaction import without_secrets
 
 CHECK_SECONDS = 60.0
@@ -131,6 +132,8 @@ def found_by(check: Check, subject: Subject, seconds: float = CHECK_SECONDS) -> 
         except OSError as error:
             text = f"{error.strerror or error} {error.filename or ''}".strip()
             findings.append(problem(text, "mend that first: nothing more can be told"))
+        except VaSearchError as error:
+            findings.append(problem(str(error).splitlines()[0], "mend that first"))
         except Exception as error:
             text = f"the check itself failed: {type(error).__name__}: {error}"
             findings.append(problem(text, "please report this with --report FILE"))

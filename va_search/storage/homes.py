@@ -31,7 +31,7 @@ SHARED = ("bank", "configurations", "ensembles", "studies")
 BANKS = ("bank", "configurations")
 OWN = (
     *("lock", "searchers", "stop", "tracking.json", "pause.json", "ray", "running", "statistics"),
-    "live",
+    *("live", "experiment.json"),
 )
 """Of a study's folder: what stays on the machine, or travels by itself (`running`, `stop`, `live`)."""
 
