@@ -76,6 +76,16 @@ int nvmlDeviceGetMemoryInfo(struct gpu *g, unsigned long long *memory) {
     memory[0] = g->total; memory[1] = g->total - g->used; memory[2] = g->used;
     return 0;
 }
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
+    for (unsigned i = 0; i < number; i++)
+        if (!strcmp(gpus[i].uuid, uuid)) { *handle = &gpus[i]; return 0; }
+    return 6;
+}
+int nvmlDeviceGetUtilizationRates(struct gpu *g, unsigned *rates) {
+    rates[0] = 37; rates[1] = 5;
+    return 0;
+}
+int nvmlSystemGetDriverVersion(char *text, unsigned length) { strcpy(text, "550.1"); return 0; }
 struct process { unsigned pid; unsigned long long used; unsigned instance, compute; };
 int nvmlDeviceGetComputeRunningProcesses_v3(struct gpu *g, unsigned *count, struct process *found) {
     char copy[256];

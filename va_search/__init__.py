@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from va_search.api.data import open_store as open_store
     from va_search.api.data import simulate as simulate
     from va_search.api.demo import run_demo as run_demo
+    from va_search.api.diagnosis import diagnose as diagnose
     from va_search.api.ensembles import OpenEnsemble as OpenEnsemble
     from va_search.api.ensembles import build_ensemble as build_ensemble
     from va_search.api.ensembles import open_ensemble as open_ensemble
@@ -78,6 +79,7 @@ _MODULES = {
         "simulate",
     ),
     "api.demo": ("run_demo",),
+    "api.diagnosis": ("diagnose",),
     "api.ensembles": (
         "OpenEnsemble",
         "build_ensemble",

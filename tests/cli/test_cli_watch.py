@@ -49,7 +49,7 @@ def test_each_change_is_shown_until_all_is_trained(
             ]
         )
         clock = SimpleNamespace(sleep=lambda seconds: next(steps)(), time=time.time)
-        monkeypatch.setattr("va_search.cli.watch.time", clock)
+        monkeypatch.setattr("va_search.api.watching.time", clock)
         command = ["status", "s", "--home", str(tmp_path / "home"), "--watch"]
         result = CliRunner().invoke(app, command)
     assert result.exit_code == 0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from va_search.home import Home
+    from va_search.report.standing import StudyProgress
     from va_search.search.pause import PauseState
     from va_search.search.summary import Progress, Summary
 
@@ -87,7 +88,7 @@ def progress_line(begins: str, *, at_once: bool = True) -> Iterator[ProgressLine
 
     Unless `at_once`, a job of a few seconds prints nothing where the line can't be written over."""
     if in_notebook():
-        yield LiveLine(to_standard_error, _notebook_output(begins))
+        yield LiveLine(to_standard_error, notebook_output(begins))
         return
     console = error_console()
 
@@ -119,8 +120,8 @@ def in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
-def _notebook_output(begins: str) -> Callable[[str], object]:
-    """An output under the running cell, and the function that replaces its text."""
+def notebook_output(begins: str) -> Callable[[str], object]:
+    """Return the function that replaces the text of an output under the running cell."""
     from IPython.display import display
 
     handle = display({"text/plain": begins}, raw=True, display_id=True)
@@ -129,7 +130,10 @@ def _notebook_output(begins: str) -> Callable[[str], object]:
 
 @contextmanager
 def search_progress() -> Iterator[Callable[[Progress], None]]:
-    """A line of progress, and the function that shows a search on it."""
+    """Yield the function that shows a search on a line of progress; in a notebook its running
+    trials too."""
+    from va_search.api.running import running_lines
+
     with progress_line("starting Ray …") as line:
         remarked = 0
         stopping = False
@@ -140,7 +144,10 @@ def search_progress() -> Iterator[Callable[[Progress], None]]:
             for remark in progress.remarks[remarked:]:
                 line.note(remark)
             remarked = len(progress.remarks)
-            line.update(progress_text(progress), at_once=progress.stopping != stopping)
+            text = progress_text(progress)
+            if in_notebook():
+                text = "\n".join([text, *running_lines(progress.trials)])
+            line.update(text, at_once=progress.stopping != stopping)
             stopping = progress.stopping
 
         yield show
@@ -173,6 +180,25 @@ def progress_text(progress: Progress) -> str:
     if progress.seconds_left is not None:
         parts.append(f"about {duration(progress.seconds_left)} left")
     return " · ".join(parts)
+
+
+def standing_text(progress: StudyProgress, spent: float) -> str:
+    """Progress of a study in a line, with the seconds that were `spent` so far."""
+    complete = f"{counted(progress.complete, 'trial')} complete"
+    if progress.planned is not None and progress.complete > progress.planned:
+        complete += f" ({progress.planned:,} planned in the space as it is now)"
+    elif progress.planned is not None:
+        complete = f"{progress.complete:,} of {counted(progress.planned, 'planned trial')} complete"
+    state = "searching now" if progress.searching else "not searching"
+    if progress.processes > 1:
+        state += f" by {progress.processes} processes"
+    if progress.running is not None:
+        state += f" ({progress.running:,} running)"
+    text = f"study {progress.study}: {complete}, {progress.failed:,} failed, {state}; "
+    text += f"{duration(spent)} spent"
+    if progress.seconds_left is not None:
+        text += f"; about {duration(progress.seconds_left)} left"
+    return text
 
 
 def pause_text(pause: PauseState) -> str:

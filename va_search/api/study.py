@@ -240,6 +240,19 @@ class OpenStudy:
 
         return look_at(self.name, out, home=self.home, **more)
 
+    def watch(self, seconds: float = 2.0) -> None:
+        """Show how the study's search goes, wherever it runs, every so many seconds until all of it
+        is trained; interrupting ends the watching only."""
+        from va_search.api.watching import watch_study
+
+        watch_study(self.home, self.name, seconds)
+
+    def _repr_html_(self) -> str:
+        """The study in a notebook: where its search stands, the best trials, what runs now."""
+        from va_search.api.watching import study_page
+
+        return study_page(self)
+
     # --- Keeping house ----------------------------------------------------------------------------
 
     @property

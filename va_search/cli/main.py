@@ -20,6 +20,7 @@ from va_search.cli import (
     cluster,
     data,
     demo,
+    doctor,
     ensemble,
     extract,
     fit,
@@ -44,7 +45,7 @@ FIRST = "Start here, in this order"
 BEGIN = ("data", "plan", "fit", "search", "status", "ensemble", "report", "submit")
 STUDY = "More with a study"
 ENSEMBLE = "More with an ensemble"
-ALL = "Features, clusters, whole examples"
+ALL = "Features, clusters, this machine, whole examples"
 
 
 class Commands(TyperGroup):
@@ -146,6 +147,7 @@ _add(ENSEMBLE, refit, refit.refit)
 _add(ENSEMBLE, predict, predict.predict)
 _add(ENSEMBLE, register, register.register)
 _add(ALL, demo, demo.demo)
+_add(ALL, doctor, doctor.doctor)
 _add(ALL, extract, extract.extract)
 app.add_typer(
     cluster.app,

@@ -215,8 +215,14 @@ def unfinished_shown(output: Output) -> Iterator[None]:
 
 def show_summary(output: Output, summary: Summary, home: Home) -> None:
     """Show how a search ended, in a few lines."""
+    from va_search.search.study import Study
+
     for line in summary_lines(summary, home):
         output.show(line)
+    page = Study(home, summary.study).trials_page
+    if page is not None:
+        for line in page.lines:
+            output.show(line)
 
 
 def show_preview(output: Output, preview: Preview, space: Space) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.api.home import check_studies, studies_of
-from va_search.api.progress import duration
+from va_search.api.progress import duration, standing_text
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import opened
 from va_search.cli.watch import watch_study
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from va_search.home import Home
     from va_search.report.standing import StudyProgress
     from va_search.search.fold_table import FoldRow
+    from va_search.tracking.links import TrialsPage
     from va_search.trial import Trial
 
 EXAMPLE = "Example: va-search status first; without a name: the home's studies and ensembles"
@@ -97,7 +98,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     trials = list(study.bank.each_trial(name))
     failures = study.failures()
     progress = progress_of(home, name, trials, failures)
-    output.show(progress_text(progress, document["seconds"]))
+    output.show(standing_text(progress, document["seconds"]))
     if progress.accounts:
         output.show(budget_text(progress))
     if progress.gain is not None:
@@ -107,6 +108,8 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
         output.show(f"paused: {progress.pause}")
     if progress.tracking is not None:
         output.show(f"tracking: {progress.tracking}")
+    page = study.trials_page
+    _show_page(output, page)
     scored = [trial for trial in trials if trial.best]
     if scored:
         _show_best(output, scored, best)
@@ -138,6 +141,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
             "running": progress.running,
             "seconds_left": progress.seconds_left,
             "tracking": progress.tracking,
+            "mlflow": None if page is None else asdict(page),
             "pause": progress.pause,
             "budget": {account.name: account.to_json() for account in progress.accounts},
             "gain": None if progress.gain is None else asdict(progress.gain),
@@ -148,23 +152,11 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     )
 
 
-def progress_text(progress: StudyProgress, spent: float) -> str:
-    """Progress of a study in a line, with the seconds that were `spent` so far."""
-    complete = f"{counted(progress.complete, 'trial')} complete"
-    if progress.planned is not None and progress.complete > progress.planned:
-        complete += f" ({progress.planned:,} planned in the space as it is now)"
-    elif progress.planned is not None:
-        complete = f"{progress.complete:,} of {counted(progress.planned, 'planned trial')} complete"
-    state = "searching now" if progress.searching else "not searching"
-    if progress.processes > 1:
-        state += f" by {progress.processes} processes"
-    if progress.running is not None:
-        state += f" ({progress.running:,} running)"
-    text = f"study {progress.study}: {complete}, {progress.failed:,} failed, {state}; "
-    text += f"{duration(spent)} spent"
-    if progress.seconds_left is not None:
-        text += f"; about {duration(progress.seconds_left)} left"
-    return text
+def _show_page(output: Output, page: TrialsPage | None) -> None:
+    """Show where MLflow lists the trials; nothing where it does not have the study."""
+    if page is not None:
+        for line in page.lines:
+            output.show(line)
 
 
 def budget_text(progress: StudyProgress) -> str:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from va_search.home import Home
 from va_search.search.extent import is_searched, planned_trials
+from va_search.search.live import live_searches
 from va_search.search.saves import Claims
 from va_search.search.space_header import Budget
 from va_search.search.spending import Account, accounts, first_to_end, spent_by
@@ -53,19 +54,25 @@ def progress_of(
 
     `brings_store`: whether a store at a URL is brought to count what is planned."""
     searching = is_searched(home, study)
-    running = None
+    running, live = None, []
     if searching:
         # Begun trials that are not complete are running where a search holds their claim.
         complete = {trial.id for trial in trials}
         begun = {trial.id for trial in Study(home, study).asked()} - complete
         claims = Claims(home.root / "claims")
         running = sum(claims.is_held(trial) for trial in begun)
+        live = live_searches(home, study)
+        if home.url is not None:  # claims are those of this machine
+            running = max(running, sum(search.running for search in live))
     planned = planned_trials(home, study, brings_store=brings_store)
     left = None
     if planned is not None:
         left = max(0, planned - len(trials) - len(failures))
     settled = len(trials) + len(failures)
     kept = accounts_of(Study(home, study), settled, planned)
+    seconds_left = _seconds_left(trials, left, running)
+    if len(live) == 1:  # what the search itself shows
+        seconds_left = live[0].seconds_left
     return StudyProgress(
         study=study,
         complete=len(trials),
@@ -73,7 +80,7 @@ def progress_of(
         planned=planned,
         searching=searching,
         running=running,
-        seconds_left=_seconds_left(trials, left, running),
+        seconds_left=seconds_left,
         tracking=Study(home, study).tracking_problem,
         pause=Study(home, study).pause_problem,
         accounts=kept,

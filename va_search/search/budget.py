@@ -183,10 +183,13 @@ class StudyBudget:
             return f"no better {self._objective} in {trials} (budget.no_improvement)"
         return self.worth.reached
 
-    def seconds_left(self, settled: int, seconds: Sequence[float], concurrent: int) -> float | None:
+    def seconds_left(
+        self, settled: float, seconds: Sequence[float], concurrent: int
+    ) -> float | None:
         """Return an estimate for the whole search; None while nothing tells.
 
-        `settled`: trials that are complete or have failed; `seconds`: what trials of this run took.
+        `settled`: trials that are complete or have failed, and the parts that are done of those that
+        run; `seconds`: what trials of this run took, or seem to take.
         The bounds in time, device time and money are no estimates, but they end what would take
         longer."""
         concurrent = max(1, concurrent)
@@ -196,7 +199,7 @@ class StudyBudget:
         if not seconds:
             return None
         mean = sum(seconds) / len(seconds)
-        to_come = max(0, self.planned - settled)
+        to_come = max(0.0, self.planned - settled)
         return min(within, to_come * mean / min(concurrent, max(1, to_come)))
 
     def _seconds_within(self, concurrent: int) -> float:

@@ -9,11 +9,13 @@ thread; the main thread meanwhile waits and hears signals (ray_backend/superviso
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout, suppress
+from typing import Any
 
 from va_search.search.early_stopping import Rungs
 from va_search.search.events import CannotGoOn, Event, Reached, event_of
+from va_search.search.live import LiveFile, RunningTrial
 from va_search.search.machine import Options
 from va_search.search.probes import Look, Probe
 from va_search.search.proposals import AskedTrial
@@ -46,6 +48,8 @@ def train(scheduler: Scheduler, options: Options, watch: Watch, ended: Callable[
         return scheduler.stop.interrupted
 
     study, space, store = scheduler.study, scheduler.space, scheduler.store
+    live = LiveFile(study)
+    live.write(progress_of(scheduler).live)  # Ray starts now, which takes some seconds
     try:
         with (
             redirect_stdout(sys.stderr),  # Ray prints on standard output when a worker dies
@@ -54,23 +58,32 @@ def train(scheduler: Scheduler, options: Options, watch: Watch, ended: Callable[
         ):
             scheduler.tell(backend.ready)
             if not scheduler.stopping:
-                loop = Loop(scheduler, backend, watch, trial)
+                loop = Loop(scheduler, backend, watch, trial, live)
                 ray.supervisor.call(loop.run)
             if not scheduler.stopping:
                 ended()
     except RayLost as lost:
         scheduler.tell(CannotGoOn(f"{lost}; {SAVED}"))
+    finally:
+        live.remove()
 
 
 class Loop:
     """The driver of the backend (ray_backend/hooks.py: Driver), which Tune calls."""
 
     def __init__(
-        self, scheduler: Scheduler, backend: RayBackend, watch: Watch, first: AskedTrial | None
+        self,
+        scheduler: Scheduler,
+        backend: RayBackend,
+        watch: Watch,
+        first: AskedTrial | None,
+        live: LiveFile | None = None,
     ) -> None:
-        """`first`: a trial that was asked for before Ray was started."""
+        """`first`: a trial that was asked for before Ray was started. `live`: the file for those who
+        watch from elsewhere; None: nobody does."""
         self._scheduler, self._backend, self._watch = scheduler, backend, watch
-        self._next = first
+        self._next, self._live = first, live
+        self._running: dict[str, RunningTrial] = {}
         self._rungs = _rungs(scheduler)
         self._look: Look | None = None
         self._untold: list[Event] = []
@@ -135,7 +148,24 @@ class Loop:
         """Show whoever watches how it goes; during a pause look at its cause now and then."""
         self._look_at_machine()
         self._scheduler.accrue()
-        self._watch(progress_of(self._scheduler))
+        progress = progress_of(self._scheduler, trials=self._running_trials())
+        if self._live is not None:
+            self._live.write(progress.live)
+        self._watch(progress)
+
+    def hear(self, running: Sequence[Mapping[str, Any]]) -> None:
+        """Keep how trials go; what is not readable (a node's other version) is left out."""
+        for document in running:
+            with suppress(TypeError, KeyError, ValueError):
+                trial = RunningTrial.from_json(document)
+                self._running[trial.id] = trial
+
+    def _running_trials(self) -> tuple[RunningTrial, ...]:
+        """Return the trials that run; of one that has not reported yet only its epochs are known."""
+        known, self._running = self._running, {}
+        for name, settings in self._scheduler.queue.running.items():
+            self._running[name] = known.get(name) or RunningTrial(name, settings.trained_epochs)
+        return tuple(self._running.values())
 
     def _look_at_machine(self) -> None:
         pause = self._scheduler.pause

@@ -13,6 +13,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -56,6 +57,10 @@ class _Process(ctypes.Structure):
     ]
 
 
+class _Utilization(ctypes.Structure):
+    _fields_ = [("gpu", ctypes.c_uint), ("memory", ctypes.c_uint)]
+
+
 class Nvml:
     """The library, loaded and started."""
 
@@ -80,6 +85,21 @@ class Nvml:
         handle = ctypes.c_void_p()
         self.call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(handle))
         return handle
+
+    def handle_of(self, entry: str) -> ctypes.c_void_p:
+        """Return the GPU that an entry of CUDA_VISIBLE_DEVICES names, by number or identity."""
+        if entry.isdigit():
+            return self.handle(int(entry))
+        handle = ctypes.c_void_p()
+        name = "nvmlDeviceGetHandleByUUID"
+        self.call(name, ctypes.c_char_p(entry.encode()), ctypes.byref(handle))
+        return handle
+
+    def load(self, handle: ctypes.c_void_p) -> float:
+        """Return the share of the last moments in which a GPU computed."""
+        rates = _Utilization()
+        self.call("nvmlDeviceGetUtilizationRates", handle, ctypes.byref(rates))
+        return int(rates.gpu) / 100
 
     def parts(self, handle: ctypes.c_void_p) -> list[ctypes.c_void_p]:
         """Return the parts of a GPU in MIG mode; none of one that is whole."""
@@ -149,6 +169,32 @@ def read_gpus() -> list[Gpu] | None:
     except (NvmlError, OSError):
         return None
     return gpus
+
+
+def gpu_load(entry: str) -> float | None:
+    """Return the share of the time in which the GPU computes that an entry of CUDA_VISIBLE_DEVICES
+    names; None where NVML does not say, as for a part of a GPU. Cheap to call often."""
+    with suppress(NvmlError, OSError):
+        nvml = _kept(LIBRARY)
+        return nvml.load(nvml.handle_of(entry))
+    return None
+
+
+def driver_version() -> str | None:
+    """Return the version of NVIDIA's driver; None where NVML can't be asked."""
+    with suppress(NvmlError, OSError), _started() as nvml:
+        buffer = ctypes.create_string_buffer(NAME_BYTES)
+        nvml.call("nvmlSystemGetDriverVersion", buffer, ctypes.c_uint(NAME_BYTES))
+        return buffer.value.decode(errors="replace")
+    return None
+
+
+@cache
+def _kept(library: str) -> Nvml:
+    """Return NVML, started and not ended before the process: its start takes milliseconds."""
+    nvml = Nvml(ctypes.CDLL(library))
+    nvml.call("nvmlInit_v2")
+    return nvml
 
 
 @contextmanager

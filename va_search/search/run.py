@@ -245,6 +245,7 @@ def _delivery(scheduler: Scheduler, tracked_at: Place, pictures: Pictures | None
         pictures=pictures,
         owner=tracked_at.owner,
         report=study.note_tracking,
+        located=partial(study.note_experiment, tracked_at.uri),
         # MLflow would make the folder of a home that is away anew.
         check=study.check_exists if tracked_at.artifacts is not None else lambda: None,
     )

@@ -12,6 +12,8 @@ of `search`.
       spent/<run>.json  time and device time of each process that searched: spending.py
       tracking.json     why MLflow takes nothing, while it does not
       pause.json        why the search is paused, while it is
+      experiment.json   where MLflow has the study: store or server, and the experiment's id
+      live/<process>.json     how the trials go that a process trains, while it does: live.py
       lock, searchers/  held by the processes that search: searchers.py
       stop              asks them to stop, as Ctrl-C would
 
@@ -24,7 +26,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,13 @@ from va_search.models.sources import keep
 from va_search.predictions.bank import Bank
 from va_search.search.housekeeping import refuse_pending
 from va_search.search.searchers import Searchers
+from va_search.tracking.links import (
+    Experiment,
+    TrialsPage,
+    experiment_in_database,
+    location_of,
+    trials_page,
+)
 from va_search.trial import Failure, Trial, TrialState, known_settings
 
 
@@ -103,7 +112,9 @@ class Study:
             if searchers.leads and not searchers.others():
                 searchers.clear()
                 self.forget_stop()
-                self.note_pause(None)  # of a search that was killed while it was paused
+                # Of a search that was killed.
+                self.note_pause(None)
+                remove_folder(self.folder / "live")
             yield searchers
         finally:
             searchers.leave()
@@ -143,6 +154,28 @@ class Study:
         """The reason for which MLflow took nothing when last tried, and since when; None where there
         is no trouble."""
         return self._noted_problem("tracking.json")
+
+    def note_experiment(self, uri: str, experiment: str) -> None:
+        """Keep where MLflow has the study, without a password, so that its page can be named; not
+        where that is the home's own database, which is asked itself, wherever the home is moved."""
+        location = location_of(uri, experiment)
+        with suppress(OSError, JobError):
+            if uri == self.home.tracking_uri:
+                (self.folder / "experiment.json").unlink(missing_ok=True)
+                return
+            if self.exists() and location != self._noted_experiment():
+                write_json(self.folder / "experiment.json", asdict(location))
+
+    @property
+    def trials_page(self) -> TrialsPage | None:
+        """The page of MLflow that lists the trials; None where MLflow does not have the study."""
+        experiment = self._noted_experiment() or experiment_in_database(self.home, self.name)
+        return None if experiment is None else trials_page(self.home, experiment)
+
+    def _noted_experiment(self) -> Experiment | None:
+        with suppress(InputError, TypeError, OSError):
+            return Experiment(**read_json(self.folder / "experiment.json"))
+        return None
 
     def note_pause(self, problem: str | None) -> None:
         """Keep why the search is paused, for whoever asks for the study's status; None: it goes

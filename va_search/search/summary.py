@@ -8,6 +8,7 @@ from typing import Any
 
 from va_search.data.generalisation import generalises_to
 from va_search.errors import JobError, counted
+from va_search.search.live import LiveSearch, RunningTrial, this_process
 from va_search.search.pause import PauseState
 from va_search.search.scheduler import Scheduler
 from va_search.search.worth import Gain
@@ -24,7 +25,7 @@ class Progress:
     while it can. `undelivered`: trials that the tracking server has yet to take, once training is
     over; None before. `remarks`: what happened so far that is worth a line of its own, such as who
     killed a trial's process. `pause`: why nothing begins now, since the machine fails; None while
-    it does."""
+    it does. `trials`: those that run."""
 
     planned: int | None
     finished: int
@@ -41,12 +42,35 @@ class Progress:
     score: float | None = None
     gain: Gain | None = None
     pause: PauseState | None = None
+    trials: tuple[RunningTrial, ...] = ()
+
+    @property
+    def live(self) -> LiveSearch:
+        """The search for those who watch it from elsewhere (live.py)."""
+        return LiveSearch(
+            process=this_process(),
+            planned=self.planned,
+            finished=self.finished,
+            failed=self.failed,
+            running=self.running,
+            seconds=self.seconds,
+            seconds_left=self.seconds_left,
+            device=self.device,
+            stopping=self.stopping,
+            remarks=self.remarks,
+            trials=self.trials,
+        )
 
 
-def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progress:
-    """Return the state of a search now."""
+def progress_of(
+    scheduler: Scheduler,
+    undelivered: int | None = None,
+    trials: tuple[RunningTrial, ...] = (),
+) -> Progress:
+    """Return the state of a search now; `trials`: how those that run go."""
     results, budget = scheduler.results, scheduler.budget
-    settled = len(results.finished) + results.failed
+    settled = len(results.finished) + results.failed + sum(trial.share_done for trial in trials)
+    seconds = results.seconds or [trial.whole_seconds for trial in trials if trial.epoch]
     return Progress(
         planned=budget.planned,
         finished=len(results.finished),
@@ -54,7 +78,7 @@ def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progres
         failed=results.failed,
         best=dict(results.best),
         seconds=budget.elapsed,
-        seconds_left=budget.seconds_left(settled, results.seconds, scheduler.concurrent),
+        seconds_left=budget.seconds_left(settled, seconds, scheduler.concurrent),
         stopping=scheduler.stopping,
         device=scheduler.device,
         lacks=scheduler.lacks,
@@ -63,6 +87,7 @@ def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progres
         score=budget.improvement.best,
         gain=budget.worth.gain,
         pause=scheduler.pause.state,
+        trials=trials,
     )
 
 

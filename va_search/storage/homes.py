@@ -29,8 +29,11 @@ SIDE_BY_SIDE = 16
 
 SHARED = ("bank", "configurations", "ensembles", "studies")
 BANKS = ("bank", "configurations")
-OWN = ("lock", "searchers", "stop", "tracking.json", "pause.json", "ray", "running", "statistics")
-"""Of a study's folder: what stays on the machine, or travels by itself (`running`, `stop`)."""
+OWN = (
+    *("lock", "searchers", "stop", "tracking.json", "pause.json", "ray", "running", "statistics"),
+    *("live", "experiment.json"),
+)
+"""Of a study's folder: what stays on the machine, or travels by itself (`running`, `stop`, `live`)."""
 
 COMPLETE = "trial.json"
 

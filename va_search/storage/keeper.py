@@ -146,6 +146,7 @@ class Keeper(threading.Thread):
             self._folder / name for name in ("study.json", "asked.jsonl", "worth.json")
         ]
         paths += (self._folder / "spent").glob("[!.]*.json")
+        paths += (self._folder / "live").glob("[!.]*.json")
         for path in [*paths, *(self._folder / "failures").glob("[!.]*.json")]:
             try:
                 stat = path.stat()

@@ -64,7 +64,9 @@ class Delivery:
         owner: str | None = None,
         report: Callable[[str | None], None] = lambda problem: None,
         check: Callable[[], None] = lambda: None,
+        located: Callable[[str], None] = lambda experiment: None,
     ) -> None:
+        self._located = located
         self._open = (uri, study, artifacts, parent, owner)
         self._report = report
         self._check = check
@@ -207,6 +209,7 @@ class Delivery:
             from va_search.tracking.study_runs import StudyRuns
 
             self._runs = StudyRuns(*self._open)
+            self._located(self._runs.experiment)
             self._database = identity_of_database(uri)
 
     def _next(self) -> tuple[str | None, str | None]:

@@ -70,6 +70,11 @@ class StudyRuns:
         parent_run = self._ask()
         self._parent = self._begin(parent_run, parent)
 
+    @property
+    def experiment(self) -> str:
+        """The experiment's id on the server."""
+        return self._experiment
+
     def deliver(self, trial: Trial, keys: set[str]) -> None:
         """Log one trial, complete or failed, unless the server has it already."""
         if self.has(trial):

@@ -19,11 +19,13 @@ from ray.train._internal.session import _TrainingResult
 from ray.tune import Trainable
 
 from va_search.search.failures import Outage, outage_of
-from va_search.search.gpus import gpu_in_words
+from va_search.search.gpus import gpu_in_words, gpu_of_this_process
+from va_search.search.live import RunningTrial
 from va_search.search.ray_backend.deaths import NothingToReport
 from va_search.search.ray_backend.nodes import problems_here, where
 from va_search.search.ray_backend.sick_gpus import gpu_here
 from va_search.search.task import Task, check_home, is_complete, open_fit, write_trial
+from va_search.search.usage import Meter
 from va_search.storage.redaction import without_secrets
 from va_search.trial import SCORE
 
@@ -62,7 +64,9 @@ class TrialActor(Trainable):
         self._started = time.monotonic()
         self._written = False
         self._sick = False
-        self._gpu = gpu_here() if self._task.device == "cuda" else None
+        on_gpu = self._task.device == "cuda"
+        self._gpu = gpu_here() if on_gpu else None
+        self._meter = Meter(gpu_of_this_process() if on_gpu else None)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Ray: the same actor, its next trial."""
@@ -81,7 +85,7 @@ class TrialActor(Trainable):
         if "no_gpu_memory" in result:
             # Not before the exception is gone, which holds what it was raised among.
             free_gpu_memory()
-        return result
+        return {**result, "live": [trial.to_json() for trial in self._running_trials()]}
 
     def _step(self) -> dict[str, Any]:
         try:
@@ -197,6 +201,14 @@ class TrialActor(Trainable):
             "pid": os.getpid(),
             "gpu": self._gpu,
         }
+
+    def _running_trials(self) -> list[RunningTrial]:
+        """Return the trial as it stands, for whoever watches the search; none before it begins."""
+        if self._fit is None:
+            return []
+        seconds = self._fit.seconds_before + time.monotonic() - self._started
+        usage = self._meter.measure()
+        return [RunningTrial.of_fit(self._task.trial, self._fit, seconds, usage)]
 
     def _write(self, *, stopped: bool) -> None:
         assert self._fit is not None

@@ -74,6 +74,15 @@ def private_folder(prefix: str = PREFIX) -> Iterator[Path]:
         guard.communicate()
 
 
+def usable_place() -> Path:
+    """Return the first folder in which a private one can be made; it is tried. JobError as in
+    `private_folder`."""
+    folder, lock = _make_folder(PREFIX)
+    lock.close()
+    remove_folder(folder)
+    return folder.parent
+
+
 def _make_folder(prefix: str) -> tuple[Path, IO[str]]:
     problems = []
     asked = os.environ.get("RAY_TMPDIR")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from va_search.search.failures import Outage, outage_of
+from va_search.search.live import RunningTrial
 from va_search.search.ray_backend.actor import (
     REPORT_SECONDS,
     TrialActor,
@@ -105,6 +106,20 @@ class FusedActor(TrialActor):
                 failures[member.task.trial] = member.failed
         done = all(member.ended for member in self._members)
         return {**self._report(), "failures": failures, "done": done, **failure}
+
+    def _running_trials(self) -> list[RunningTrial]:
+        """Return the trials of the group that go on; the process's usage is all of theirs."""
+        if not self._members:
+            return super()._running_trials()
+        usage = self._meter.measure()
+        passed = time.monotonic() - self._started
+        running = []
+        for member in self._members:
+            fit = member.fit
+            if fit is not None and not member.ended:
+                seconds = fit.seconds_before + passed * fit.share
+                running.append(RunningTrial.of_fit(member.task.trial, fit, seconds, usage))
+        return running
 
     def _train(self) -> None:
         if self._fused is None:

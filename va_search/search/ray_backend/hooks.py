@@ -7,7 +7,7 @@ complete; one of a searcher ends it with a traceback. So nothing that these call
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,6 +57,9 @@ class Driver(Protocol):
 
     def tell(self, event: Event) -> None:
         """Hear what became of a task."""
+
+    def hear(self, running: Sequence[Mapping[str, Any]]) -> None:
+        """Hear how trials go that one process trains, as `RunningTrial.to_json`."""
 
     def is_behind(self, reached: Reached) -> bool:
         """Return True to stop a trial early."""
@@ -156,6 +159,7 @@ class EventCallback(Unsaved, Callback):
         process ends. One on a GPU that is left out trains nothing."""
         if trial.trial_id in self._over:
             return
+        self._driver.hear(result.get("live", ()))
         if "left_out" in result:
             self._over.add(trial.trial_id)
             self._driver.tell(OnSickGpu(trials_of(trial)))

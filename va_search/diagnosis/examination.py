@@ -1,0 +1,166 @@
+"""All checks in their order, and what they found: for people, for programs, for a bug report.
+
+Conventions: each check runs on a thread of its own and is given `CHECK_SECONDS`: a file system or
+server that hangs is a finding too. What leaves the machine has no secrets, user's name, host name or
+home folder in it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from va_search.diagnosis import disk, network, resources, software
+from va_search.diagnosis.finding import Check, Finding, State, Subject, problem
+from va_search.errors import VaSearchError
+from va_search.storage.redaction import without_secrets
+
+CHECK_SECONDS = 60.0
+
+CHECKS = (
+    Check("python", software.python_finding),
+    Check("packages", software.packages_finding),
+    Check("extraction", software.extraction_finding),
+    Check("gpu", software.gpu_finding),
+    Check("cores", resources.cores_finding),
+    Check("memory", resources.memory_finding),
+    Check("shared memory", resources.shared_memory_finding),
+    Check("open files", resources.open_files_finding),
+    Check("home", disk.home_finding),
+    Check("locks", disk.locks_finding),
+    Check("links", disk.links_finding),
+    Check("space", disk.space_finding),
+    Check("flush, clock", disk.flush_finding),
+    Check("temporary", disk.temporary_finding),
+    Check("Ray's sockets", disk.sockets_finding),
+    Check("loopback", network.loopback_finding),
+    Check("ports", network.ports_finding),
+    Check("proxies", network.proxy_finding),
+    Check("MLflow", network.mlflow_finding),
+)
+"""A check is a function and an entry here; one that raises OSError has found a problem."""
+
+STORE = Check("store", disk.store_finding)
+
+VARIABLES = re.compile(
+    r"^(VA_SEARCH|RAY|TUNE|CUDA|NVIDIA|MLFLOW|SLURM_(CPUS|MEM|JOB_NUM)|OMP|MKL)_?"
+    r"|^(TMPDIR|XDG_RUNTIME_DIR|(http|https|all|no)_proxy)$",
+    re.IGNORECASE,
+)
+"""Variables of the environment that change how a search runs."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The findings by their checks' names, in order."""
+
+    findings: dict[str, Finding]
+
+    @property
+    def problems(self) -> dict[str, Finding]:
+        """The findings that must be mended."""
+        return self._of(State.PROBLEM)
+
+    @property
+    def remarks(self) -> dict[str, Finding]:
+        """The findings that are worth knowing."""
+        return self._of(State.REMARK)
+
+    def _of(self, state: State) -> dict[str, Finding]:
+        return {name: finding for name, finding in self.findings.items() if finding.state is state}
+
+    @property
+    def lines(self) -> list[str]:
+        """The findings as text, a line each and one for each advice; the last line is the sum."""
+        return [*self._finding_lines(), self.verdict]
+
+    def _finding_lines(self) -> Iterator[str]:
+        for name, finding in self.findings.items():
+            yield f"{finding.state:8} {name:14} {finding.text}"
+            if finding.advice:
+                yield f"{'':8} {'':14} → {finding.advice}"
+
+    @property
+    def verdict(self) -> str:
+        """`all is well`, or which checks found problems."""
+        if not self.problems:
+            return "all is well" if not self.remarks else "nothing keeps a search from running"
+        return f"to mend: {', '.join(self.problems)}"
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines)
+
+    def document(self) -> dict[str, Any]:
+        """Plain data for a bug report: findings, versions, environment; without secrets and names."""
+        findings = []
+        for name, finding in self.findings.items():
+            entry = {"check": name, "state": str(finding.state), "text": anonymous(finding.text)}
+            findings.append({**entry, "advice": anonymous(finding.advice)})
+        environment = {
+            name: anonymous(value)
+            for name, value in sorted(os.environ.items())
+            if VARIABLES.search(name)
+        }
+        return {
+            "problems": len(self.problems),
+            "findings": findings,
+            "versions": software.versions(),
+            "environment": environment,
+        }
+
+
+def examine(subject: Subject) -> Diagnosis:
+    """Run all checks, the store's only where one is named."""
+    checks = CHECKS if subject.store is None else (*CHECKS, STORE)
+    return Diagnosis({check.name: found_by(check, subject) for check in checks})
+
+
+def found_by(check: Check, subject: Subject, seconds: float = CHECK_SECONDS) -> Finding:
+    """Return what a check finds; a problem where it fails, or does not end in so many seconds."""
+    findings: list[Finding] = []
+
+    def find() -> None:
+        try:
+            findings.append(check.find(subject))
+        except OSError as error:
+            text = f"{error.strerror or error} {error.filename or ''}".strip()
+            findings.append(problem(text, "mend that first: nothing more can be told"))
+        except VaSearchError as error:
+            findings.append(problem(str(error).splitlines()[0], "mend that first"))
+        except Exception as error:
+            text = f"the check itself failed: {type(error).__name__}: {error}"
+            findings.append(problem(text, "please report this with --report FILE"))
+
+    thread = threading.Thread(target=find, name=f"check {check.name}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not findings:
+        advice = "a file system or server hangs: look at `mount` and the network"
+        return problem(f"no answer within {seconds:.0f} s", advice)
+    finding = findings[0]
+    return Finding(finding.state, without_secrets(finding.text), finding.advice)
+
+
+def anonymous(text: str) -> str:
+    """Return a text without secrets, with ~ for the home folder, USER and HOST for their names."""
+    text = without_secrets(text)
+    with suppress(RuntimeError):  # a user without a home folder
+        text = _replaced(text, (str(Path.home()),), "~")
+    with suppress(KeyError, OSError):  # a container may have no name for its user
+        text = _replaced(text, (getpass.getuser(),), "USER")
+    return _replaced(text, (socket.getfqdn(), socket.gethostname()), "HOST")
+
+
+def _replaced(text: str, names: Sequence[str], instead: str) -> str:
+    """Return a text with whole words replaced; names of one or two letters stand for too much."""
+    for name in names:
+        if len(name) > 2 and name != "localhost":
+            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", instead, text)
+    return text

@@ -1,0 +1,61 @@
+"""A finding of a check: ok, a remark, or a problem with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from va_search.data.store import Store
+from va_search.home import Home
+
+
+class State(StrEnum):
+    """`REMARK`: worth knowing, nothing fails for it. `PROBLEM`: a search would fail, or train on the
+    wrong device."""
+
+    OK = "ok"
+    REMARK = "remark"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found, in a sentence; `advice` is what to do, empty where all is well."""
+
+    state: State
+    text: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at: a home (it need not exist), a store, MLflow's address (None: the home's own
+    database)."""
+
+    home: Home
+    store: str | Store | None = None
+    tracking_uri: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check by the name that its line begins with."""
+
+    name: str
+    find: Callable[[Subject], Finding]
+
+
+def ok(text: str) -> Finding:
+    """Return that all is well."""
+    return Finding(State.OK, text)
+
+
+def remark(text: str, advice: str = "") -> Finding:
+    """Return something worth knowing."""
+    return Finding(State.REMARK, text, advice)
+
+
+def problem(text: str, advice: str) -> Finding:
+    """Return something that must be mended."""
+    return Finding(State.PROBLEM, text, advice)
