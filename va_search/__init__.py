@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from va_search.api.searching import make_plan as make_plan
     from va_search.api.searching import preview_search as preview_search
     from va_search.api.searching import run_search as run_search
+    from va_search.api.spaces import make_space as make_space
     from va_search.api.studies import list_studies as list_studies
     from va_search.api.study import OpenStudy as OpenStudy
     from va_search.api.study import import_predictions as import_predictions
@@ -90,6 +91,7 @@ _MODULES = {
     "api.home": ("OpenHome", "open_home"),
     "api.reproduction": ("reproduce_paper",),
     "api.searching": ("load_space", "make_plan", "preview_search", "run_search"),
+    "api.spaces": ("make_space",),
     "api.studies": ("list_studies",),
     "api.study": ("OpenStudy", "import_predictions", "open_study"),
     "cluster.check": ("check_cluster",),

@@ -31,6 +31,7 @@ from va_search.cli import (
     reproduce,
     retry,
     search,
+    space,
     status,
     stop,
     study,
@@ -139,6 +140,7 @@ app.add_typer(
 )
 app.command(epilog=trials.TRIALS_EXAMPLE, rich_help_panel=STUDY)(trials.trials)
 app.command(epilog=trials.TRIAL_EXAMPLE, rich_help_panel=STUDY)(trials.trial)
+_add(STUDY, space, space.space)
 _add(STUDY, submissions, submissions.submissions)
 _add(ENSEMBLE, refit, refit.refit)
 _add(ENSEMBLE, predict, predict.predict)

@@ -1,7 +1,6 @@
 """A report: gathered, put together, and written as DIR/report.md and DIR/report.html.
 
     DIR/report.md, DIR/report.html    replaced by the next call
-    DIR/spaces/<study>-….yaml         spaces that the report's commands search
 
 Conventions: every file appears whole. Nothing else in DIR is touched, and a file under one of these
 names that no report wrote is never replaced."""
@@ -22,7 +21,6 @@ from va_search.report.chosen import choose_ensemble, summary_paragraphs
 from va_search.report.figures import predictions, progress, settings, size
 from va_search.report.gather import Gathered, gather
 from va_search.report.pages import MARK, Section, StudyReport
-from va_search.report.suggest import MissingSearch
 from va_search.report.tables.ablation import ablation_tables
 from va_search.report.tables.ensemble import ensemble_tables
 from va_search.report.tables.folds import folds_table
@@ -32,8 +30,6 @@ from va_search.report.tables.trials import overall_table, settings_table, unfini
 
 PAGES = (".html", ".htm", ".md", ".pdf")
 """Endings of files, which no report's folder has."""
-SPACE_MARK = "# Written by va-search report:"
-"""Beginning of a space that a report wrote."""
 
 
 def write(
@@ -66,9 +62,8 @@ def assemble(
 ) -> StudyReport:
     """Gather the studies and make every table and figure; what can't be filled says why.
 
-    `out`: the report's folder, where the spaces of the commands that it names are written; without
-    it none is named. InputError for unknown studies, an unknown ensemble, studies of several
-    stores."""
+    `out`: the report's folder; without it no command is named. InputError for unknown studies, an
+    unknown ensemble, studies of several stores."""
     # Everything is read once, here; sections only choose from it and from the bank's predictions.
     gathered = gather(home, studies, store)
     chosen = choose_ensemble(home, gathered.names, ensemble)
@@ -146,18 +141,8 @@ def _provenance(gathered: Gathered, written: str, command: str) -> Section:
 
 
 def save(report: StudyReport, out: Path) -> Path:
-    """Write both files once both are made, and the spaces they name; return the path of
-    report.html."""
+    """Write both files once both are made; return the path of report.html."""
     check_place(out)
-    spaces = []
-    for table in report.tables():
-        if isinstance(table.missing, MissingSearch) and table.missing.space is not None:
-            spaces.append(table.missing.space)
-    paths = [out / space.path for space in spaces]
-    _refuse_foreign(paths, SPACE_MARK, "space that a report wrote")
-    for space in spaces:
-        with whole_file(out / space.path) as beside:
-            beside.write_text(f"{SPACE_MARK} {space.title}\n{space.text}", encoding="utf-8")
     # Both are rendered before either is written, and appear together or not at all.
     markdown, html = pages.to_markdown(report), pages.to_html(report)
     plain, page = out / "report.md", out / "report.html"
