@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from va_search.api.archives import import_study as import_study
     from va_search.api.comparing import compare_studies as compare_studies
     from va_search.api.data import check_store as check_store
+    from va_search.api.data import draft_source as draft_source
     from va_search.api.data import draft_streams as draft_streams
     from va_search.api.data import extract_features as extract_features
     from va_search.api.data import import_affwild2 as import_affwild2
@@ -68,6 +69,7 @@ _MODULES = {
     "api.comparing": ("compare_studies",),
     "api.data": (
         "check_store",
+        "draft_source",
         "draft_streams",
         "extract_features",
         "import_affwild2",
