@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from va_search.api.archives import import_study as import_study
     from va_search.api.comparing import compare_studies as compare_studies
     from va_search.api.data import check_store as check_store
+    from va_search.api.data import draft_source as draft_source
     from va_search.api.data import draft_streams as draft_streams
     from va_search.api.data import extract_features as extract_features
     from va_search.api.data import import_affwild2 as import_affwild2
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from va_search.api.searching import make_plan as make_plan
     from va_search.api.searching import preview_search as preview_search
     from va_search.api.searching import run_search as run_search
+    from va_search.api.spaces import make_space as make_space
     from va_search.api.studies import list_studies as list_studies
     from va_search.api.study import OpenStudy as OpenStudy
     from va_search.api.study import import_predictions as import_predictions
@@ -69,6 +71,7 @@ _MODULES = {
     "api.comparing": ("compare_studies",),
     "api.data": (
         "check_store",
+        "draft_source",
         "draft_streams",
         "extract_features",
         "import_affwild2",
@@ -93,6 +96,7 @@ _MODULES = {
     "api.recipes": ("Comparison", "compare_recipes"),
     "api.reproduction": ("reproduce_paper",),
     "api.searching": ("load_space", "make_plan", "preview_search", "run_search"),
+    "api.spaces": ("make_space",),
     "api.studies": ("list_studies",),
     "api.study": ("OpenStudy", "import_predictions", "open_study"),
     "cluster.check": ("check_cluster",),

@@ -374,6 +374,14 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
     return names
 
 
+def effective_settings(settings: TrialSettings) -> dict[str, Any]:
+    """Return the settings that have an effect, as JSON has them."""
+    written = settings.model_dump(mode="json")
+    for name in unused(written):
+        written.pop(name, None)
+    return written
+
+
 def _is_network(settings: Mapping[str, Any]) -> bool:
     """False where the settings choose another family, or one that is on no menu."""
     return bool(settings.get("family", NETWORK) == NETWORK)

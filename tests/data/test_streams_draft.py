@@ -165,7 +165,7 @@ def test_data_import_table_shows_the_draft(
     frames: int,
 ) -> None:
     source = make(tmp_path / "source")
-    with pytest.raises(InputError, match=r"va-search data draft .* writes this") as error:
+    with pytest.raises(InputError, match=r"va-search data init .* writes this") as error:
         import_table(source, tmp_path / "store")
     text = str(error.value)
     CliRunner().invoke(app, ["data", "draft", str(source)])
@@ -200,7 +200,7 @@ def test_what_is_no_source_of_streams_is_refused(tmp_path: Path) -> None:
     muse(tmp_path / "muse")
     (tmp_path / "muse/streams.yaml").write_text("name: mine\n")
     assert "streams.yaml: is there already" in refused(str(tmp_path / "muse"))
-    with pytest.raises(InputError, match=r"no such file; `va-search data draft .*` writes a draft"):
+    with pytest.raises(InputError, match=r"no such file; `va-search data init .*` writes a draft"):
         import_streams(tmp_path, tmp_path / "store")
 
 

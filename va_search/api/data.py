@@ -18,6 +18,7 @@ from va_search.files import read_json, written_or_shipped
 if TYPE_CHECKING:
     from va_search.data.audit import AuditReport
     from va_search.data.folds import Folding
+    from va_search.data.source_draft import WrittenDraft
     from va_search.data.store import Store
     from va_search.extract.pipeline import Extracted, Watch
     from va_search.extract.recording import RecordingOutcome, Worker
@@ -82,14 +83,28 @@ def import_table(
     )
 
 
+def draft_source(
+    source: AnyPath,
+    *,
+    rate: float | None = None,
+    labels: Sequence[str] = (),
+    force: bool = False,
+) -> WrittenDraft:
+    """Write a draft of dataset.yaml or streams.yaml, and of recordings.csv where no file lists
+    recordings, out of the files in a folder, or one file of all recordings.
+
+    `rate`: frames per second, where no column of times says them. `labels`: the columns of labels,
+    where no name tells them. Return the `.files`, and the `.guesses` and `.questions` in them.
+    InputError where a description is there, unless `force`."""
+    from va_search.data.guesses import Hints
+    from va_search.data.source_draft import write_draft
+
+    return write_draft(Path(source), Hints(rate, tuple(labels)), force=force)
+
+
 def draft_streams(source: AnyPath) -> list[Path]:
-    """Write a draft of streams.yaml, and of recordings.csv where no file lists recordings, out of the
-    files in a folder, or one file of all recordings; guesses are marked in it. Return both paths.
-
-    InputError where streams.yaml is there, or the files tell no streams."""
-    from va_search.data.streams_draft import write_draft
-
-    return list(write_draft(Path(source)).files)
+    """Write a draft as `draft_source` does; return the paths of its files."""
+    return list(draft_source(source).files)
 
 
 def import_streams(

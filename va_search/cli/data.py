@@ -30,7 +30,7 @@ AFFWILD2_EXAMPLE = (
     "--sample sample_submission.txt --crops cropped_aligned --frame-rates fps.csv --to stores/affwild2"
 )
 STREAMS_EXAMPLE = "Example: va-search data import streams recordings/forrest --to stores/forrest"
-DRAFT_EXAMPLE = "Example: va-search data draft recordings/muse"
+INIT_EXAMPLE = "Example: va-search data init recordings/mine"
 SIMULATE_EXAMPLE = (
     "Example: va-search data simulate --to stores/simulated --hidden hidden-labels; "
     "or va-search data simulate --like affwild2 --scale 0.01 --to stores/like --hidden like-labels"
@@ -251,24 +251,54 @@ def simulate(  # noqa: PLR0917
         _import(output, to, read)
 
 
-@app.command(epilog=DRAFT_EXAMPLE)
-def draft(
+@app.command(epilog=INIT_EXAMPLE)
+@app.command("draft", hidden=True, epilog=INIT_EXAMPLE)
+def init(
     source: Annotated[
-        Path, typer.Argument(help="Folder of the streams' files, or one file of all recordings.")
+        Path, typer.Argument(help="Folder of your files, or one file of all recordings.")
     ],
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Frames (rows) per second, where no column of times says it."),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN,…", help="The columns of labels, where no name tells them."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a description that is there.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a draft of streams.yaml, and of recordings.csv, out of the files that lie in a folder,
-    with the guesses marked."""
+    """Write a draft of what an import needs to know, out of the files that lie in a folder:
+    dataset.yaml for one file per recording, streams.yaml for features and labels in files of their
+    own, and recordings.csv. Every guess is said, with the line to change it in."""
     with command(as_json) as output:
-        from va_search.data.streams_draft import write_draft
+        from va_search.api.data import draft_source
 
-        written = write_draft(source)
+        columns = [] if labels is None else [name.strip() for name in labels.split(",")]
+        written = draft_source(source, rate=rate, labels=columns, force=force)
         for file in written.files:
             output.show(f"{file}: written")
-        output.show(written.text())
-        output.show(f"next: look at the guesses, then {written.command}")
-        output.done({"files": [str(file) for file in written.files], "remarks": written.remarks})
+        for guess in written.guesses:
+            output.show(f"guess: {guess.place}: {guess.text}")
+        for remark in written.remarks:
+            output.show(f"guess: {remark}")
+        for question in written.questions:
+            output.show(f"to be put right: {question}")
+        advice = "look at the guesses"
+        if written.questions:
+            advice = "put right what is asked, look at the guesses"
+        output.show(f"next: {advice}, then {written.command}")
+        output.done(
+            {
+                "files": [str(file) for file in written.files],
+                "guesses": [vars(guess) for guess in written.guesses],
+                "remarks": [*written.remarks],
+                "questions": [*written.questions],
+                "command": written.command,
+            }
+        )
 
 
 @app.command(epilog=CHECK_EXAMPLE)

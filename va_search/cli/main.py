@@ -33,6 +33,7 @@ from va_search.cli import (
     reproduce,
     retry,
     search,
+    space,
     status,
     stop,
     study,
@@ -141,6 +142,7 @@ app.add_typer(
 )
 app.command(epilog=trials.TRIALS_EXAMPLE, rich_help_panel=STUDY)(trials.trials)
 app.command(epilog=trials.TRIAL_EXAMPLE, rich_help_panel=STUDY)(trials.trial)
+_add(STUDY, space, space.space)
 _add(STUDY, submissions, submissions.submissions)
 _add(ENSEMBLE, look, look.look)
 _add(ENSEMBLE, refit, refit.refit)

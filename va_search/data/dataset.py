@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -53,6 +54,7 @@ from va_search.files import checked_name, file_name_of
 from va_search.targets import AFFECT, Target, affect, name_problem, range_problem
 
 REQUIRED = ("recording", "subject", "split")
+LISTING = "recordings.csv"
 OPTIONAL = ("fold", "rows", "frames_per_second", "video", "stimulus")
 UNNAMED_SHOWN = 20
 WHOLE = re.compile(r"(\d+)(\.0*)?")
@@ -139,6 +141,8 @@ class Dataset(StrictModel):
     SYNONYMS: ClassVar[dict[str, str]] = OTHER_KEYS
 
     name: str = Field(min_length=1)
+    # where the recordings' files are; if it is given, in folders below it, too
+    folder: str | None = Field(default=None, min_length=1)
     label_range: Range | None = None
     targets: dict[str, Annotated[TargetColumn, BeforeValidator(_long_form)]] | None = Field(
         default=None, min_length=1
@@ -418,12 +422,14 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
     listing.warnings += listing.stimuli.remarks
     if separator_of(path) != ",":
         listing.warnings.append(f"{path}: cells are separated by {SEPARATORS[separator_of(path)]}")
-    if not (source / "recordings").is_dir():
+    place = source / ((dataset and dataset.folder) or "recordings")
+    if not place.is_dir():
         listing.problems.append(
-            f"{source / 'recordings'}: no such folder, expected one CSV or Parquet file per recording there"
+            f"{place}: no such folder, expected one CSV or Parquet file per recording there"
         )
         return listing
-    folder = RecordingsFolder.of(source / "recordings")
+    is_named = dataset is not None and dataset.folder is not None
+    folder = RecordingsFolder.of(place, deep=is_named)
     _list_rows(listing, folder, dataset, path, rows)
 
     # A person or video with two spellings would count as two, in folds and normalisation.
@@ -503,26 +509,43 @@ def _rows_of(path: Path) -> list[tuple[dict[str, str], int]]:
 
 @dataclass(frozen=True)
 class RecordingsFolder:
-    """The folder of the recordings' files; `names` are all files in it."""
+    """The folder of the recordings' files; `names` are all files in it, those in folders below it
+    by their paths from here."""
 
     path: Path
     names: frozenset[str]
 
     @classmethod
-    def of(cls, path: Path) -> RecordingsFolder:
-        """List the folder once."""
-        return cls(path, frozenset(file.name for file in path.iterdir() if file.is_file()))
+    def of(cls, path: Path, *, deep: bool = False) -> RecordingsFolder:
+        """List the folder once; `deep`: with the folders below it."""
+        files = path.rglob("*") if deep else path.iterdir()
+        names = [file.relative_to(path).as_posix() for file in files if file.is_file()]
+        return cls(path, frozenset(names))
 
     @property
     def tables(self) -> list[str]:
-        """Names of the files that may be recordings, sorted."""
-        return [name for name in sorted(self.names) if suffix_of(name) in TABLE_SUFFIXES]
+        """Names of the files that may be recordings, sorted; not the list of recordings itself."""
+        names = sorted(self.names - {LISTING})
+        return [name for name in names if suffix_of(name) in TABLE_SUFFIXES]
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        """The files of each name without folders."""
+        files: dict[str, list[str]] = {}
+        for name in sorted(self.names):
+            files.setdefault(name.rpartition("/")[2], []).append(name)
+        return files
 
     def files(self, name: str) -> list[str]:
-        """Names of the files of a recording of this name."""
+        """Names of the files of a recording of this name, which may be a path from here."""
         stems = dict.fromkeys((name, file_name_of(name)))
-        candidates = [stem + suffix for stem in stems for suffix in TABLE_SUFFIXES]
-        return [file for file in candidates if file in self.names]
+        files: list[str] = []
+        for stem in stems:
+            for suffix in TABLE_SUFFIXES:
+                candidate = stem + suffix
+                own = [candidate] if candidate in self.names else self._by_name.get(candidate, [])
+                files += [file for file in own if file not in files]
+        return files
 
 
 def _recording(
@@ -660,8 +683,8 @@ def _frame_rate(row: dict[str, str], dataset: Dataset | None, problems: list[str
 
 def _unnamed(folder: RecordingsFolder, recordings: list[TableSource]) -> list[str]:
     """Warnings for data files that no row of recordings.csv names."""
-    named = {recording.files[0].name for recording in recordings}
-    unnamed = [name for name in folder.tables if name not in named]
+    named = {recording.files[0] for recording in recordings}
+    unnamed = [name for name in folder.tables if (folder.path / name).resolve() not in named]
     texts = [
         f"{folder.path / name}: no row in recordings.csv, so not imported"
         for name in unnamed[:UNNAMED_SHOWN]

@@ -9,7 +9,6 @@ recordings holds all of them."""
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from va_search.data.column_names import Roles, roles_of, words_of
 from va_search.data.draft import OTHER_SPLITS
+from va_search.data.guesses import subject_of
 from va_search.data.problems import and_more
 from va_search.data.readers import ALL_SUFFIXES, read_header, read_strings, suffix_of
 from va_search.data.store import SPLITS
@@ -28,10 +28,6 @@ MOST_FILES = 20_000
 NUMBERED = 0.9
 """Share of the recordings' names that have a digit, where names are told by that."""
 RECORDINGS = "recordings.csv"
-SUBJECT = re.compile(
-    r"(subject|subj|sub|participant|person|player|user|p|s)[-_ ]?\d+", re.IGNORECASE
-)
-"""How names of recordings begin that name the person."""
 
 
 @dataclass
@@ -84,7 +80,7 @@ def look_through(source: Path) -> StreamFolder:
     """The streams of a folder, or of one file and the folder that it lies in; InputError where there
     are no data files, or nothing tells recordings apart."""
     folder = source.parent if source.is_file() else source
-    paths = [source] if source.is_file() else list(_data_files(source))
+    paths = [source] if source.is_file() else list(data_files(source))
     listing = _listing(folder, paths)
     paths = [path for path in paths if listing is None or path != folder / listing]
     if not paths:
@@ -131,8 +127,9 @@ def _whole_files(stream: StreamFiles) -> list[StreamFiles]:
     return files
 
 
-def _data_files(folder: Path) -> Iterator[Path]:
-    """Files of data below a folder, in the order of their names."""
+def data_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of data below a folder, in the order of their names. InputError for more than
+    `MOST_FILES`."""
     count = 0
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -240,11 +237,10 @@ def _rows(folder: Path, streams: Sequence[StreamFiles]) -> tuple[list[dict[str, 
     rows = []
     for name in names:
         place = folders.get(name, "")
-        match = SUBJECT.match(name)
         written = splits_of.get(name, place)
         row = {
             "recording": name,
-            "subject": subjects.get(name) or (match[0] if match else name),
+            "subject": subjects.get(name) or subject_of(name) or name,
             "split": OTHER_SPLITS.get(written.lower(), ""),
         }
         if uses_folders:

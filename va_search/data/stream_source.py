@@ -213,7 +213,7 @@ def look_at(source: Path) -> StreamSource:
         raise InputError(f"{source}: {state}, expected a folder with streams.yaml")
     if not (source / "streams.yaml").exists():
         raise InputError(
-            f"{source / 'streams.yaml'}: no such file; `va-search data draft {quote(str(source))}` "
+            f"{source / 'streams.yaml'}: no such file; `va-search data init {quote(str(source))}` "
             "writes a draft of it"
         )
     document = read_streams_document(source / "streams.yaml")

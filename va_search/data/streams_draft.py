@@ -5,12 +5,10 @@ from the files as an import would read them. Every line says what in it is a gue
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import TypedDict
@@ -19,44 +17,32 @@ import numpy as np
 
 from va_search.data.arrays import Indexes
 from va_search.data.column_names import unit_of, words_of
-from va_search.data.problems import shortened
-from va_search.data.readers import read_numbers, read_strings
+from va_search.data.guesses import (
+    DIMENSIONS,
+    LABEL_WORDS,
+    NO_HINTS,
+    Hints,
+    labels_in,
+    modality_of,
+    range_of,
+    target_name,
+    validating,
+)
+from va_search.data.problems import listed, shortened
+from va_search.data.readers import read_header, read_numbers, read_strings
 from va_search.data.stream_folders import RECORDINGS, StreamFiles, StreamFolder, look_through
 from va_search.data.stream_frames import by_segment, frames_of_labels
 from va_search.data.stream_source import StreamSource, all_labels, find_clocks
 from va_search.data.streams_document import DATETIME, StreamsDocument
 from va_search.data.streams_recordings import StreamedRecording, read_streamed_recordings
+from va_search.data.table_draft import rows_text
 from va_search.errors import InputError, counted
-from va_search.files import whole_file
-from va_search.targets import name_problem
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-LABEL_WORDS = _words(
-    "label labels annotation annotations target targets rating ratings gold truth traces"
-)
-DIMENSIONS = _words(
-    "valence arousal dominance engagement liking stress trustworthiness power expectation "
-    "anticipation likability pleasure intensity happiness sadness anger fear"
-)
-MODALITIES = {
-    "audio": "audio voice sound speech egemaps gemaps opensmile compare mfcc wav2vec hubert vggish "
-    "ecapa deepspectrum loudness pitch",
-    "visual": "visual video face faces faus fau au aus openface vggface facenet farl gaze pose light "
-    "vit densenet",
-    "text": "text bert transcript words",
-    "physiology": "physiology physiological bio biosignals ecg eda gsr bvp bpm resp emg skt heart",
-}
-RANGES = (
-    (-1, 1), (0, 1), (1, 5), (1, 7), (1, 9), (0.5, 9.5), (0, 10), (0, 100), (-100, 100), (0, 1000),
-    (-1000, 1000),
-)  # fmt: skip
-"""Scales that people use, the likelier first."""
 NAMES_SHOWN = 3
-RATER_NAMES = _words("rater rater_id raterid annotator annotator_id annotatorid")
+COLUMNS_SHOWN = 20
+RATER_NAMES = frozenset(
+    {"rater", "rater_id", "raterid", "annotator", "annotator_id", "annotatorid"}
+)
 """Columns that name the rater of each row."""
 
 
@@ -67,6 +53,7 @@ class EntryKeys(TypedDict, total=False):
     range: list[float]
     files: str
     recording_column: str | None
+    frames_per_second: float
     rater_column: str
     raters: list[str]
     fuse: str
@@ -92,8 +79,8 @@ class DraftedEntry:
 @dataclass
 class StreamsDraft:
     """A draft for the source in `folder`: `recordings` is the text of recordings.csv, None where
-    there is a list of recordings; `remarks` are what to look at before an import. `labelled` are the
-    recordings that have a label of some target."""
+    there is a list of recordings; `remarks` are what in them is a guess, `questions` what must be
+    answered before an import. `labelled` are the recordings that have a label of some target."""
 
     folder: Path
     listing: str
@@ -102,7 +89,7 @@ class StreamsDraft:
     frames_per_second: float | None = None
     recordings: str | None = None
     remarks: list[str] = field(default_factory=list)
-    files: tuple[Path, ...] = ()
+    questions: list[str] = field(default_factory=list)
     labelled: set[str] = field(default_factory=set)
 
     def text(self) -> str:
@@ -119,6 +106,7 @@ class StreamsDraft:
             lines.append(f"{key}:")
             lines += [entry.line(name) for name, entry in entries.items()]
         lines += [f"# {remark}" for remark in self.remarks]
+        lines += [f"# to be put right: {question}" for question in self.questions]
         return "\n".join(lines) + "\n"
 
     @property
@@ -141,62 +129,20 @@ class StreamsDraft:
         return f"va-search data import streams {quote(str(self.folder))} --to STORE"
 
 
-def write_draft(source: Path) -> StreamsDraft:
-    """Write streams.yaml, and recordings.csv where no file lists the recordings, for the folder or
-    the one file `source`; InputError where streams.yaml is there, or the files tell no streams."""
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder")
-    draft = draft_streams(source)
-    description = draft.folder / "streams.yaml"
-    if description.exists():
-        raise InputError(f"{description}: is there already; remove it to have a draft written")
-    files = [description]
-    if draft.recordings is not None:
-        files.append(draft.folder / RECORDINGS)
-        _write(files[-1], draft.recordings)
-    _write(description, draft.text())
-    return replace(draft, files=tuple(files))
+def draft_streams(source: Path, hints: Hints = NO_HINTS) -> StreamsDraft:
+    """Return the draft for the folder, or the one file, `source`.
 
-
-def _write(path: Path, text: str) -> None:
-    with whole_file(path) as beside:
-        beside.write_text(text, encoding="utf-8")
-
-
-def other_layout(source: Path) -> list[str]:
-    """Advice for a source that is no table: the streams.yaml that its files look like, and the
-    command that writes it; none for other folders."""
-    try:
-        draft = draft_streams(source)
-    except (InputError, OSError):
-        return []
-    if (
-        len({entry.keys["files"] for entry in (*draft.targets.values(), *draft.features.values())})
-        < 2
-    ):
-        if source.is_dir():
-            return []
-        kind = "one file of all recordings"
-    else:
-        kind = "streams in files of their own, with clocks of their own"
-    lines = "\n".join(f"    {line}" for line in draft.text().splitlines())
-    return [
-        f"{source}: it looks like {kind}. `va-search data draft {quote(str(source))}` writes this "
-        f"{draft.folder / 'streams.yaml'}, and `{draft.command}` imports it:\n{lines}"
-    ]
-
-
-def draft_streams(source: Path) -> StreamsDraft:
-    """The draft for the folder, or the one file, `source`; InputError where its files tell no labels
-    or no features."""
+    InputError where its files tell no labels or no features."""
     folder = look_through(source)
     draft = StreamsDraft(folder.path, folder.listing or RECORDINGS)
     for stream in folder.streams:
-        _add_stream(draft, stream, folder)
+        _add_stream(draft, stream, folder, hints)
     if not draft.targets:
+        columns = dict.fromkeys(name for stream in folder.streams for name in stream.values)
         raise InputError(
             f"{source}: no labels found: no folder is called labels or annotations, and no column is "
-            f"one of {', '.join(sorted(DIMENSIONS))}"
+            f"one of {', '.join(sorted(DIMENSIONS))}; say which columns are labels with --labels "
+            f"COLUMN,… (there are: {listed([*columns], COLUMNS_SHOWN, quoted=False)})"
         )
     if not draft.features:
         raise InputError(f"{source}: no features found besides the labels")
@@ -207,17 +153,18 @@ def draft_streams(source: Path) -> StreamsDraft:
 
 
 def _divide(draft: StreamsDraft, folder: StreamFolder) -> None:
-    """Write recordings.csv: recordings whose split nothing tells are of train where they have a
-    label, of test where they have none."""
+    """Write recordings.csv: of recordings whose split nothing tells those without a label are of
+    test, and those of each fifth person of the others validate."""
+    untold = [row for row in folder.rows if not row["split"]]
+    labelled = [row for row in untold if row["recording"] in draft.labelled]
+    validation = validating(row["subject"] for row in labelled)
     unlabelled = []
-    for row in folder.rows:
-        if row["split"]:
-            continue
-        row["split"] = "train"
+    for row in untold:
+        row["split"] = "validation" if row["subject"] in validation else "train"
         if row["recording"] not in draft.labelled:
             row["split"] = "test"
             unlabelled.append(row["recording"])
-    draft.recordings = _recordings_text(folder.rows)
+    draft.recordings = rows_text(folder.rows)
     draft.remarks.append(
         f"{RECORDINGS}: the subject of each recording is a guess; people must not be in two splits"
     )
@@ -226,52 +173,59 @@ def _divide(draft: StreamsDraft, folder: StreamFolder) -> None:
             f"{RECORDINGS}: no labels of {counted(len(unlabelled), 'recording')} "
             f"({shortened(unlabelled, NAMES_SHOWN)}), so test"
         )
-    if not folder.has_splits:
-        labelled = "all with labels are" if unlabelled else "all are"
+    if validation:
         draft.remarks.append(
-            f"{RECORDINGS}: nothing tells splits, so {labelled} train; write validation and test "
-            "where they are, or let `va-search data folds` divide them"
+            f"{RECORDINGS}: nothing tells splits, so each fifth person validates "
+            f"({shortened(sorted(validation), NAMES_SHOWN)})"
+        )
+    elif not folder.has_splits:
+        labelled_words = "all with labels are" if unlabelled else "all are"
+        draft.remarks.append(
+            f"{RECORDINGS}: nothing tells splits, so {labelled_words} train; write validation and "
+            "test where they are, or let `va-search data folds` divide them"
         )
 
 
-def _recordings_text(rows: Sequence[dict[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _add_stream(draft: StreamsDraft, stream: StreamFiles, folder: StreamFolder) -> None:
+def _add_stream(
+    draft: StreamsDraft, stream: StreamFiles, folder: StreamFolder, hints: Hints
+) -> None:
     """Add the targets and the feature set that lie in the files of a stream."""
     keys: EntryKeys = {"files": stream.pattern}
+    if hints.rate is not None and not stream.roles.clocks:
+        keys["frames_per_second"] = hints.rate
     if stream.is_whole:
         keys["recording_column"] = stream.recording_column
     words = set(re.split(r"[^a-z]+", stream.pattern.lower()))
     has_labels = bool(words & LABEL_WORDS)
-    dimensions = [name for name in stream.values if name.lower() in DIMENSIONS]
+    labels = []
+    for target in labels_in(stream.values, hints.labels):
+        # A column `label` in a folder of labels is what the folder is called.
+        if hints.labels or target.target.lower() in DIMENSIONS:
+            labels.append(target)
+    dimensions = [column for target in labels for column in target.columns]
     naming = [name for name in stream.header if name.lower() in RATER_NAMES]
     others = [name for name in stream.values if name not in (*dimensions, *naming)]
     if dimensions:
-        for name in dimensions:
-            _add_target(draft, name, _target(stream, keys, [name], name, draft.labelled))
+        for target in labels:
+            name = target.target
+            _add_target(draft, name, _target(stream, keys, target.columns, name, draft.labelled))
     elif has_labels:
         name = _last_folder(stream.pattern, LABEL_WORDS)
         raters = [
             column for column in others if words_of(column)[:1] in [("rater",), ("annotator",)]
         ]
         if len(others) > 1 and raters:
-            target = _target_name(name or "label")
-            _add_target(draft, target, _target(stream, keys, raters, name, draft.labelled))
+            rated = target_name(name or "label")
+            _add_target(draft, rated, _target(stream, keys, raters, name, draft.labelled))
         for column in others if not raters else []:
-            target = _target_name(name if name and len(others) == 1 else column)
-            _add_target(draft, target, _target(stream, keys, [column], target, draft.labelled))
+            named = target_name(name if name and len(others) == 1 else column)
+            _add_target(draft, named, _target(stream, keys, [column], named, draft.labelled))
     if has_labels or not others:
         return
     name = re.sub(r"[^\w.+-]", "_", _last_folder(stream.pattern) or "features", flags=re.ASCII)
     if name in draft.features:
         name = f"{name}_{len(draft.features)}"
-    modality = _modality(stream)
+    modality = modality_of(stream.pattern, " ".join(stream.values[:100]))
     entry = DraftedEntry({"modality": modality, **keys}, [f"modality {modality}"])
     lacking = len(folder.rows) - len(stream.files)
     if not stream.is_whole and lacking > 0:
@@ -314,27 +268,12 @@ def _pattern_of_raters(pattern: str, other: str) -> str | None:
     return "/".join(parts)
 
 
-def _target_name(name: str) -> str:
-    name = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)
-    return name if name_problem(name) is None else f"target_{name}"
-
-
 def _last_folder(pattern: str, without: frozenset[str] = frozenset()) -> str:
     """The last part of a pattern that has no braces and is none of the words `without`, and no file's
     ending; "" where there is none."""
     parts = [part.partition(".")[0] for part in pattern.split("/")]
     named = [part for part in parts if "{" not in part and part.lower() not in without]
     return named[-1] if named else ""
-
-
-def _modality(stream: StreamFiles) -> str:
-    """The modality of the words in a pattern, else of those in the columns' names."""
-    for text in (stream.pattern, " ".join(stream.values[:100])):
-        words = set(re.split(r"[^a-z]+", text.lower()))
-        for modality, names in MODALITIES.items():
-            if words & set(names.split()):
-                return modality
-    return "other"
 
 
 def _target(
@@ -348,16 +287,16 @@ def _target(
     recordings that have some are added to `labelled`."""
     low, high = np.inf, -np.inf
     for recording, path in stream.files.items():
-        labels = read_numbers(path, columns)
+        header = read_header(path)
+        present = [column for column in columns if column in header]
+        if not present:
+            continue  # files of test recordings may lack the labels
+        labels = read_numbers(path, present)
         has_label = np.isfinite(labels)
         labelled |= _labelled_in(stream, recording, np.flatnonzero(has_label.any(axis=1)))
         labels = labels[has_label]
         low, high = min(low, labels.min(initial=low)), max(high, labels.max(initial=high))
-    wide = max(high - low, 1e-9)
-    fitting = [ends for ends in RANGES if ends[0] <= low and high <= ends[1]]
-    ends = min(fitting, key=lambda ends: ends[1] - ends[0], default=(low - wide, high + wide))
-    if not np.isfinite(low):
-        ends = RANGES[0]
+    ends = range_of(low, high)
     guess = f"range, of labels from {low:g} to {high:g}" if np.isfinite(low) else "range"
     entry = DraftedEntry({"range": [*ends], **keys}, [guess])
     naming = [column for column in stream.header if column.lower() in RATER_NAMES]
@@ -393,7 +332,7 @@ def _find_clocks(draft: StreamsDraft, folder: StreamFolder) -> None:
         find_clocks(source)
     except (InputError, ValueError) as error:
         problems = error.problems if isinstance(error, InputError) else [str(error)]
-        draft.remarks += [f"to be put right: {problem}" for problem in problems]
+        draft.questions += problems
         return
     entries = {f"targets.{name}": entry for name, entry in draft.targets.items()}
     entries |= {f"features.{name}": entry for name, entry in draft.features.items()}

@@ -44,8 +44,8 @@ from va_search.data.readers import (
     wrong_rows,
 )
 from va_search.data.row_checks import refuse_ignored
+from va_search.data.source_draft import draft_advice
 from va_search.data.store import Store
-from va_search.data.streams_draft import other_layout
 from va_search.data.time_texts import EXAMPLE, example_of
 from va_search.data.validity import Validity
 from va_search.errors import InputError
@@ -72,7 +72,7 @@ def import_table(
             f"{source}: {state}, expected a folder with dataset.yaml, recordings.csv and "
             "recordings/"
         )
-        raise InputError(refused, *(other_layout(source) if source.is_file() else []))
+        raise InputError(refused, *(draft_advice(source) if source.is_file() else []))
     dataset, recordings, warnings = _read_description(source)
     names = frozenset(recording.name for recording in recordings)
     people = frozenset(recording.subject for recording in recordings)
@@ -170,7 +170,7 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
             except InputError as error:
                 problems += error.problems
     if not (source / "dataset.yaml").exists():
-        problems += other_layout(source)
+        problems += draft_advice(source)
     refuse(problems)
     assert dataset is not None
     return dataset, listing.recordings, [*listing.warnings, *_doubtful_columns(dataset)]

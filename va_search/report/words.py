@@ -18,7 +18,8 @@ from va_search.search.fold_table import Spread
 from va_search.table import DASH, TableCell, TableColumn, columns, number
 from va_search.targets import AFFECT
 from va_search.trial import SCORE, Trial
-from va_search.trial_settings import TrialSettings, configuration_id, unused
+from va_search.trial_settings import TrialSettings, configuration_id
+from va_search.trial_settings import effective_settings as effective_settings  # noqa: PLC0414
 from va_search.trial_settings import value_text as value_text  # noqa: PLC0414 (the report's words)
 
 ELSEWHERE = "from elsewhere"
@@ -203,14 +204,6 @@ def _modalities(store: Store | None) -> list[str]:
 def settings_of(trials: Iterable[Trial | ConfigurationTrials]) -> list[TrialSettings]:
     """Settings of those that were trained: models from elsewhere have none."""
     return [trial.settings for trial in trials if trial.settings is not None]
-
-
-def effective_settings(settings: TrialSettings) -> dict[str, Any]:
-    """The settings that have an effect, as JSON has them."""
-    document = settings.model_dump(mode="json")
-    for name in unused(document):
-        document.pop(name, None)
-    return document
 
 
 def absent_weights(targets: Sequence[str]) -> set[str]:

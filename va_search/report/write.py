@@ -1,7 +1,6 @@
 """A report: gathered, put together, and written.
 
     DIR/report.md, DIR/report.html    replaced by the next call
-    DIR/spaces/<study>-….yaml         spaces that the report's commands search
     NAME.html or NAME.md              the page or the Markdown alone, where --out ends so
 
 Conventions: every file appears whole. Nothing else in DIR is touched, and a file under one of these
@@ -25,7 +24,6 @@ from va_search.report.chosen import answer, choose_ensemble
 from va_search.report.figures import predictions, progress, settings, size
 from va_search.report.gather import Gathered, gather
 from va_search.report.pages import MARK, Section, StudyReport
-from va_search.report.suggest import MissingSearch
 from va_search.report.tables.ablation import ablation_tables
 from va_search.report.tables.ensemble import ensemble_tables
 from va_search.report.tables.folds import folds_table
@@ -37,8 +35,6 @@ from va_search.report.tables.trials import overall_table, settings_table, unfini
 HTML, MARKDOWN = (".html", ".htm"), (".md", ".markdown")
 ENDINGS = (*HTML, *MARKDOWN, ".pdf")
 """Endings of files, which no report's folder has."""
-SPACE_MARK = "# Written by va-search report:"
-"""Beginning of a space that a report wrote."""
 
 
 def write(
@@ -72,11 +68,9 @@ def assemble(
 ) -> StudyReport:
     """Gather the studies and make every table and figure; what can't be filled says why.
 
-    `out`: the report's folder or file, beside which the spaces of the commands that it names are
-    written; without it none is named. InputError for unknown studies, an unknown ensemble, studies of several
-    stores."""
+    `out`: the report's folder or file; without it no command is named. InputError for unknown
+    studies, an unknown ensemble, studies of several stores."""
     # Everything is read once, here; sections only choose from it and from the bank's predictions.
-    out = None if out is None else report_files(out).spaces
     gathered = gather(home, studies, store)
     chosen = choose_ensemble(home, gathered.names, ensemble)
     written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M UTC} by va-search {__version__}"
@@ -166,12 +160,10 @@ def _bookkeeping(gathered: Gathered, written: str, command: str) -> Section:
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """The files that a report is written to; one alone where the other is None. `spaces`: folder of
-    the folder with search spaces."""
+    """The files that a report is written to; one alone where the other is None."""
 
     page: Path | None
     markdown: Path | None
-    spaces: Path
 
     @property
     def paths(self) -> list[Path]:
@@ -185,11 +177,11 @@ def report_files(out: Path) -> ReportFiles:
     InputError when `out` is another file, or holds a file under a report's name that is none."""
     suffix = out.suffix.lower()
     if out.is_dir() or suffix not in ENDINGS:
-        files = ReportFiles(out / "report.html", out / "report.md", out)
+        files = ReportFiles(out / "report.html", out / "report.md")
     elif suffix in HTML:
-        files = ReportFiles(out, None, out.with_suffix(""))
+        files = ReportFiles(out, None)
     elif suffix in MARKDOWN:
-        files = ReportFiles(None, out, out.with_suffix(""))
+        files = ReportFiles(None, out)
     else:
         page = out.with_suffix(".html")
         raise InputError(
@@ -204,18 +196,9 @@ def report_files(out: Path) -> ReportFiles:
 
 
 def save(report: StudyReport, out: Path) -> Path:
-    """Write the files once all are made, and the spaces they name; return the path of the page, or
-    of the Markdown file where that was asked for."""
+    """Write the files once all are made; return the path of the page, or of the Markdown file where
+    that was asked for."""
     files = report_files(out)
-    spaces = []
-    for table in report.tables():
-        if isinstance(table.missing, MissingSearch) and table.missing.space is not None:
-            spaces.append(table.missing.space)
-    paths = [files.spaces / space.path for space in spaces]
-    _refuse_foreign(paths, SPACE_MARK, "space that a report wrote")
-    for path, space in zip(paths, spaces, strict=True):
-        with whole_file(path) as beside:
-            beside.write_text(f"{SPACE_MARK} {space.title}\n{space.text}", encoding="utf-8")
     # Both are rendered before either is written, and appear together or not at all.
     texts = {files.page: pages.to_html(report), files.markdown: pages.to_markdown(report)}
     with ExitStack() as written:

@@ -122,7 +122,7 @@ def make_plan(
     InputError with all that would keep the search from running.
     """
     options = options or Options()
-    earlier = _earlier(home, space, store)
+    earlier = earlier_trials(home, space, store)
     ready = check_ready(home, space, store, options, complete=len(earlier), writes=False)
     gpus = options.gpus_per_trial
     if gpus is None:
@@ -244,7 +244,7 @@ Weighted = list[tuple[TrialSettings, float]]
 """Settings of a trial, and a number that goes with them."""
 
 
-def _earlier(home: Home, space: Space, store: Store) -> list[Trial]:
+def earlier_trials(home: Home, space: Space, store: Store) -> list[Trial]:
     """Return this home's trained trials that lie in the space and were trained on this very data,
     one of each meaning."""
     bank = Bank(home.bank)

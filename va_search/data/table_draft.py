@@ -1,0 +1,446 @@
+"""A draft of dataset.yaml, and of recordings.csv, for a folder with one file per recording that has
+features and labels in columns (the `table` layout, table.py).
+
+Conventions: what is a guess says so in its line of dataset.yaml. What nothing tells stands there as
+a question, in a comment. Every file's labels and clock are read, of features the first file's."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
+
+import numpy as np
+import yaml
+
+from va_search.data.arrays import Floats
+from va_search.data.clock import PER_SECOND
+from va_search.data.column_names import Roles, roles_of, unit_of
+from va_search.data.guesses import (
+    OTHER,
+    LabelColumns,
+    modality_of,
+    range_of,
+    split_of,
+    stimuli_of,
+    subject_of,
+    validating,
+)
+from va_search.data.problems import listed, shortened
+from va_search.data.readers import TABLE_SUFFIXES, read_header, read_numbers, suffix_of
+from va_search.data.resampling import usual_step
+from va_search.errors import InputError, counted
+
+FILES = "recordings"
+"""The folder that the layout has if dataset.yaml names no other."""
+DATASET, LISTING = "dataset.yaml", "recordings.csv"
+NAMES_SHOWN = 3
+COLUMNS_LISTED = 24
+"""More columns of a set are given as a range of neighbours, where they are some."""
+NUMBERED = re.compile(r"(.*?[A-Za-z].*?)[-_ .]?\d+")
+LEAST_NUMBERED = 4
+"""So many columns of one name and a number are a feature set of that name."""
+PLAUSIBLE_RATES = (0.05, 250.0)
+"""Frames per second that a clock's unit must give."""
+RATES_ALIKE = 0.01
+SAME_KIND = 0.5
+"""More than this share of a file's columns is in the others too, where all are of one kind."""
+LOOKED_AT = 50
+"""Headers that are compared."""
+
+
+@dataclass
+class TableDraft:
+    """The two files as text lines and rows, and what to know of them.
+
+    `lines` are those of dataset.yaml; `rows` of recordings.csv, None where there is one already.
+    `remarks` are guesses on recordings.csv; `questions` what must be answered before an import."""
+
+    source: Path
+    lines: list[str] = field(default_factory=list)
+    rows: list[dict[str, str]] | None = None
+    remarks: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+
+    @property
+    def description(self) -> Path:
+        """The path of dataset.yaml."""
+        return self.source / DATASET
+
+    def text(self) -> str:
+        """Return dataset.yaml."""
+        return "\n".join(self.lines) + "\n"
+
+    @property
+    def recordings(self) -> str | None:
+        """The text of recordings.csv; None where there is one already."""
+        return None if self.rows is None else rows_text(self.rows)
+
+    @property
+    def command(self) -> str:
+        """The command that imports the source."""
+        return f"va-search data import table {quote(str(self.source))} --to STORE"
+
+
+def rows_text(rows: Sequence[dict[str, str]]) -> str:
+    """Return a table of texts as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """The files of recordings by name, all below `folder` (a name below the source, or "."), and
+    the columns that they have: `header` in the order of the first file, then others."""
+
+    source: Path
+    folder: str
+    files: dict[str, Path]
+    header: tuple[str, ...]
+
+    @property
+    def roles(self) -> Roles:
+        return roles_of(self.header)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The path of each recording's file below `folder`, without its ending: folders may tell
+        people and splits."""
+        top = self.source / self.folder
+        return {name: _without_suffix(path.relative_to(top)) for name, path in self.files.items()}
+
+
+def find_table(source: Path, paths: Sequence[Path]) -> TableFiles | None:
+    """Return the recordings' files where all files are of one kind: named columns, of which most
+    are in all of them, labels among them or not; None for other folders."""
+    if len(paths) < 2 or not source.is_dir():
+        return None
+    if any(suffix_of(path.name) not in TABLE_SUFFIXES for path in paths):
+        return None
+    headers = [read_header(path) for path in paths[:: -(-len(paths) // LOOKED_AT)]]
+    common = set(headers[0]).intersection(*headers)
+    values = [name for name in headers[0] if name in common and name in roles_of(common).values]
+    if not values or any(len(common) <= SAME_KIND * len(header) for header in headers):
+        return None
+    folder = "."
+    tops = {path.relative_to(source).parts[0] for path in paths}
+    if len(tops) == 1 and (source / next(iter(tops))).is_dir():
+        folder = tops.pop()
+    names = [_without_suffix(path.relative_to(source / folder)) for path in paths]
+    stems = [name.rpartition("/")[2] for name in names]
+    if len(set(stems)) == len(stems):
+        names = stems
+    header = tuple(dict.fromkeys(name for names_of in headers for name in names_of))
+    return TableFiles(source, folder, dict(zip(names, paths, strict=True)), header)
+
+
+def _without_suffix(path: Path) -> str:
+    name = path.as_posix()
+    return name[: len(name) - len(suffix_of(name))]
+
+
+def draft_table(
+    files: TableFiles, labels: Sequence[LabelColumns], rate: float | None, *, listed_already: bool
+) -> TableDraft:
+    """Return the draft. `rate`: frames per second, where the user says them. `listed_already`: there
+    is a recordings.csv, which stays."""
+    draft = TableDraft(files.source)
+    draft.lines = ["# A draft: look at each guess.", f"name: {_flow(files.source.resolve().name)}"]
+    if files.folder != FILES:
+        draft.lines.append(f"folder: {_flow(files.folder)}    # where the recordings' files are")
+    clock, rates = _clock(draft, files, rate)
+    labelled = _add_targets(draft, files, labels)
+    used = {column for target in labels for column in target.columns} | {clock}
+    _add_features(draft, files, used)
+    if not listed_already:
+        _add_recordings(draft, files, labelled, rates)
+    return draft
+
+
+def _flow(value: object) -> str:
+    """A value on one line of YAML."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=1_000_000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+# -- the clock
+
+
+def _clock(
+    draft: TableDraft, files: TableFiles, rate: float | None
+) -> tuple[str | None, dict[str, float]]:
+    """Add the time column and the frame rate; the column that is used, and the rates of recordings
+    where they differ."""
+    clocks = [
+        name for name in (*files.roles.clocks, *files.roles.frames) if _is_number(files, name)
+    ]
+    if not clocks:
+        _add_rate(draft, rate, "no column is a time")
+        return None, {}
+    column = clocks[0]
+    others = clocks[1:]
+    doubt = "" if not others else f"; {listed(others, NAMES_SHOWN)} may be it as well"
+    unit = unit_of(column)
+    steps: dict[str, float] = {}
+    for name, path in files.files.items():
+        times = read_numbers(path, [column])[:, 0]
+        forward = np.diff(times)
+        forward = forward[np.isfinite(forward) & (forward > 0)]
+        if forward.size:
+            steps[name] = usual_step(forward)
+    if not steps:
+        _add_rate(draft, rate, f"the files have one row, so {column!r} tells no rate")
+        return None, {}
+    step = float(np.median(list(steps.values())))
+    if unit is None:
+        unit = _unit_of_step(step, rate)
+    if unit is None:
+        draft.lines.append(f"# time_column: {_flow(column)}")
+        draft.questions.append(
+            f"time_unit: steps of {step:g} in column {column!r} fit several units, or none; write "
+            "time_column, time_unit and frames_per_second"
+        )
+        _add_rate(draft, rate, f"steps of {step:g} in column {column!r} fit several units, or none")
+        return None, {}
+    if unit == "frames":
+        _add_rate(draft, rate, f"column {column!r} counts frames")
+    else:
+        per_second = {name: _rounded(PER_SECOND[unit] / each) for name, each in steps.items()}
+        usual = _rounded(PER_SECOND[unit] / step) if rate is None else rate
+        draft.lines.append(f"frames_per_second: {usual:g}    # guess: of {column!r}{doubt}")
+        differ = {name for name, each in per_second.items() if abs(each / usual - 1) > RATES_ALIKE}
+        if differ and rate is None:
+            draft.lines.extend((f"time_column: {_flow(column)}", f"time_unit: {unit}"))
+            return column, per_second
+    draft.lines.append(f"time_column: {_flow(column)}    # guess: by its name{doubt}")
+    draft.lines.append(f"time_unit: {unit}")
+    return column, {}
+
+
+def _add_rate(draft: TableDraft, rate: float | None, reason: str) -> None:
+    """Add the frame rate that the user gave, or a question."""
+    if rate is not None:
+        draft.lines.append(f"frames_per_second: {rate:g}")
+        return
+    draft.lines.append(f"# frames_per_second: 25    # question: {reason}")
+    draft.questions.append(
+        f"frames_per_second: {reason}; write the number of rows a second, or give --rate"
+    )
+
+
+def _unit_of_step(step: float, rate: float | None) -> str | None:
+    """The only unit in which a step gives a plausible rate, or the given one; None where several
+    do, or none."""
+    fitting = []
+    for unit, per_second in PER_SECOND.items():
+        frames = per_second / step
+        low, high = PLAUSIBLE_RATES
+        if rate is not None:
+            low, high = rate * (1 - RATES_ALIKE), rate * (1 + RATES_ALIKE)
+        if low <= frames <= high:
+            fitting.append(unit)
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _rounded(rate: float) -> float:
+    """A rate as people write it: a whole number where it is one within a thousandth."""
+    return float(round(rate)) if abs(rate - round(rate)) < 1e-3 * rate else float(f"{rate:.5g}")
+
+
+# -- targets and features
+
+
+def _add_targets(draft: TableDraft, files: TableFiles, labels: Sequence[LabelColumns]) -> set[str]:
+    """Add the targets with their ranges; the recordings that have a label."""
+    labelled: set[str] = set()
+    draft.lines.append("targets:")
+    for target in labels:
+        low, high = np.nan, np.nan
+        for name, path in files.files.items():
+            values = _present(path, target.columns)
+            values = values[np.isfinite(values)]
+            if values.size:
+                labelled.add(name)
+                low, high = np.fmin(low, values.min()), np.fmax(high, values.max())
+        ends = [_plain(end) for end in range_of(float(low), float(high))]
+        entry: dict[str, object] = {"range": ends}
+        if target.is_rated:
+            entry |= {"raters": [*target.columns], "fuse": "mean"}
+        elif target.columns[0] != target.target:
+            entry["column"] = target.columns[0]
+        guess = f"range, of labels from {low:.4g} to {high:.4g}"
+        if not np.isfinite(low):
+            guess = "range, since no file has a label"
+        if "column" in entry:
+            guess += f"; {target.columns[0]!r} for {target.target}"
+        draft.lines.append(f"  {_flow(target.target)}: {_flow(entry)}    # guess: {guess}")
+    return labelled
+
+
+def _present(path: Path, columns: Iterable[str]) -> Floats:
+    """The values of those columns that a file has, all in a row."""
+    header = read_header(path)
+    present = [name for name in columns if name in header]
+    return read_numbers(path, present).ravel() if present else np.zeros(0)
+
+
+def _plain(end: float) -> float | int:
+    return int(end) if float(end).is_integer() else float(f"{end:.4g}")
+
+
+def _is_number(files: TableFiles, column: str) -> bool:
+    """Return True where the first file that has a column has numbers in it."""
+    for path in files.files.values():
+        if column in read_header(path):
+            try:
+                read_numbers(path, [column])
+            except InputError:
+                return False
+            return True
+    return False
+
+
+def _add_features(draft: TableDraft, files: TableFiles, used: set[str | None]) -> None:
+    """Add the feature sets, and the columns that are none."""
+    roles = files.roles
+    columns = [name for name in roles.values if name not in used]
+    texts = [name for name in columns if not _is_number(files, name)]
+    sets: dict[str, list[str]] = {}
+    numbered = _numbered([name for name in columns if name not in texts])
+    for column in columns:
+        if column not in texts:
+            key = numbered.get(column) or modality_of(column)
+            sets.setdefault(_set_name(key), []).append(column)
+    if not sets:
+        draft.questions.append("features: no column of numbers is left for them")
+        draft.lines.append("# features:    # question: no column of numbers is left for them")
+    else:
+        draft.lines.append("features:")
+    for name, names in sets.items():
+        modality = modality_of(name, " ".join(names[:100]))
+        shown = _columns_text(names, files.header)
+        entry = f"{{modality: {modality}, columns: {_flow(shown)}}}"
+        draft.lines.append(f"  {_flow(name)}: {entry}    # guess: modality {modality}")
+    ignored = [*texts]
+    visual = [name for name in sets if modality_of(name) == "visual"]
+    for name in files.header:
+        if name in used or name in ignored or name in columns:
+            continue
+        # What tells where a face was found is used by itself where it is clear for which set.
+        is_clear = len(sets) == 1 or len(visual) == 1
+        if name not in roles.success or not is_clear:
+            ignored.append(name)
+    if ignored:
+        why = "no values by their names" if not texts else "no values by their names, or texts"
+        draft.lines.append(f"ignored_columns: {_flow(ignored)}    # guess: {why}")
+
+
+def _numbered(columns: Sequence[str]) -> dict[str, str]:
+    """The name before the number, of columns such as `hubert_0`, `hubert_1`, …"""
+    names: dict[str, list[str]] = {}
+    for column in columns:
+        match = NUMBERED.fullmatch(column)
+        if match is not None:
+            names.setdefault(match[1], []).append(column)
+    numbered: dict[str, str] = {}
+    for name, members in names.items():
+        if len(members) >= LEAST_NUMBERED:
+            numbered |= dict.fromkeys(members, name)
+    return numbered
+
+
+def _set_name(key: str) -> str:
+    return "features" if key == OTHER else re.sub(r"[^\w.+-]", "_", key, flags=re.ASCII)
+
+
+def _columns_text(names: Sequence[str], header: Sequence[str]) -> list[str]:
+    """The columns of a set, a long row of neighbours as `first..last`."""
+    start = header.index(names[0])
+    are_neighbours = list(header[start : start + len(names)]) == list(names)
+    if len(names) > COLUMNS_LISTED and are_neighbours:
+        return [f"{names[0]}..{names[-1]}"]
+    return [*names]
+
+
+# -- recordings
+
+
+def _add_recordings(
+    draft: TableDraft, files: TableFiles, labelled: set[str], rates: dict[str, float]
+) -> None:
+    """Add the rows of recordings.csv, and what in them is a guess."""
+    names = [*files.files]
+    paths = files.paths
+    known = {name: subject_of(paths[name]) for name in names}
+    subjects = {name: known[name] or name for name in names}
+    stimuli = {}
+    if all(known.values()):
+        clips_by_path = stimuli_of({paths[name]: subjects[name] for name in names})
+        if clips_by_path:
+            stimuli = {name: clips_by_path[paths[name]] for name in names}
+    unlabelled = [name for name in names if labelled and name not in labelled]
+    splits = {name: split_of(paths[name]) for name in names}
+    if all(splits.values()):
+        draft.remarks.append("column split: by the names of folders or files")
+    else:
+        splits = _divided(draft, names, subjects, unlabelled)
+    draft.rows = []
+    for name in names:
+        row = {"recording": name, "subject": subjects[name], "split": splits[name]}
+        if stimuli:
+            row["stimulus"] = stimuli[name]
+        if rates:
+            row["frames_per_second"] = f"{rates.get(name, np.nan):g}".replace("nan", "")
+        draft.rows.append(row)
+    people = len(set(subjects.values()))
+    unnamed = [name for name in names if known[name] is None]
+    text = f"{counted(people, 'person', 'people')}, by the beginning of names"
+    if len(unnamed) == len(names):
+        text = "names tell no people, so each recording is a person of its own"
+    elif unnamed:
+        text += f"; {listed(unnamed, NAMES_SHOWN)} name none, so each is one of its own"
+    draft.remarks.append(f"column subject: {text}; a person must not be in two splits")
+    if stimuli:
+        clips = len(set(stimuli.values()))
+        draft.remarks.append(
+            f"column stimulus: {counted(clips, 'clip')}, by the ends of names that several people "
+            "share; take the column out if these are no clips"
+        )
+    if rates:
+        draft.remarks.append("column frames_per_second: by the clocks, which differ")
+
+
+def _divided(
+    draft: TableDraft, names: Sequence[str], subjects: dict[str, str], unlabelled: Sequence[str]
+) -> dict[str, str]:
+    """The split of each recording by label and person, where nothing tells it."""
+    labelled = [name for name in names if name not in unlabelled]
+    validation = validating(subjects[name] for name in labelled)
+    splits = {}
+    for name in names:
+        splits[name] = "validation" if subjects[name] in validation else "train"
+        if name in unlabelled:
+            splits[name] = "test"
+    if unlabelled:
+        draft.remarks.append(
+            f"column split: {counted(len(unlabelled), 'recording')} without a label "
+            f"({shortened(unlabelled, NAMES_SHOWN)}) are test"
+        )
+    if validation:
+        draft.remarks.append(
+            f"column split: nothing tells it, so each fifth person validates ({len(validation)} of "
+            f"{len({subjects[name] for name in labelled})}: {shortened(sorted(validation), NAMES_SHOWN)})"
+        )
+    else:
+        draft.remarks.append(
+            "column split: nothing tells it and there are fewer than five people, so all with labels "
+            "are train; write validation where you want it, or let `va-search data folds` divide them"
+        )
+    return splits
