@@ -28,6 +28,7 @@ from va_search.extract.media import find_media
 from va_search.extract.recipe import ExtractionRecipe
 from va_search.extract.recording import RecordingOutcome, Worker
 from va_search.extract.sources import Job, Sources, find_jobs
+from va_search.extract.stored_recipe import keep_recipe
 from va_search.extract.timeline import Timeline, read_timeline
 from va_search.extract.tracks import sound_remarks
 from va_search.files import digest, remove_folder
@@ -124,6 +125,8 @@ def extract(
         jobs = [job for job in jobs if job.name not in left_out]
         existing.check_sources(jobs, annotations)
         if not added:
+            # A store from before recipes were kept is given its own.
+            keep_recipe(to, recipe, finds_crops=sources.crops is None)
             return Extracted(existing.store, (), present, 0, left_out)
     if sources.crops is None:
         # A problem of its detector is told now, not once for each recording.
@@ -133,7 +136,7 @@ def extract(
         # Time stamps first: they tell the rates and gaps, and which videos are broken.
         timelines, unread = _read_timelines(jobs)
         if any(feature_set.kind == "audio" for feature_set in lacking.feature_sets):
-            jobs = _take_sounds(jobs, timelines, warnings)
+            jobs = take_sounds(jobs, timelines, warnings)
         readable = [job for job in jobs if job.video in timelines and job.sound_file in timelines]
         if not readable:
             refuse(_listed(_broken(jobs, unread, [])))
@@ -158,6 +161,7 @@ def extract(
         if existing is None:
             refuse(draft.targets_without_labels())
         store = _finish(draft, existing)
+        keep_recipe(to, recipe, finds_crops=sources.crops is None)
         _remove_scratch(to)
     return Extracted(
         store,
@@ -263,7 +267,7 @@ def _remarks(recipe: ExtractionRecipe, jobs: Sequence[Job], timelines: Timelines
     return remarks
 
 
-def _take_sounds(jobs: Sequence[Job], timelines: Timelines, warnings: list[str]) -> list[Job]:
+def take_sounds(jobs: Sequence[Job], timelines: Timelines, warnings: list[str]) -> list[Job]:
     """The jobs with the sound that lies beside videos without any; remarks on what is taken and
     what is not."""
     taken: list[str] = []
