@@ -147,7 +147,7 @@ def extract(
         if existing is not None and not annotations.make_frames:
             draft.remarks += existing.gap_remarks(readable, timelines)
         worker = Worker(lacking, readable, draft, annotations)
-        outcomes = _extract_missing(worker, timelines, engine, watch)
+        outcomes = _extract_missing(worker, draft, timelines, engine, watch)
         # Only now, when all that can be extracted is kept, are broken recordings told.
         broken = _broken(jobs, unread, outcomes)
         if broken:
@@ -160,9 +160,7 @@ def extract(
             left_out = tuple(draft.left_out)
         if existing is None:
             refuse(draft.targets_without_labels())
-        store = _finish(draft, existing)
-        keep_recipe(to, recipe, finds_crops=sources.crops is None)
-        _remove_scratch(to)
+        store = _finish(draft, existing, recipe, finds_crops=sources.crops is None)
     return Extracted(
         store,
         added,
@@ -339,11 +337,11 @@ def _label_hints(
 
 
 def _extract_missing(
-    worker: Worker, timelines: Timelines, engine: Engine, watch: Watch
+    worker: Worker, draft: Draft, timelines: Timelines, engine: Engine, watch: Watch
 ) -> list[RecordingOutcome]:
     """Outcomes of all recordings that had no part; the longest go first, lest one be left alone at
     the end. JobError where one says that the job must stop."""
-    draft, jobs = worker.draft, worker.jobs
+    jobs = worker.jobs
     missing: list[int] = []
     if not draft.already_finished():
         missing = draft.missing()
@@ -448,16 +446,21 @@ def _without(draft: Draft, broken: Mapping[str, Sequence[str]]) -> Draft:
     return smaller
 
 
-def _finish(draft: Draft, existing: ExistingStore | None) -> Store:
-    """The store of the draft, or the old one with the draft's feature sets added by a rename."""
+def _finish(
+    draft: Draft, existing: ExistingStore | None, recipe: ExtractionRecipe, *, finds_crops: bool
+) -> Store:
+    """The store of the draft, or the old one with the draft's feature sets added by a rename; the
+    recipe is kept in it, and what kills left is removed."""
     store = draft.finish()
-    if existing is None:
-        return store
-    try:
-        return add_feature_sets(existing.path, draft.to)
-    except InputError:
-        remove_folder(draft.to)  # it will never fit, and would be in the way of others
-        raise
+    if existing is not None:
+        try:
+            store = add_feature_sets(existing.path, draft.to)
+        except InputError:
+            remove_folder(draft.to)  # it will never fit, and would be in the way of others
+            raise
+    keep_recipe(store.path, recipe, finds_crops=finds_crops)
+    _remove_scratch(store.path)
+    return store
 
 
 def _remove_scratch(to: Path) -> None:
