@@ -20,7 +20,7 @@ from va_search.metrics import ccc
 from va_search.predictions.bank import Bank
 from va_search.submission import predict
 from va_search.targets import AFFECT, affect
-from va_search.training.fit import Fit
+from va_search.training.fit import fit_of
 from va_search.trial import Best
 from va_search.trial_settings import TrialSettings
 
@@ -121,7 +121,7 @@ class Served:
 
 def train(bank: Bank, store: Store, study: str, trial: str, settings: dict[str, Any]) -> None:
     """One complete trial, as a search leaves it."""
-    fit = Fit(TrialSettings(**{**SMALL, **settings}), store)
+    fit = fit_of(TrialSettings(**{**SMALL, **settings}), store)
     while not fit.finished:
         fit.run_epoch()
     fit.save_weights(bank.folder(study, trial))

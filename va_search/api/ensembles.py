@@ -30,6 +30,7 @@ from va_search.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from va_search.api.videos import PredictedVideos
     from va_search.data.store import Store
     from va_search.ensemble.estimate import Estimate
     from va_search.ensemble.explain import Explanation
@@ -291,6 +292,23 @@ class OpenEnsemble:
             )
             line.update(f"predicted {written.rows:,} frames")
             return written
+
+    def predict_videos(
+        self, videos: str | Path | Sequence[str | Path], out: str | Path, **more: Any
+    ) -> PredictedVideos:
+        """Extract what the members read from videos or files of sound, predict them, and write a
+        CSV for each to the folder `out`, with a page that shows the curves beside the videos.
+
+        `videos`: a folder, subfolders included, or files. The recipe is the one that the training's
+        store keeps, or a file, `recipe`; `store`: where that store lies now if it was moved.
+        `crops`: face crops by recording, where members look at given ones. `subjects`: a CSV
+        recording,subject. `frames_per_second`: instead of the training's. `keep_features`: as a
+        store in `out`. `device`, `replace` and `trust_code` as in `write_predictions`, `note` is
+        told what is left out. The same call again goes on with what is missing; broken videos are
+        in `.broken` of the result. InputError with all problems before anything is read."""
+        from va_search.api.videos import predict_videos
+
+        return predict_videos(self, videos, out, **more)
 
     def register(
         self,

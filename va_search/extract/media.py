@@ -19,6 +19,8 @@ from va_search.errors import InputError
 from va_search.extract.timeline import SOUNDS
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
+ALLOWED = f"{', '.join(VIDEOS)}) or sound ({', '.join(SOUNDS)}"
+"""Endings, for a message that puts them into brackets."""
 
 
 @dataclass(frozen=True)
@@ -93,27 +95,14 @@ def find_media(videos: Path, sound: Path | None) -> MediaFiles:
     """The media in the folders; InputError for a wrong or empty folder, or two files of one
     name."""
     _check_folder(videos, "videos")
-    files = [path for path in sorted(videos.rglob("*")) if path.is_file()]
-    strangers = []
-    for path in files:
-        is_known = path.suffix.lower() in (*VIDEOS, *SOUNDS)
-        if not is_known and not path.name.startswith("."):
-            strangers.append(path.name)
-    media = MediaFiles(
-        videos,
-        _by_stem(files, VIDEOS, "videos"),
-        _by_stem(files, SOUNDS, "files of sound"),
-        {path.stem: path for path in files},
-        tuple(strangers),
-    )
+    media = _sorted_by_kind(videos, _files_in(videos))
     if not media.names():
         names = ", ".join(sorted(path.name for path in videos.iterdir())[:8]) or "nothing"
-        allowed = f"{', '.join(VIDEOS)}) or sound ({', '.join(SOUNDS)}"
-        raise InputError(f"{videos}: found {names}, expected videos ({allowed})")
+        raise InputError(f"{videos}: found {names}, expected videos ({ALLOWED})")
     if sound is None:
         return media
     _check_folder(sound, "files of sound")
-    files = [path for path in sorted(sound.rglob("*")) if path.is_file()]
+    files = _files_in(sound)
     # Sound may be kept in a video's container too.
     endings: Sequence[str] = (*SOUNDS, *VIDEOS)
     if sound.resolve() == videos.resolve():
@@ -123,6 +112,45 @@ def find_media(videos: Path, sound: Path | None) -> MediaFiles:
         names = ", ".join(sorted(path.name for path in sound.iterdir())[:8]) or "nothing"
         raise InputError(f"{sound}: found {names}, expected files of sound ({', '.join(SOUNDS)})")
     return replace(media, separate_folder=sound, separate=separate)
+
+
+def find_listed_media(paths: Sequence[Path]) -> MediaFiles:
+    """The media among files and in folders, subfolders included; InputError with everything wrong:
+    a path that is not there, a file or folder without video or sound, two files of one name."""
+    files: list[Path] = []
+    problems = []
+    for path in paths:
+        listed = _files_in(path) if path.is_dir() else [path]
+        if not path.exists():
+            problems.append(f"{path}: no such file or folder, expected videos ({ALLOWED})")
+        elif not any(file.suffix.lower() in (*VIDEOS, *SOUNDS) for file in listed):
+            names = ", ".join(file.name for file in listed[:8]) or "nothing"
+            problems.append(f"{path}: found {names}, expected videos ({ALLOWED})")
+        files += listed
+    refuse(problems)
+    # A file may be named and lie in a named folder, too.
+    unique = {file.resolve(): file for file in files}
+    return _sorted_by_kind(paths[0], list(unique.values()))
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def _sorted_by_kind(folder: Path, files: Sequence[Path]) -> MediaFiles:
+    """The files as videos, sounds and others; InputError for two videos or sounds of one name."""
+    strangers = []
+    for path in files:
+        is_known = path.suffix.lower() in (*VIDEOS, *SOUNDS)
+        if not is_known and not path.name.startswith("."):
+            strangers.append(path.name)
+    return MediaFiles(
+        folder,
+        _by_stem(files, VIDEOS, "videos"),
+        _by_stem(files, SOUNDS, "files of sound"),
+        {path.stem: path for path in files},
+        tuple(strangers),
+    )
 
 
 def _check_folder(folder: Path, content: str) -> None:

@@ -8,9 +8,11 @@ of: where another has taken its place, they are made anew."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from queue import Full, Queue
+from threading import Event, Thread
 
 import av
 import numpy as np
@@ -25,6 +27,8 @@ from va_search.files import read_json, remove_folder, write_json
 
 PIXELS = 1 << 24
 """The largest crop that is opened: a small file can unfold to any size."""
+AHEAD = 1 << 28
+"""Bytes of pictures that wait for their reader."""
 QUALITY = 95
 NOTE = "video.json"
 
@@ -61,6 +65,49 @@ def video_frames(video: Path, timeline: Timeline) -> Iterator[tuple[int, Image]]
         raise InputError(
             f"{video}: {decoded} of {total} frames can be decoded; copy or convert it again"
         )
+
+
+def ahead(pictures: Iterator[tuple[int, Image]], most: int) -> Iterator[tuple[int, Image]]:
+    """The same pictures, made by a thread of its own while the reader looks at earlier ones: up to
+    `most` wait, or as many as `AHEAD` bytes hold. Errors come where they would have come."""
+    first = next(pictures, None)
+    if first is None:
+        return
+    yield first
+    waiting: Queue[tuple[int, Image] | BaseException | None] = Queue(
+        max(2, min(most, AHEAD // first[1].nbytes))
+    )
+    is_over = Event()
+
+    def hand_on(item: tuple[int, Image] | BaseException | None) -> None:
+        while not is_over.is_set():
+            try:
+                waiting.put(item, timeout=0.1)
+            except Full:
+                continue
+            return
+
+    def make() -> None:
+        last: BaseException | None = None
+        try:
+            for picture in pictures:
+                hand_on(picture)
+                if is_over.is_set():
+                    break
+        except BaseException as error:  # raised again by the reader
+            last = error
+        hand_on(last)
+
+    thread = Thread(target=make, name="pictures", daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def _nearest(timeline: Timeline, time: float | None) -> int | None:
@@ -129,27 +176,39 @@ def read_crop(path: Path) -> Image:
         ) from None
 
 
-def find_crops(video: Path, timeline: Timeline, to: Path, finder: FaceFinder) -> None:
-    """Write the crops of a video to the folder `to`, unless they are there; InputError when no
-    frame has a face, JobError when they can't be written."""
+def has_crops(video: Path, folder: Path) -> bool:
+    """True where the folder has the crops of this very video."""
+    return (folder / NOTE).is_file() and read_json(folder / NOTE) == _identity(video)
+
+
+def _identity(video: Path) -> dict[str, int]:
     stat = video.stat()
-    identity = {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
-    if (to / NOTE).is_file() and read_json(to / NOTE) == identity:
-        return
+    return {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
+
+
+def find_crops(
+    pictures: Iterable[tuple[int, Image]], video: Path, to: Path, finder: FaceFinder
+) -> Iterator[tuple[int, Image]]:
+    """Pass on the (frame, picture) of all of a video, and write its crops to the folder `to`, which
+    is there once the last one was passed on; InputError when no frame has a face, JobError when
+    crops can't be written."""
+    identity = _identity(video)
     beside = to.with_name(f".{to.name}.partial")
     remove_folder(beside)
     beside.mkdir(parents=True)
     # Crops are found in the whole video, beyond the annotated frames too.
     finder.begin()
-    faces = 0
+    count = faces = 0
     try:
-        for index, picture in video_frames(video, timeline):
+        for index, picture in pictures:
+            count += 1
             face = finder.crop(picture)
             if face is not None:
                 Pictures.fromarray(face).save(beside / f"{index + 1:05d}.jpg", quality=QUALITY)
                 faces += 1
+            yield index, picture
         if not faces:
-            raise InputError(f"{video}: no face found in any of {len(timeline.frames)} frames")
+            raise InputError(f"{video}: no face found in any of {count} frames")
         write_json(beside / NOTE, identity)
         remove_folder(to)
         os.replace(beside, to)

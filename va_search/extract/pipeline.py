@@ -28,6 +28,7 @@ from va_search.extract.media import find_media
 from va_search.extract.recipe import ExtractionRecipe
 from va_search.extract.recording import RecordingOutcome, Worker
 from va_search.extract.sources import Job, Sources, find_jobs
+from va_search.extract.stored_recipe import keep_recipe
 from va_search.extract.timeline import Timeline, read_timeline
 from va_search.extract.tracks import sound_remarks
 from va_search.files import digest, remove_folder
@@ -124,6 +125,8 @@ def extract(
         jobs = [job for job in jobs if job.name not in left_out]
         existing.check_sources(jobs, annotations)
         if not added:
+            # A store from before recipes were kept is given its own.
+            keep_recipe(to, recipe, finds_crops=sources.crops is None)
             return Extracted(existing.store, (), present, 0, left_out)
     if sources.crops is None:
         # A problem of its detector is told now, not once for each recording.
@@ -133,7 +136,7 @@ def extract(
         # Time stamps first: they tell the rates and gaps, and which videos are broken.
         timelines, unread = _read_timelines(jobs)
         if any(feature_set.kind == "audio" for feature_set in lacking.feature_sets):
-            jobs = _take_sounds(jobs, timelines, warnings)
+            jobs = take_sounds(jobs, timelines, warnings)
         readable = [job for job in jobs if job.video in timelines and job.sound_file in timelines]
         if not readable:
             refuse(_listed(_broken(jobs, unread, [])))
@@ -144,7 +147,7 @@ def extract(
         if existing is not None and not annotations.make_frames:
             draft.remarks += existing.gap_remarks(readable, timelines)
         worker = Worker(lacking, readable, draft, annotations)
-        outcomes = _extract_missing(worker, timelines, engine, watch)
+        outcomes = _extract_missing(worker, draft, timelines, engine, watch)
         # Only now, when all that can be extracted is kept, are broken recordings told.
         broken = _broken(jobs, unread, outcomes)
         if broken:
@@ -157,8 +160,7 @@ def extract(
             left_out = tuple(draft.left_out)
         if existing is None:
             refuse(draft.targets_without_labels())
-        store = _finish(draft, existing)
-        _remove_scratch(to)
+        store = _finish(draft, existing, recipe, finds_crops=sources.crops is None)
     return Extracted(
         store,
         added,
@@ -263,7 +265,7 @@ def _remarks(recipe: ExtractionRecipe, jobs: Sequence[Job], timelines: Timelines
     return remarks
 
 
-def _take_sounds(jobs: Sequence[Job], timelines: Timelines, warnings: list[str]) -> list[Job]:
+def take_sounds(jobs: Sequence[Job], timelines: Timelines, warnings: list[str]) -> list[Job]:
     """The jobs with the sound that lies beside videos without any; remarks on what is taken and
     what is not."""
     taken: list[str] = []
@@ -335,11 +337,11 @@ def _label_hints(
 
 
 def _extract_missing(
-    worker: Worker, timelines: Timelines, engine: Engine, watch: Watch
+    worker: Worker, draft: Draft, timelines: Timelines, engine: Engine, watch: Watch
 ) -> list[RecordingOutcome]:
     """Outcomes of all recordings that had no part; the longest go first, lest one be left alone at
     the end. JobError where one says that the job must stop."""
-    draft, jobs = worker.draft, worker.jobs
+    jobs = worker.jobs
     missing: list[int] = []
     if not draft.already_finished():
         missing = draft.missing()
@@ -444,16 +446,21 @@ def _without(draft: Draft, broken: Mapping[str, Sequence[str]]) -> Draft:
     return smaller
 
 
-def _finish(draft: Draft, existing: ExistingStore | None) -> Store:
-    """The store of the draft, or the old one with the draft's feature sets added by a rename."""
+def _finish(
+    draft: Draft, existing: ExistingStore | None, recipe: ExtractionRecipe, *, finds_crops: bool
+) -> Store:
+    """The store of the draft, or the old one with the draft's feature sets added by a rename; the
+    recipe is kept in it, and what kills left is removed."""
     store = draft.finish()
-    if existing is None:
-        return store
-    try:
-        return add_feature_sets(existing.path, draft.to)
-    except InputError:
-        remove_folder(draft.to)  # it will never fit, and would be in the way of others
-        raise
+    if existing is not None:
+        try:
+            store = add_feature_sets(existing.path, draft.to)
+        except InputError:
+            remove_folder(draft.to)  # it will never fit, and would be in the way of others
+            raise
+    keep_recipe(store.path, recipe, finds_crops=finds_crops)
+    _remove_scratch(store.path)
+    return store
 
 
 def _remove_scratch(to: Path) -> None:

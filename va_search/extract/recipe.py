@@ -21,6 +21,7 @@ relative to the recipe's folder."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -158,9 +159,9 @@ class ExtractionRecipe:
         return hashes
 
 
-def load_recipe(path: Path) -> ExtractionRecipe:
-    """Read the recipe in a YAML file; InputError with every problem and its line, or with every
-    missing weights file."""
+def load_recipe(path: Path, needed: Collection[str] | None = None) -> ExtractionRecipe:
+    """Read the recipe in a YAML file, or of its feature sets those that are `needed`; InputError
+    with every problem and its line, or with every missing weights file of these."""
     file = YamlFile.read(path)
     document = file.expect_mapping("a feature recipe")
     reader = EntryReader(file, path.parent.resolve())
@@ -177,8 +178,12 @@ def load_recipe(path: Path) -> ExtractionRecipe:
         faces = reader.faces(document["faces"])
     file.stop()
     assert entries is not None
+    if needed is not None:
+        feature_sets = [entry for entry in feature_sets if entry.name in needed]
     recipe = ExtractionRecipe(path.stem, tuple(feature_sets), faces)
-    _check_weights(recipe)
+    problems = weights_problems(recipe)
+    if problems:
+        raise InputError(*problems)
     return recipe
 
 
@@ -268,8 +273,8 @@ class EntryReader:
         return extractor.kind, settings
 
 
-def _check_weights(recipe: ExtractionRecipe) -> None:
-    """InputError naming every weights file that is missing or another than was meant; each is read
+def weights_problems(recipe: ExtractionRecipe) -> list[str]:
+    """A problem for every weights file that is missing or another than was meant; each is read
     once."""
     weights = []
     for feature_set in recipe.feature_sets:
@@ -277,9 +282,7 @@ def _check_weights(recipe: ExtractionRecipe) -> None:
     if recipe.faces is not None:
         weights += weights_in(recipe.faces[1])
     problems = [weights_problem(file) for file in dict.fromkeys(weights)]
-    wrong = [problem for problem in problems if problem is not None]
-    if wrong:
-        raise InputError(*wrong)
+    return [problem for problem in problems if problem is not None]
 
 
 def _by_content(document: Any) -> Any:

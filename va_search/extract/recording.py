@@ -9,22 +9,31 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.arrays import Flags
-from va_search.data.draft import Draft, Part
+from va_search.data.draft import Part
 from va_search.data.problems import refuse
 from va_search.errors import InputError, JobError
 from va_search.extract.annotations import Annotations
 from va_search.extract.extractor import Image
 from va_search.extract.frames import AnnotatedFrames, annotated_frames, lacking, picture_reach
-from va_search.extract.pictures import crop_files, find_crops, read_crop, video_frames
+from va_search.extract.pictures import (
+    ahead,
+    crop_files,
+    find_crops,
+    has_crops,
+    read_crop,
+    video_frames,
+)
 from va_search.extract.recipe import ExtractionRecipe, FeatureRecipe
 from va_search.extract.sound import Sound, read_sound, windows
 from va_search.extract.sources import Job
@@ -59,28 +68,74 @@ class RecordingOutcome:
     died: bool = False
 
 
+class Parts(Protocol):
+    """Takes the parts of recordings; `folder` is for scratch files."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    def add(self, index: int, part: Part) -> None:
+        """Take the part of one recording."""
+
+
+@dataclass
+class Sensed:
+    """What sound, or pictures, gave of a recording: its frames with features, remarks that many
+    recordings share, and problems."""
+
+    frames: AnnotatedFrames
+    kinds: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+Step = Callable[[Sensed], None]
+
+
+def sense(frames: AnnotatedFrames, steps: Sequence[Step]) -> Sensed:
+    """Run the steps on a copy of the frames. Each fails on its own: a user sees all that is wrong
+    at once."""
+    sensed = Sensed(replace(frames, valid=frames.valid.copy(), warnings=[], features={}))
+    for step in steps:
+        try:
+            step(sensed)
+        except InputError as error:
+            sensed.problems += error.problems
+    return sensed
+
+
+def unwatched(step: str, seconds: float) -> None:
+    """Show nothing of a recording's progress."""
+
+
 @dataclass
 class Worker:
-    """Extracts recordings by their index, one after another; `device` is cpu or cuda.
+    """Extracts recordings by their index, one after another; `device` is cpu or cuda. Weights are
+    loaded when the first recording needs them.
 
-    Weights are loaded when the first recording needs them."""
+    `overlaps`: sound, pictures and their decoding run in threads of their own. `watch` is told a
+    feature set (or `FACES`) and the seconds of the recording that it has; in threads, if so.
+    `timelines` are those that were read already."""
 
     recipe: ExtractionRecipe
     jobs: Sequence[Job]
-    draft: Draft
+    draft: Parts
     annotations: Annotations
     device: str = "cpu"
+    overlaps: bool = False
+    watch: Callable[[str, float], None] = unwatched
+    timelines: dict[Path, Timeline] = field(default_factory=dict)
     _extractors: dict[str, Any] = field(default_factory=dict)
-    _extracting: float = 0.0
+    _extracting: list[float] = field(default_factory=list)
 
     def __call__(self, index: int) -> RecordingOutcome:
         """Extract one recording and write its part."""
         job, began = self.jobs[index], time.perf_counter()
-        self._extracting, footage = 0.0, 0.0
+        footage = 0.0
+        self._extracting.clear()
         problems: list[str] = []
         stop = None
         try:
-            timeline = read_timeline(job.video)
+            timeline = self._timeline(job.video)
             footage = timeline.seconds
             self.draft.add(index, self._part(job, timeline))
         except InputError as error:
@@ -103,29 +158,38 @@ class Worker:
             problems = [f"recording {job.name!r}: {reason}"]
         seconds = time.perf_counter() - began
         return RecordingOutcome(
-            index, job.name, tuple(problems), stop, seconds, self._extracting, footage
+            index, job.name, tuple(problems), stop, seconds, sum(self._extracting), footage
         )
 
     def _part(self, job: Job, timeline: Timeline) -> Part:
         """All feature sets of one recording; InputError with everything wrong in it."""
         frames = annotated_frames(self.annotations, job, timeline)
         # Sound of another file has a clock of its own, whose second 0 is the video's.
-        heard = timeline if job.sound is None else read_timeline(job.sound)
+        heard = timeline if job.sound is None else self._timeline(job.sound)
+        senses: tuple[tuple[Step, ...], ...] = (
+            (lambda sensed: self._sound(job, timeline, heard, sensed.frames, sensed.kinds),),
+            (
+                lambda sensed: self._whole_pictures(job, timeline, sensed.frames, sensed.kinds),
+                lambda sensed: self._crops(job, timeline, sensed.frames, sensed.kinds),
+            ),
+        )
+        # Sound and pictures meet in no array, so they may run side by side; in this order they
+        # are put together.
+        if self.overlaps:
+            with ThreadPoolExecutor(len(senses)) as pool:
+                results = list(pool.map(partial(sense, frames), senses))
+        else:
+            results = [sense(frames, steps) for steps in senses]
         kinds: list[str] = []
         problems: list[str] = []
-        # Sound and pictures fail each on their own: a user sees all that is wrong at once.
-        steps: tuple[Callable[[], None], ...] = (
-            lambda: self._sound(job, timeline, heard, frames, kinds),
-            lambda: self._whole_pictures(job, timeline, frames, kinds),
-            lambda: self._crops(job, timeline, frames, kinds),
-        )
-        for extract in steps:
-            try:
-                extract()
-            except InputError as error:
-                problems += error.problems
+        for sensed in results:
+            kinds += sensed.kinds
+            problems += sensed.problems
+            frames.features |= sensed.frames.features
+            frames.warnings += sensed.frames.warnings
+            frames.valid &= sensed.frames.valid
         if problems:
-            raise InputError(*problems)
+            raise InputError(*dict.fromkeys(problems))
         feature_sets = self.recipe.feature_sets
         number = next((chosen.track for chosen in feature_sets if chosen.kind == "audio"), None)
         return Part(
@@ -181,6 +245,8 @@ class Worker:
         # `next` runs the extractor: it is what is timed, the pooling is not.
         while (piece := self._timed(next, pieces, None)) is not None:
             pooler.add(piece.centres, piece.values)
+            if len(piece.centres):
+                self.watch(feature_set.name, float(piece.centres[-1]) - sound.begin)
         pooled = pooler.finish()
         if pooled is None:
             raise InputError(
@@ -251,6 +317,11 @@ class Worker:
         feature_sets = self._seen("frames", job, timeline, frames, kinds)
         if feature_sets:
             pictures = video_frames(job.video, timeline)
+            # The video is decoded once, for the crops as well.
+            if self._lacks_crops(job) and self._feature_sets("image", "crops"):
+                finder = self._loaded(FACES, self.recipe.finder)
+                assert job.crops is not None
+                pictures = find_crops(pictures, job.video, job.crops, finder)
             # A video may have a second more than its annotation.
             count = len(frames.pictures)
             annotated = ((index, image) for index, image in pictures if index < count)
@@ -274,9 +345,11 @@ class Worker:
         if not feature_sets:
             return
         assert job.crops is not None
-        if job.finds_crops:
+        if self._lacks_crops(job):
             finder = self._loaded(FACES, self.recipe.finder)
-            find_crops(job.video, timeline, job.crops, finder)
+            pictures = video_frames(job.video, timeline)
+            for index, _ in find_crops(pictures, job.video, job.crops, finder):
+                self.watch(FACES, float(timeline.frames[index]) - timeline.begin)
         files = crop_files(job.crops, len(frames.pictures), len(timeline.frames), job.video)
         crops = ((frame, read_crop(path)) for frame, path in files)
         self._images(feature_sets, crops, frames, timeline, job.crops)
@@ -297,6 +370,8 @@ class Worker:
         seen = np.zeros(len(frames.pictures), dtype=bool)
         # Images are read once, in batches of the extractor that takes most of them.
         most = max(self._extractor(feature_set).batch for feature_set in feature_sets)
+        if self.overlaps:
+            images = ahead(images, most)
         while batch := list(islice(images, most)):
             indices = np.array([index for index, _ in batch])
             pictures = [image for _, image in batch]
@@ -307,6 +382,8 @@ class Worker:
                     part = slice(start, start + extractor.batch)
                     values = self._timed(extractor.images, pictures[part])
                     poolers[feature_set.name].add(frames.pictures[indices[part]], values)
+                seconds = float(frames.pictures[indices[-1]]) - timeline.begin
+                self.watch(feature_set.name, seconds)
         present: dict[str, Flags] = {}
         problems: list[str] = []
         for name, pooler in poolers.items():
@@ -330,6 +407,13 @@ class Worker:
             if feature_set.kind == kind and feature_set.images == images
         ]
 
+    def _lacks_crops(self, job: Job) -> bool:
+        """True where crops are still to be found in the video."""
+        return job.finds_crops and job.crops is not None and not has_crops(job.video, job.crops)
+
+    def _timeline(self, file: Path) -> Timeline:
+        return self.timelines.get(file) or read_timeline(file)
+
     def _extractor(self, feature_set: FeatureRecipe) -> Any:
         return self._loaded(feature_set.name, feature_set.build)
 
@@ -347,7 +431,7 @@ class Worker:
         try:
             return call(*arguments)
         finally:
-            self._extracting += time.perf_counter() - began
+            self._extracting.append(time.perf_counter() - began)
 
 
 def not_finite(name: str, values: NDArray[np.float32]) -> list[str]:

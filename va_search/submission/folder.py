@@ -182,7 +182,7 @@ def write_folder(
     try:
         for sheet in sheets:
             _write(beside / sheet.name, sheet)
-            _check(beside / sheet.name, sheet, targets)
+            check_sheet(beside / sheet.name, sheet, targets)
         mark = {
             **about,
             "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -224,7 +224,7 @@ def _write(path: Path, sheet: PredictionFile) -> None:
         sheet.write(beside)
 
 
-def _check(path: Path, sheet: PredictionFile, targets: Sequence[Target]) -> None:
+def check_sheet(path: Path, sheet: PredictionFile, targets: Sequence[Target]) -> None:
     """Read a written file back; JobError unless it says exactly what was meant, complete, finite
     and in the targets' ranges."""
     values = sheet.written(path)
