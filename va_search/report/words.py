@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from va_search.data.store import Store
 from va_search.models.menu import ENCODERS, FAMILIES
