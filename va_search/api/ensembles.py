@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from va_search.serving.register import Registered
     from va_search.submission.strategies import Submissions
     from va_search.submission.writing import OtherRecordings, Submission
+    from va_search.tracking.ensembles import TrackedVerdict
     from va_search.verdict.block import VerdictBlock
 
     Studies = OpenStudy | str | Sequence[OpenStudy | str]
@@ -329,8 +330,14 @@ class OpenEnsemble:
         with self.home.using(writes=True) as home:
             bring_members(home, self.document, "weights")
             from va_search.serving.register import register
+            from va_search.tracking.door import tracking_place
+            from va_search.tracking.ensembles import renew_verdict
 
-            return register(home.files, self.document, name=name, tracking_uri=tracking_uri)
+            registered = register(home.files, self.document, name=name, tracking_uri=tracking_uri)
+            # The run's verdict may say that an earlier version is registered: it is no longer.
+            place = tracking_place(home.files, tracking_uri)
+            renew_verdict(place, registered.run, self._tracked_verdict())
+            return registered
 
     def report(self, out: str | Path, **more: Any) -> Path:
         """Write tables and figures of the ensemble and its studies to the folder `out`; returns its
@@ -404,7 +411,7 @@ class OpenEnsemble:
         registered models that are of earlier builds."""
         from va_search.ensemble.fresh import content_id, explanation_folder, stale_models
         from va_search.tracking.door import tracking_place
-        from va_search.tracking.ensembles import TrackedVerdict, log_ensemble
+        from va_search.tracking.ensembles import log_ensemble
         from va_search.tracking.models import older_versions
         from va_search.tracking.shown import reason
         from va_search.verdict.stale import register_advice
@@ -412,8 +419,7 @@ class OpenEnsemble:
         files, built = self.home.files, self.document
         folder = explanation_folder(files, built.name) if explained else None
         server = tracking_place(files, tracking_uri)
-        block = self.judged()
-        verdict = TrackedVerdict(block.text, block.markdown)
+        verdict = self._tracked_verdict()
         try:
             run = log_ensemble(server, built.model_dump(mode="json"), folder, verdict)
             older = older_versions(server.uri, run, content_id(built), built.created_at)
@@ -429,6 +435,13 @@ class OpenEnsemble:
             if model not in remarked:
                 note(register_advice(files, built, model))
         return True
+
+    def _tracked_verdict(self) -> TrackedVerdict:
+        """The verdict as the ensemble's MLflow run shows it."""
+        from va_search.tracking.ensembles import TrackedVerdict
+
+        block = self.judged()
+        return TrackedVerdict(block.text, block.markdown)
 
 
 def open_ensemble(name: str, *, home: AnyHome = None) -> OpenEnsemble:

@@ -10,7 +10,7 @@ content. All of this reads a few small files, no prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -170,11 +170,16 @@ def complete_trials(home: Home, studies: Iterable[str]) -> dict[str, int]:
     return complete
 
 
-def newer_trials(home: Home, ensemble: Ensemble) -> int | None:
-    """Number of trials completed since the ensemble was built; None where it did not note them."""
+def newer_trials(
+    home: Home, ensemble: Ensemble, complete: Mapping[str, int] | None = None
+) -> int | None:
+    """Number of trials completed since the ensemble was built; None where it did not note them.
+    `complete`: as `complete_trials` of its studies, where that was counted already."""
     if ensemble.complete is None:
         return None
+    if complete is None:
+        complete = complete_trials(home, ensemble.complete)
     newer = 0
-    for study, count in complete_trials(home, ensemble.complete).items():
-        newer += max(0, count - ensemble.complete[study])
+    for study, count in complete.items():
+        newer += max(0, count - ensemble.complete.get(study, count))
     return newer

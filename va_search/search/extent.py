@@ -30,17 +30,19 @@ def searched_now(home: Home, studies: Sequence[str]) -> list[str]:
     sentences = []
     for study in dict.fromkeys(studies):
         if is_searched(home, study):
-            finished = finished_of_planned(home, study)
-            sentences.append(
-                f"study {study} is being searched now: {finished}; only these are used here"
-            )
+            finished = len(Bank(home.bank).trials(study))
+            sentences.append(searched_sentence(study, finished, planned_trials(home, study)))
     return sentences
 
 
-def finished_of_planned(home: Home, study: str) -> str:
-    """`13 of 16 planned trials are finished`."""
-    finished = len(Bank(home.bank).trials(study))
-    planned = planned_trials(home, study)
+def searched_sentence(study: str, finished: int, planned: int | None) -> str:
+    """A sentence on a study that is being searched."""
+    counts = finished_of_planned(finished, planned)
+    return f"study {study} is being searched now: {counts}; only these are used here"
+
+
+def finished_of_planned(finished: int, planned: int | None) -> str:
+    """`13 of 16 planned trials are finished`; `planned` None where that is not known."""
     are = "is" if finished == 1 else "are"
     if planned is None or finished > planned:
         return f"{counted(finished, 'trial')} {are} finished"

@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from va_search.trial import CCC_OF, SCORE
 LOG = logging.getLogger(__name__)
 DESCRIPTION = "mlflow.note.content"
 """The tag that MLflow's pages show as a run's description."""
+VERDICT_FILE = "verdict.txt"
 
 Members = Mapping[str, Sequence[tuple[str, str]]]
 """Study and trial of the members, by target."""
@@ -129,7 +131,7 @@ def log_ensemble(
     try:
         client.log_text(run, json.dumps(document, indent=1) + "\n", "ensemble.json")
         if verdict is not None:
-            client.log_text(run, verdict.text + "\n", "verdict.txt")
+            client.log_text(run, verdict.text + "\n", VERDICT_FILE)
         if explanation is not None:
             client.log_artifacts(run, str(explanation), "explanation")
     # Whatever storage answers, the run itself is whole.
@@ -143,6 +145,15 @@ def log_ensemble(
         )
     client.set_terminated(run, status="FINISHED")
     return run
+
+
+def renew_verdict(place: Place, run: str, verdict: TrackedVerdict) -> None:
+    """Show this verdict on an ensemble's run in place of the one that is there; a place that does not
+    take it keeps that one."""
+    client = open_client(place.uri)
+    with suppress(Exception):
+        client.set_tag(run, DESCRIPTION, verdict.markdown)
+        client.log_text(run, verdict.text + "\n", VERDICT_FILE)
 
 
 def _members(document: Mapping[str, Any]) -> Members:

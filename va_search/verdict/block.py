@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from va_search.ensemble.fresh import complete_trials, newer_trials
 from va_search.ensemble.refit import REFIT
 from va_search.ensemble.saved import Ensemble, known_ensembles, read_ensemble
 from va_search.ensemble.verdict import (
@@ -152,13 +153,19 @@ def verdict_block(home: Home, ensemble: Ensemble, options: Sequence[str] = ()) -
     `options`: those of the command that built it (such as `--data STORE`), which the next command
     needs too."""
     verdict = verdict_of(ensemble)
-    step = next_step(home, ensemble, verdict, options)
+    complete = complete_trials(home, ensemble.studies)
+    newer = newer_trials(home, ensemble, complete)
+    step = next_step(home, ensemble, verdict, newer=newer, options=options)
     problem = store_problem(home, ensemble)
     rows = [(SUBMIT, submit_sentence(verdict, ensemble, step.submit))]
     rows += score_rows(_chosen_in(home, ensemble))
-    rows += [(UNFINISHED, sentence) for sentence in unfinished(home, ensemble.studies)]
-    newer = newer_sentence(home, ensemble)
-    late = [newer, *stale_of(home, ensemble), *stale_refits(home, ensemble), problem]
+    rows += [(UNFINISHED, sentence) for sentence in unfinished(home, complete)]
+    late = [
+        newer_sentence(ensemble, newer),
+        *stale_of(home, ensemble),
+        *stale_refits(home, ensemble),
+        problem,
+    ]
     rows += [(OUT_OF_DATE, sentence) for sentence in late if sentence is not None]
     # On a store that is gone or another one the command would be refused.
     command = step.command if problem is None or options else None
@@ -178,6 +185,9 @@ def submit_sentence(verdict: Verdict, ensemble: Ensemble, name: str) -> str:
     reason = REASONS[verdict.outcome]
     if verdict.interval is None and verdict.outcome != "same":
         reason = reason.partition(" by more")[0].partition(",")[0] + "; chance is not known"
+    if verdict.not_beaten:
+        targets = " and ".join(verdict.not_beaten)
+        reason += f"; for {targets} a baseline that needs no training is as good or better"
     if not verdict.use_best:
         return f"{name}: {reason}"
     return f"{name} (recipe best), not {ensemble.name}: {reason}"

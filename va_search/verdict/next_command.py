@@ -31,14 +31,19 @@ class NextStep:
 
 
 def next_step(
-    home: Home, ensemble: Ensemble, verdict: Verdict, options: Sequence[str] = ()
+    home: Home,
+    ensemble: Ensemble,
+    verdict: Verdict,
+    *,
+    newer: int | None = None,
+    options: Sequence[str] = (),
 ) -> NextStep:
     """Build the ensemble again where trials came since; else submit it, or, where the best single
     trial is not worse, build or submit that one.
 
     Of a store without test recordings nothing can be submitted: its report is what comes next.
-    `options`: those of the command that built it (such as `--data STORE`), which the next one needs
-    too."""
+    `newer`: number of trials that came since, where that is known. `options`: those of the command
+    that built it (such as `--data STORE`), which the next one needs too."""
     submit, command = ensemble.name, ""
     if verdict.use_best:
         recipe = _best_recipe(ensemble)
@@ -49,7 +54,7 @@ def next_step(
             command = ensemble_command(home, studies, recipe, submit, options)
         else:
             submit, command = single.name, use_command(home, single)
-    again = _build_again(home, ensemble, options)
+    again = _build_again(home, ensemble, options) if newer else None
     return NextStep(submit, again or command or use_command(home, ensemble))
 
 
@@ -61,10 +66,8 @@ def _best_recipe(ensemble: Ensemble) -> Recipe:
 
 
 def _build_again(home: Home, ensemble: Ensemble, options: Sequence[str]) -> str | None:
-    """The command that takes newer trials in; None where there are none, while more are being
-    trained, or where the recipe is not found by its name."""
-    if not newer_trials(home, ensemble):
-        return None
+    """The command that takes newer trials in; None while more are being trained, or where the
+    recipe is not found by its name."""
     if any(is_searched(home, study) for study in ensemble.studies):
         return None
     try:

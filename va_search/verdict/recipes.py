@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from va_search.ensemble.compare import RecipeScores, differences
+from va_search.ensemble.fresh import complete_trials
 from va_search.ensemble.material import Materials
 from va_search.ensemble.recipe import Recipe
 from va_search.ensemble.saved import Ensemble, MeasuredOn
@@ -87,7 +88,8 @@ def comparison_block(
     """The verdict on compared recipes: which to take, and the scores of the ensemble, not saved,
     that it makes of the same trials. `options` as in `verdict_block`."""
     rows = [(TAKE, f"recipe {advised.recipe}: {advised.reason}"), *score_rows(ensemble)]
-    rows += [(UNFINISHED, sentence) for sentence in unfinished(home, ensemble.studies)]
+    complete = complete_trials(home, ensemble.studies)
+    rows += [(UNFINISHED, sentence) for sentence in unfinished(home, complete)]
     return VerdictBlock(
         subject=f"recipe {advised.recipe}",
         verdict=verdict_of(ensemble),

@@ -6,7 +6,7 @@ read, no prediction; a store at a URL is not brought."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 from va_search.data.store import Store
 from va_search.ensemble.fresh import content_id, newer_trials, stale_explanation, stale_models
@@ -16,7 +16,13 @@ from va_search.errors import InputError, counted
 from va_search.files import read_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank
-from va_search.search.extent import finished_of_planned, is_searched, planned_trials, searched_now
+from va_search.search.extent import (
+    finished_of_planned,
+    is_searched,
+    planned_trials,
+    searched_now,
+    searched_sentence,
+)
 from va_search.search.study import Study
 from va_search.storage.places import is_url
 from va_search.trial import Trial
@@ -27,15 +33,14 @@ def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:
     explanation, its registered models."""
     # A study that is still searched comes first: the numbers below will change by themselves.
     sentences = searched_now(home, ensemble.studies)
-    newer = newer_sentence(home, ensemble)
+    newer = newer_sentence(ensemble, newer_trials(home, ensemble))
     if newer is not None:
         sentences.append(newer)
     return sentences + stale_of(home, ensemble)
 
 
-def newer_sentence(home: Home, ensemble: Ensemble) -> str | None:
-    """The number of trials completed since the ensemble was built; None where there are none."""
-    newer = newer_trials(home, ensemble)
+def newer_sentence(ensemble: Ensemble, newer: int | None) -> str | None:
+    """A sentence on the trials completed since the ensemble was built; None where there are none."""
     if not newer:
         return None
     were, them = ("trial was", "it") if newer == 1 else ("trials were", "them")
@@ -92,19 +97,19 @@ def stale_refits(home: Home, ensemble: Ensemble) -> list[str]:
     return sentences
 
 
-def unfinished(home: Home, studies: Sequence[str]) -> list[str]:
+def unfinished(home: Home, complete: Mapping[str, int]) -> list[str]:
     """Sentences on the studies that are being searched, or whose search ended before all planned
-    trials, and on trials that failed."""
-    sentences = searched_now(home, studies)
-    for study in dict.fromkeys(studies):
+    trials, and on trials that failed. `complete`: number of complete trials by study."""
+    sentences = []
+    for study, finished in complete.items():
         failed = failed_trials(home, study)
         planned = planned_trials(home, study, brings_store=False)
-        finished = len(Bank(home.bank).trials(study))
-        ended_early = planned is not None and finished + failed < planned
-        if ended_early and not is_searched(home, study):
+        if is_searched(home, study):
+            sentences.append(searched_sentence(study, finished, planned))
+        elif planned is not None and finished + failed < planned:
             sentences.append(
-                f"study {study}: {finished_of_planned(home, study)}, and nothing searches it now; "
-                "its search command again goes on"
+                f"study {study}: {finished_of_planned(finished, planned)}, and nothing searches it "
+                "now; its search command again goes on"
             )
         if failed:
             status = home.command("status", study)
@@ -128,14 +133,8 @@ def store_problem(home: Home, ensemble: Ensemble) -> str | None:
         reason = error.problems[0].partition(";")[0]
         return f"{reason}; if the store was moved, say where it is with --data STORE"
     for trial in _one_member_a_study(home, ensemble):
-        # Trials of another store of the same recordings have other hashes from the start.
-        if trial.settings is None or trial.store_path != ensemble.store:
-            continue
-        try:
-            is_same = trial.settings.data_hash(store) == trial.data_hash
-        except KeyError:  # a feature set that is gone
-            is_same = False
-        if not is_same:
+        # Trials of another store of the same recordings differ from the start.
+        if trial.store_path == ensemble.store and not trial.is_of(store):
             return (
                 f"store {ensemble.store} has changed since trial {trial.id} of study {trial.study} "
                 "was trained on it: these scores are of the store as it was; search again to train "
