@@ -132,11 +132,13 @@ def test_recordings_are_listed_from_the_best_to_the_worst(world: World) -> None:
     means = [float(each.cells[-1].text) for each in table.rows]
     assert means == sorted(means, reverse=True) and len(means) == 4
     for each, curves in zip(table.rows, found.ranked, strict=True):
-        assert each.cells[1].text == curves.recording.name
+        assert each.cells[0].text == curves.recording.name
         assert each.cells[-3].text == f"{curves.ccc(0):.3f}"
     assert table.command == "va-search look best"
     many = PredictedCurves(found.model, found.measured, found.recordings * 4, found.targets)
-    ranks = [int(each.cells[0].text) for each in recordings_table(many).rows]
+    rows = recordings_table(many).rows
+    assert rows[5].texts == ["6 more between them"]
+    ranks = [int(each.cells[1].text) for each in (*rows[:5], *rows[6:])]
     assert ranks == [1, 2, 3, 4, 5, 12, 13, 14, 15, 16], "the five best and the five worst"
 
 

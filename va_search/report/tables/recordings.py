@@ -21,10 +21,12 @@ def recordings_table(curves: PredictedCurves | str, command: str | None = None) 
         return Table(TITLE, missing=Missing(curves.why_unranked))
     has_stimuli = any(each.recording.stimulus is not None for each in ranked)
     rows = []
+    between = len(ranked) - 2 * SHOWN
     for rank, recording in enumerate(ranked, start=1):
-        if SHOWN < rank <= len(ranked) - SHOWN:
-            continue
-        rows.append(_row(rank, recording, has_stimuli=has_stimuli))
+        if between > 0 and rank == SHOWN + 1:
+            rows.append(row(f"{between:,} more between them", kind="group"))
+        if rank <= SHOWN or rank > len(ranked) - SHOWN:
+            rows.append(_row(rank, recording, has_stimuli=has_stimuli))
     unranked = len(curves.recordings) - len(ranked)
     notes = [f"Ranked by {mean_ccc(curves.target_names)} of each recording by itself."]
     if unranked:
@@ -34,11 +36,10 @@ def recordings_table(curves: PredictedCurves | str, command: str | None = None) 
         )
     if command is not None:
         notes.append("Every recording over time, with its annotation and all members:")
-    about = ["Recording", "Person"]
-    if has_stimuli:
-        about.append("Stimulus")
+    about = ["Person", "Stimulus"] if has_stimuli else ["Person"]
     scores = ["Mean CCC"] if len(curves.targets) > 1 else []
     heads = (
+        *columns("Recording"),
         *columns("Rank", kind="number"),
         *columns(*about),
         *columns("Seconds", *map(heading, curves.target_names), *scores, kind="number"),
@@ -48,11 +49,11 @@ def recordings_table(curves: PredictedCurves | str, command: str | None = None) 
 
 def _row(rank: int, curves: RecordingCurves, *, has_stimuli: bool) -> TableRow:
     recording = curves.recording
-    about = [recording.name, recording.subject]
+    about = [recording.subject]
     if has_stimuli:
         about.append(recording.stimulus or "")
     cccs = [curves.ccc(column) for column in range(curves.annotation.shape[1])]
     if len(cccs) > 1:
         cccs.append(curves.mean_ccc)
     seconds = f"{recording.frames / recording.frames_per_second:,.0f}"
-    return row(str(rank), *about, seconds, *map(number, cccs))
+    return row(recording.name, str(rank), *about, seconds, *map(number, cccs))
