@@ -116,6 +116,24 @@ def test_members_come_by_weight_and_no_more_than_asked_for(world: World, tmp_pat
     ), "all members are in the ensemble's curve"
 
 
+def test_models_from_elsewhere_are_shown_without_weight_too(world: World, tmp_path: Path) -> None:
+    ensemble = build(world.home, ["first"], load_recipe("mean"), "e", world.store)
+    write_outside(tmp_path / "models" / "theirs", world, seed=3, rows="all")
+    for recording in world.store.split("test"):
+        (tmp_path / "models" / "theirs" / f"{recording.name}.csv").unlink()
+    add_outside(world.bank, "first", tmp_path / "models", world.store)
+    shown = shown_ensemble(world.home, ensemble, world.store, members=2)
+    theirs = shown.series[3]
+    assert (theirs.title, theirs.kind, theirs.weights) == ("first/outside-theirs", "outside", None)
+    validation, test = shown.curves(0), shown.curves(len(shown.recordings) - 1)
+    lines_up = frames_hash(world.validation)
+    column = world.bank.column(
+        "first", "outside-theirs", "validation", "valence", frames_hash=lines_up
+    )
+    assert validation.series[3]["valence"].tobytes() == column[:60].tobytes()
+    assert 3 not in test.series, "it predicts no test recording"
+
+
 def test_one_split_alone(world: World) -> None:
     ensemble = build(world.home, ["first"], load_recipe("mean"), "e", world.store)
     for split in ("validation", "test"):
