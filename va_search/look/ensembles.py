@@ -19,9 +19,9 @@ from va_search.ensemble.saved import Ensemble, bank_of, check_members
 from va_search.ensemble.unscored import measured_recordings
 from va_search.errors import InputError, counted
 from va_search.home import Home
-from va_search.look.shown import Curves, Series, Shown
+from va_search.look.shown import ByTarget, Curves, Series, Shown
 from va_search.look.stores import StoreSide, split_names
-from va_search.look.trials import Columns, series_of
+from va_search.look.trials import Columns, SplitRows, series_of
 from va_search.predictions.bank import Bank
 from va_search.targets import clipped
 from va_search.trial import Trial
@@ -44,25 +44,6 @@ class _Member:
     @property
     def total(self) -> float:
         return sum((self.weights or {}).values())
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Recordings of one split, as the bank has them one after another: `rows` of each by name, and
-    the hash that predictions of them have."""
-
-    split: str
-    recordings: tuple[Recording, ...]
-    rows: Mapping[str, slice]
-    frames_hash: str
-
-    @classmethod
-    def of(cls, split: str, recordings: tuple[Recording, ...]) -> _Part:
-        rows, start = {}, 0
-        for recording in recordings:
-            rows[recording.name] = slice(start, start + recording.frames)
-            start += recording.frames
-        return cls(split, recordings, rows, frames_hash(recordings))
 
 
 def shown_ensemble(
@@ -107,21 +88,23 @@ def shown_ensemble(
     )
 
 
-def _parts(ensemble: Ensemble, store: Store, split: str | None) -> tuple[list[_Part], list[str]]:
+def _parts(
+    ensemble: Ensemble, store: Store, split: str | None
+) -> tuple[list[SplitRows], list[str]]:
     """The recordings of each split that the ensemble predicts, and remarks on those that are left
     out."""
     parts, remarks = [], []
     if split != "test":
         measured = measured_recordings(ensemble, store)
         if measured:
-            parts.append(_Part.of("validation", measured))
+            parts.append(SplitRows.of("validation", measured))
         else:
             remarks.append(f"no validation recordings: {ensemble.measured_on.reason}")
     test = store.split("test")
     if split != "validation" and test:
         # A store that got other test recordings since still has the validation ones to look at.
         if frames_hash(test) == ensemble.test_frames_hash:
-            parts.append(_Part.of("test", test))
+            parts.append(SplitRows.of("test", test))
         else:
             remarks.append(
                 f"{store.path}: its test recordings are not those {ensemble.name!r} was built on, so "
@@ -170,7 +153,7 @@ def _outside(ensemble: Ensemble, bank: Bank) -> list[_Member]:
     return models
 
 
-def _scores_are(ensemble: Ensemble, parts: Sequence[_Part]) -> str:
+def _scores_are(ensemble: Ensemble, parts: Sequence[SplitRows]) -> str:
     """A sentence on what the page's scores are."""
     curve = (
         "The ensemble's curve is what va-search submit writes: its pipeline's result, clipped to the "
@@ -192,7 +175,7 @@ class _EnsembleCurves:
         ensemble: Ensemble,
         bank: Bank,
         side: StoreSide,
-        parts: Sequence[_Part],
+        parts: Sequence[SplitRows],
         members: Sequence[_Member],
     ) -> None:
         self.ensemble = ensemble
@@ -200,7 +183,7 @@ class _EnsembleCurves:
         self.members = members
         self.bank = bank
         self.columns = Columns()
-        self.located: list[tuple[_Part, Recording]] = []
+        self.located: list[tuple[SplitRows, Recording]] = []
         for part in parts:
             self.located += [(part, recording) for recording in part.recordings]
         words = split_names((recording for _, recording in self.located), ensemble.measured_on.fold)
@@ -212,14 +195,14 @@ class _EnsembleCurves:
         """The curves of a recording: the ensemble is series 0, members follow."""
         part, recording = self.located[index]
         rows = part.rows[recording.name]
-        series: dict[int, Mapping[str, Values]] = {0: self._ensemble(part, recording, rows)}
+        series: dict[int, ByTarget] = {0: self._ensemble(part, recording, rows)}
         for number, member in enumerate(self.members, start=1):
             by_target = self._member(member, part, rows)
             if by_target:
                 series[number] = by_target
         return self.side.curves(recording, series)
 
-    def _ensemble(self, part: _Part, recording: Recording, rows: slice) -> dict[str, Floats]:
+    def _ensemble(self, part: SplitRows, recording: Recording, rows: slice) -> dict[str, Floats]:
         """The ensemble's (frames,) predictions by target, as `saved.predict` makes them, clipped."""
         total = np.zeros((recording.frames, len(self.ensemble.targets)))
         for share, piece in self.ensemble.pieces:
@@ -241,7 +224,7 @@ class _EnsembleCurves:
         inside = clipped(total, self.ensemble.targets)
         return {target: inside[:, i] for i, target in enumerate(self.ensemble.target_names)}
 
-    def _member(self, member: _Member, part: _Part, rows: slice) -> dict[str, Values]:
+    def _member(self, member: _Member, part: SplitRows, rows: slice) -> dict[str, Values]:
         """A member's (frames,) predictions by target; none of recordings that it does not predict,
         as a model from elsewhere may."""
         trial = member.trial

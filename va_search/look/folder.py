@@ -202,7 +202,8 @@ def _arrays(curves: Curves) -> dict[str, Any]:
             annotation[target] = encoded(labels)
     raters = {}
     for target, band in curves.raters.items():
-        raters[target] = {"low": encoded(band.low), "high": encoded(band.high), "text": band.text}
+        ends = {"low": encoded(band.low), "high": encoded(band.high)}
+        raters[target] = {**ends, "text": band.text}
     series = {}
     for index, by_target in curves.series.items():
         series[f"s{index}"] = {target: encoded(values) for target, values in by_target.items()}
@@ -210,7 +211,7 @@ def _arrays(curves: Curves) -> dict[str, Any]:
         "annotation": annotation,
         "raters": raters,
         "series": series,
-        "missing": {name: [list(span) for span in spans] for name, spans in curves.missing.items()},
+        "missing": dict(curves.missing),
     }
 
 

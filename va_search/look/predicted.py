@@ -47,10 +47,7 @@ def shown_curves(
     """Return what a page shows of predictions without annotations."""
     listed = []
     for curve in curves:
-        rate = None
-        if len(curve.seconds) > 1:
-            rate = (len(curve.seconds) - 1) / float(curve.seconds[-1] - curve.seconds[0])
-        clock = clock_of(curve.seconds, rate, curve.media_offset)
+        clock = clock_of(curve.seconds, None, curve.media_offset)
         names = tuple(dict.fromkeys((curve.name, file_name_of(curve.name))))
         listed.append(ShownRecording(curve.name, "test", clock, media_names=names))
     names = tuple(target.name for target in targets)

@@ -18,6 +18,8 @@ from va_search.targets import Target
 
 SeriesKind = Literal["ensemble", "trial", "outside", "prediction"]
 ShownKind = Literal["ensemble", "study", "predictions"]
+ByTarget = Mapping[str, Values]
+"""(frames,) values by target."""
 Span = tuple[int, int]
 """The first frame of a stretch, and the one behind its last."""
 NO_RATE = 1.0
@@ -100,9 +102,9 @@ class Curves:
     that predicts it, by the series' place in `Shown.series`; stretches in which a feature set is
     missing, by its name."""
 
-    annotation: Mapping[str, Values] = field(default_factory=dict)
+    annotation: ByTarget = field(default_factory=dict)
     raters: Mapping[str, RatersBand] = field(default_factory=dict)
-    series: Mapping[int, Mapping[str, Values]] = field(default_factory=dict)
+    series: Mapping[int, ByTarget] = field(default_factory=dict)
     missing: Mapping[str, Sequence[Span]] = field(default_factory=dict)
 
 

@@ -18,7 +18,7 @@ from va_search.data.readers import TIME_OF_DAY
 from va_search.data.store import Recording, Store
 from va_search.data.time_texts import EXAMPLE
 from va_search.files import file_name_of, read_json
-from va_search.look.shown import Clock, Curves, RatersBand, ShownRecording, Span
+from va_search.look.shown import ByTarget, Clock, Curves, RatersBand, ShownRecording, Span
 
 REGULAR = 1e-3
 """Share of a frame interval by which frames of a regular clock may be off."""
@@ -88,7 +88,7 @@ class StoreSide:
         # The frames are the video's own, on the file's clock, which need not begin at 0.
         return sound_ahead + to_beginning
 
-    def curves(self, recording: Recording, series: Mapping[int, Mapping[str, Values]]) -> Curves:
+    def curves(self, recording: Recording, series: Mapping[int, ByTarget]) -> Curves:
         """A recording's arrays, with its predictions by series and target."""
         return Curves(
             annotation=self.annotation(recording),
@@ -143,7 +143,7 @@ class StoreSide:
 
 
 def _notes(store: Store) -> dict[str, dict[str, Any]]:
-    """What the import noted of each recording, by its name; nothing of a store in memory."""
+    """Notes of the import on each recording, by its name; none of a store in memory."""
     manifest = store.path / MANIFEST
     if not manifest.is_file():
         return {}
@@ -155,23 +155,30 @@ def _notes(store: Store) -> dict[str, dict[str, Any]]:
 
 
 def clock_of(seconds: Floats, rate: float | None, media_offset: float = 0.0) -> Clock:
-    """The clock of frames at these (frames,) seconds, which increase: regular where `rate` gives
-    them."""
-    if not len(seconds):
+    """The clock of frames at these (frames,) seconds, which increase: regular where `rate`, or the
+    mean of the steps, gives them."""
+    frames = len(seconds)
+    if not frames:
         return Clock(0, rate, media_offset=media_offset)
     start = float(seconds[0])
-    regular = Clock(len(seconds), rate, start, media_offset=media_offset)
-    apart = np.abs(regular.seconds - seconds).max()
-    if rate is not None and apart <= REGULAR / rate:
-        return regular
-    if len(seconds) > 1:
-        rate = (len(seconds) - 1) / float(seconds[-1] - seconds[0])
-    return Clock(len(seconds), rate, start, np.asarray(seconds, np.float64), media_offset)
+    rates = [] if rate is None else [rate]
+    if frames > 1:
+        # A declared rate may be rounded: 23.98 for 24000/1001.
+        rates.append((frames - 1) / (float(seconds[-1]) - start))
+    for candidate in rates:
+        regular = Clock(frames, candidate, start, media_offset=media_offset)
+        if np.abs(regular.seconds - seconds).max() <= REGULAR / candidate:
+            return regular
+    times: Floats = np.asarray(seconds, dtype=np.float64)
+    return Clock(frames, rates[-1] if rates else None, start, times, media_offset)
 
 
 def spans_of(flags: Flags) -> list[Span]:
     """The stretches of True in (frames,) flags."""
-    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
+    # A False at either end, so that every stretch begins and ends.
+    padded = np.zeros(len(flags) + 2, dtype=np.int8)
+    padded[1:-1] = flags
+    edges = np.diff(padded)
     starts = np.flatnonzero(edges == 1).tolist()
     ends = np.flatnonzero(edges == -1).tolist()
     return list(zip(starts, ends, strict=True))
