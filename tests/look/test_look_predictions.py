@@ -275,6 +275,20 @@ def test_files_from_elsewhere_must_fit_their_recordings(world: World, tmp_path: 
         shown_folder(folder, world.store)
 
 
+def test_predictions_of_targets_that_the_store_does_not_declare(
+    world: World, tmp_path: Path
+) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    rows = "\n".join(f"{frame}" for frame in range(60))
+    (folder / "v1.csv").write_text(f"engagement\n{rows}\n")
+    with pytest.raises(InputError, match="no column valence or arousal"):
+        shown_folder(folder, world.store)
+    shown = shown_folder(folder, world.store, targets=ONE)
+    assert shown.targets == ONE
+    assert shown.curves(0).series[0]["engagement"].tolist() == list(map(float, range(60)))
+
+
 def test_curves_without_a_store(tmp_path: Path) -> None:
     seconds = np.arange(50) * 1001 / 24000
     values = np.linspace(-1, 1, 50).astype(np.float32)

@@ -12,7 +12,7 @@ from va_search.data.arrays import Floats
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.raters import Ratings
 from va_search.data.store import Store
-from va_search.look.stores import FACELESS, StoreSide, clock_of, spans_of
+from va_search.look.stores import FACELESS, StoreSide, clock_of, spans_of, stems_of
 from va_search.targets import Target
 
 RATE = 20.0
@@ -150,4 +150,6 @@ def test_a_recording_is_named_as_its_files_may_be(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store")
     shown = StoreSide(store).recording(store.recordings[0], "fold 1")
     assert shown.media_names == ("r", "v")
+    assert stems_of("a/b") == ("a/b", "a%2Fb")
+    assert stems_of("n" * 300) == ("n" * 300,), "no file can be called so, and the page needs none"
     assert (shown.split, shown.subject, shown.stimulus, shown.frames) == ("fold 1", "s", None, 40)

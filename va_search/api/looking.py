@@ -178,20 +178,26 @@ def _shown_folder(
 ) -> Shown:
     from va_search.look.predicted import shown_folder
 
+    ensemble, is_submission = _ensemble_of_folder(home, folder)
     if store is None:
-        store = _store_of_submission(home, folder)
-    return shown_folder(folder, open_noted_store("", store), split=split)
+        # A submission is of the ensemble's own store, predictions are of any.
+        if ensemble is None or not is_submission:
+            raise InputError(f"{folder}: say which store its predictions are of, with --data STORE")
+        store = ensemble.store
+    targets = None if ensemble is None else ensemble.targets
+    return shown_folder(folder, open_noted_store("", store), split=split, targets=targets)
 
 
-def _store_of_submission(home: OpenHome, folder: Path) -> str:
-    """The store whose test recordings a submission of this home's ensembles is of; InputError where
-    a folder does not tell."""
+def _ensemble_of_folder(home: OpenHome, folder: Path) -> tuple[Ensemble | None, bool]:
+    """The home's ensemble that a folder of ours holds the predictions of, None where that is not
+    known, and True for a submission."""
     from va_search.ensemble.saved import known_ensembles, read_ensemble
     from va_search.submission.folder import MARK, SUBMISSION
 
-    if (folder / MARK).is_file():
-        mark = read_json(folder / MARK)
-        name = str(mark.get("ensemble"))
-        if mark.get("kind") == SUBMISSION and name in known_ensembles(home.files):
-            return read_ensemble(home.files, name).store
-    raise InputError(f"{folder}: say which store its predictions are of, with --data STORE")
+    if not (folder / MARK).is_file():
+        return None, False
+    mark = read_json(folder / MARK)
+    name = str(mark.get("ensemble"))
+    if name not in known_ensembles(home.files):
+        return None, False
+    return read_ensemble(home.files, name), mark.get("kind") == SUBMISSION

@@ -17,6 +17,7 @@ from va_search.data.manifest import MANIFEST
 from va_search.data.readers import TIME_OF_DAY
 from va_search.data.store import Recording, Store
 from va_search.data.time_texts import EXAMPLE
+from va_search.errors import InputError
 from va_search.files import file_name_of, read_json
 from va_search.look.shown import ByTarget, Clock, Curves, RatersBand, ShownRecording, Span
 
@@ -43,14 +44,13 @@ class StoreSide:
 
     def recording(self, recording: Recording, split: str) -> ShownRecording:
         """A recording as the list has it; `split`: what it is called there."""
-        names = [recording.name, file_name_of(recording.name), recording.video]
         return ShownRecording(
             name=recording.name,
             split=split,
             clock=self.clock(recording),
             subject=recording.subject,
             stimulus=recording.stimulus,
-            media_names=tuple(dict.fromkeys(names)),
+            media_names=(*stems_of(recording.name), recording.video),
         )
 
     def clock(self, recording: Recording) -> Clock:
@@ -140,6 +140,16 @@ class StoreSide:
                 stretches[name] = spans_of(np.isnan(values).max(axis=1))
         stretches[FACELESS] = spans_of(~self.store.valid[recording.span])
         return {name: spans for name, spans in stretches.items() if spans}
+
+
+def stems_of(recording: str) -> tuple[str, ...]:
+    """Names without ending that a recording's file may have: its own, and as `file_name_of` writes
+    it where that is another one and not too long."""
+    try:
+        written = file_name_of(recording)
+    except InputError:
+        return (recording,)
+    return tuple(dict.fromkeys((recording, str(written))))
 
 
 def _notes(store: Store) -> dict[str, dict[str, Any]]:
