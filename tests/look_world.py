@@ -6,6 +6,8 @@ PYTHONPATH=.:tests python tests/look_world.py OUT [--recordings 12] [--frames 20
 from __future__ import annotations
 
 import argparse
+import zlib
+from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -143,8 +145,10 @@ def read_recording(folder: Path, name: str) -> dict[str, Any]:
 
 def decoded_all(document: Any) -> Any:
     """A document with its arrays as arrays."""
-    if isinstance(document, dict) and "deflate" in document:
+    if isinstance(document, dict) and "type" in document:
         return decoded(document)
+    if isinstance(document, dict) and "deflate" in document:
+        return zlib.decompress(b64decode(document["deflate"])).decode().split("\n")
     if isinstance(document, dict):
         return {name: decoded_all(value) for name, value in document.items()}
     return document

@@ -94,6 +94,10 @@ def test_the_page_shows_what_submit_writes(world: World, tmp_path: Path) -> None
             assert [f"{value:.6f}" for value in shown[target]] == [
                 f"{value:.6f}" for value in written[:, index]
             ]
+        keys = read_recording(folder, name)["keys"]
+        lines = (tmp_path / "submission" / f"{name}.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in lines[1:]] == keys
+    assert read_index(folder)["time_column"] == "time"
     assert "what va-search submit writes" in read_index(folder)["scores_are"]
     assert "in-sample" in read_index(folder)["scores_are"]
 

@@ -24,7 +24,7 @@ import numpy as np
 from va_search import __version__
 from va_search.errors import InputError
 from va_search.files import read_json, remove_folder, write_json
-from va_search.look.arrays import encoded, script
+from va_search.look.arrays import encoded, encoded_texts, script
 from va_search.look.media import Media
 from va_search.look.page import page_html
 from va_search.look.scores import scores_of, sparkline, worst_moment
@@ -177,6 +177,8 @@ def _write_recording(
     }
     if clock.times is not None:
         document["times"] = encoded(clock.times)
+    if curves.keys is not None:
+        document["keys"] = encoded_texts(curves.keys)
     size = _write_text(folder / file, script("vaLook.recording", name, document))
     return {
         "id": name,
@@ -235,6 +237,7 @@ def _index(shown: Shown, entries: list[dict[str, Any]], remarks: Sequence[str]) 
         "targets": targets,
         "series": [_series(index, series) for index, series in enumerate(shown.series)],
         "feature_sets": list(shown.feature_sets),
+        "time_column": shown.time_column,
         "recordings": entries,
     }
 

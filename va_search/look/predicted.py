@@ -108,6 +108,7 @@ def shown_folder(
         recordings=tuple(side.recording(recording, recording.split) for recording in recordings),
         curves=curves,
         feature_sets=side.feature_sets,
+        time_column=store.time_column,
     )
 
 

@@ -16,7 +16,7 @@ from va_search.data.clock import RecordingTimes
 from va_search.data.manifest import MANIFEST
 from va_search.data.readers import TIME_OF_DAY
 from va_search.data.store import Recording, Store
-from va_search.data.time_texts import EXAMPLE
+from va_search.data.time_texts import EXAMPLE, written_times
 from va_search.errors import InputError
 from va_search.files import file_name_of, read_json
 from va_search.look.shown import ByTarget, Clock, Curves, RatersBand, ShownRecording, Span
@@ -95,7 +95,16 @@ class StoreSide:
             raters=self.raters(recording),
             series=series,
             missing=self.missing(recording),
+            keys=self.keys(recording),
         )
+
+    def keys(self, recording: Recording) -> list[str] | None:
+        """(frames,) texts of the time column as a submission has them; None without such a column."""
+        if self.store.time_column is None:
+            return None
+        example = self.notes.get(recording.name, {}).get(EXAMPLE)
+        written = self.store.times[recording.span]
+        return written_times(written, None if example is None else str(example))
 
     def annotation(self, recording: Recording) -> dict[str, Values]:
         """(frames,) labels by target, of the targets that have one in this recording."""

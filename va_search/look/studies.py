@@ -105,6 +105,7 @@ def shown_study(
         recordings=curves.listed,
         curves=curves.of,
         feature_sets=curves.side.feature_sets,
+        time_column=store.time_column,
         verdict=verdict,
         remarks=tuple(remarks),
     )
