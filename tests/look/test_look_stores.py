@@ -86,6 +86,17 @@ def test_a_regular_clock_is_in_seconds_whatever_the_unit(tmp_path: Path, unit: f
     assert clock.length == pytest.approx(2.0)
 
 
+def test_a_single_frame_has_the_unit_of_the_others(tmp_path: Path) -> None:
+    sources = [Source(name, name, name, "test", None, RATE, ()) for name in ("long", "single")]
+    description = Description("units", TARGETS, {"voice": ("audio", ("c",))}, "float32", "time")
+    draft = Draft(tmp_path / "store", description, sources)
+    draft.add(0, Part({"voice": np.ones((40, 1))}, None, np.arange(40) * 50.0))
+    draft.add(1, Part({"voice": np.ones((1, 1))}, None, np.array([3000.0])))
+    store = draft.finish()
+    clock = StoreSide(store).clock(store.recordings[1])
+    assert clock.seconds.tolist() == [3.0]
+
+
 def test_frame_numbers_count_from_one_on_the_videos_clock(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", times=np.arange(1.0, 41.0))
     clock = StoreSide(store).clock(store.recordings[0])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from va_search.data.arrays import Flags, Floats, Values
-from va_search.data.clock import RecordingTimes
+from va_search.data.clock import PER_SECOND, RecordingTimes
 from va_search.data.manifest import MANIFEST
 from va_search.data.readers import TIME_OF_DAY
 from va_search.data.store import Recording, Store
@@ -62,12 +62,23 @@ class StoreSide:
         # A clock that goes back says nothing of the order in which frames are drawn.
         if column is None or not is_complete or (np.diff(written) <= 0).any():
             return Clock(recording.frames, rate)
-        known = RecordingTimes.of_store(written, column, rate)
-        seconds = written / known.units_per_second
-        offset = self._media_offset(recording, seconds, known.unit)
-        return clock_of(seconds, rate, offset)
+        units_per_second = PER_SECOND.get(self.unit, rate)
+        seconds = written / units_per_second
+        return clock_of(seconds, rate, self._media_offset(recording, seconds))
 
-    def _media_offset(self, recording: Recording, seconds: Floats, unit: str) -> float:
+    @cached_property
+    def unit(self) -> str:
+        """Unit of the time column: the one in which the longest recording's times step nearest to
+        its rate (a single frame says nothing of it)."""
+        column = self.store.time_column or ""
+        for recording in sorted(self.store.recordings, key=lambda recording: -recording.frames):
+            written = self.store.times[recording.span]
+            if len(written) and not np.isnan(written).any():
+                rate = recording.frames_per_second
+                return RecordingTimes.of_store(written, column, rate).unit
+        return "seconds"
+
+    def _media_offset(self, recording: Recording, seconds: Floats) -> float:
         """Seconds on the clock of the recording's video at 0 of its frames' clock, as far as the
         import noted something of it: `seconds` of the frames are taken for the video's otherwise."""
         note = self.notes.get(recording.name, {})
@@ -75,7 +86,7 @@ class StoreSide:
         if TIME_OF_DAY.fullmatch(str(note.get(EXAMPLE, ""))):
             # The time of day is no clock of a video, which begins with its recording.
             return to_beginning
-        if unit == "frames" and to_beginning < 0.0:
+        if self.unit == "frames" and to_beginning < 0.0:
             # Frame numbers count from 1: frame 1 is the video's at 0 seconds.
             return -1.0 / recording.frames_per_second
         if "video_frames" not in note:
