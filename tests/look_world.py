@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from va_search.look.arrays import decoded, read_script
-from va_search.look.folder import Look, write_look
+from va_search.look.folder import LookFolder, write_look
 from va_search.look.media import Media
 from va_search.look.shown import Clock, Curves, RatersBand, Series, Shown, ShownRecording
 from va_search.targets import Target, affect
@@ -122,7 +122,7 @@ def make_curves(
     return Curves(annotation, raters, curves, missing)
 
 
-def make_look(out: Path, media: Path | None = None, **more: int) -> Look:
+def make_look(out: Path, media: Path | None = None, **more: int) -> LookFolder:
     """Write the folder of `make_shown`."""
     found = None if media is None else Media.of_folder(media)
     return write_look(make_shown(**more), out, media=found)

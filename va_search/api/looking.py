@@ -16,7 +16,7 @@ from va_search.trial import SCORE
 if TYPE_CHECKING:
     from va_search.data.store import Store
     from va_search.ensemble.saved import Ensemble
-    from va_search.look.folder import Look
+    from va_search.look.folder import LookFolder
     from va_search.look.predicted import PredictedCurve
     from va_search.look.shown import Shown
     from va_search.targets import Target
@@ -37,7 +37,7 @@ def look_at(
     store: Store | str | Path | None = None,
     home: OpenHome | str | Path | None = None,
     note: Note = to_standard_error,
-) -> Look:
+) -> LookFolder:
     """Write a page of annotations and predictions to the folder `out`; it opens from the disk.
 
     `subject`: the name of an ensemble or of a study, or a folder that `predict` or `submit` wrote.
@@ -59,7 +59,7 @@ def look_at_curves(
     title: str,
     detail: str = "",
     media: str | Path | None = None,
-) -> Look:
+) -> LookFolder:
     """Write a page of predictions that no store has recordings of, such as of videos, to `out`.
 
     `media` as in `look_at`; `title` and `detail`: what predicted them."""
@@ -68,7 +68,7 @@ def look_at_curves(
     return write_page(shown_curves(curves, targets, title=title, detail=detail), out, media)
 
 
-def write_page(shown: Shown, out: str | Path, media: str | Path | None) -> Look:
+def write_page(shown: Shown, out: str | Path, media: str | Path | None) -> LookFolder:
     """Write the page to the folder `out`, with progress on the terminal."""
     from va_search.look.folder import write_look
     from va_search.look.media import Media

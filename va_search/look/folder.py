@@ -42,7 +42,7 @@ Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Look:
+class LookFolder:
     """A folder that was written: `page` is what a browser opens; `bytes` of all its files.
 
     `with_media`: recordings that have a video or sound. `remarks`: what a user should know."""
@@ -63,7 +63,7 @@ def write_look(
     *,
     media: Media | None = None,
     watch: Watch = lambda done, total: None,
-) -> Look:
+) -> LookFolder:
     """Write the page's folder to `out`, with links to the `media` that belong to the recordings.
 
     InputError for an `out` that holds anything but an earlier folder of ours."""
@@ -90,7 +90,7 @@ def write_look(
         take_place(beside, out)
     finally:
         remove_folder(beside)
-    return Look(
+    return LookFolder(
         folder=out,
         page=out / PAGE,
         recordings=len(entries),
