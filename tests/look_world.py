@@ -6,6 +6,8 @@ PYTHONPATH=.:tests python tests/look_world.py OUT [--recordings 12] [--frames 20
 from __future__ import annotations
 
 import argparse
+import zlib
+from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from va_search.look.arrays import decoded, read_script
-from va_search.look.folder import Look, write_look
+from va_search.look.folder import LookFolder, write_look
 from va_search.look.media import Media
 from va_search.look.shown import Clock, Curves, RatersBand, Series, Shown, ShownRecording
 from va_search.targets import Target, affect
@@ -120,7 +122,7 @@ def make_curves(
     return Curves(annotation, raters, curves, missing)
 
 
-def make_look(out: Path, media: Path | None = None, **more: int) -> Look:
+def make_look(out: Path, media: Path | None = None, **more: int) -> LookFolder:
     """Write the folder of `make_shown`."""
     found = None if media is None else Media.of_folder(media)
     return write_look(make_shown(**more), out, media=found)
@@ -143,8 +145,10 @@ def read_recording(folder: Path, name: str) -> dict[str, Any]:
 
 def decoded_all(document: Any) -> Any:
     """A document with its arrays as arrays."""
-    if isinstance(document, dict) and "deflate" in document:
+    if isinstance(document, dict) and "type" in document:
         return decoded(document)
+    if isinstance(document, dict) and "deflate" in document:
+        return zlib.decompress(b64decode(document["deflate"])).decode().split("\n")
     if isinstance(document, dict):
         return {name: decoded_all(value) for name, value in document.items()}
     return document

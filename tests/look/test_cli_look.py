@@ -36,7 +36,7 @@ def test_an_ensemble_a_study_and_a_submission(world: World, tmp_path: Path) -> N
     assert f"wrote {out}: 8 recordings, 4 curves each" in result.stdout
     assert f"open it: {(out / 'index.html').as_uri()}" in result.stdout
     assert read_index(out)["kind"] == "ensemble"
-    assert "verdict" in {label for label, _ in read_index(out)["verdict"]}
+    assert "expected" in {label for label, _ in read_index(out)["verdict"]}
     result = call(world, "first", "--out", str(out), "--members", "2", "--by", "arousal")
     assert f"replaced {out}: 8 recordings, 2 curves each" in result.stdout
     assert read_index(out)["kind"] == "study"

@@ -94,6 +94,10 @@ def test_the_page_shows_what_submit_writes(world: World, tmp_path: Path) -> None
             assert [f"{value:.6f}" for value in shown[target]] == [
                 f"{value:.6f}" for value in written[:, index]
             ]
+        keys = read_recording(folder, name)["keys"]
+        lines = (tmp_path / "submission" / f"{name}.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in lines[1:]] == keys
+    assert read_index(folder)["time_column"] == "time"
     assert "what va-search submit writes" in read_index(folder)["scores_are"]
     assert "in-sample" in read_index(folder)["scores_are"]
 
@@ -114,6 +118,24 @@ def test_members_come_by_weight_and_no_more_than_asked_for(world: World, tmp_pat
     assert few.curves(0).series[0]["valence"].tobytes() == (
         shown.curves(0).series[0]["valence"].tobytes()
     ), "all members are in the ensemble's curve"
+
+
+def test_models_from_elsewhere_are_shown_without_weight_too(world: World, tmp_path: Path) -> None:
+    ensemble = build(world.home, ["first"], load_recipe("mean"), "e", world.store)
+    write_outside(tmp_path / "models" / "theirs", world, seed=3, rows="all")
+    for recording in world.store.split("test"):
+        (tmp_path / "models" / "theirs" / f"{recording.name}.csv").unlink()
+    add_outside(world.bank, "first", tmp_path / "models", world.store)
+    shown = shown_ensemble(world.home, ensemble, world.store, members=2)
+    theirs = shown.series[3]
+    assert (theirs.title, theirs.kind, theirs.weights) == ("first/outside-theirs", "outside", None)
+    validation, test = shown.curves(0), shown.curves(len(shown.recordings) - 1)
+    lines_up = frames_hash(world.validation)
+    column = world.bank.column(
+        "first", "outside-theirs", "validation", "valence", frames_hash=lines_up
+    )
+    assert validation.series[3]["valence"].tobytes() == column[:60].tobytes()
+    assert 3 not in test.series, "it predicts no test recording"
 
 
 def test_one_split_alone(world: World) -> None:
@@ -255,6 +277,20 @@ def test_files_from_elsewhere_must_fit_their_recordings(world: World, tmp_path: 
     (folder / "v3.csv").write_text("arousal\n1\n2\n3\n")
     with pytest.raises(InputError, match=r"v2\.csv: 2 rows, expected 41(.|\n)*v3\.csv: 3 rows"):
         shown_folder(folder, world.store)
+
+
+def test_predictions_of_targets_that_the_store_does_not_declare(
+    world: World, tmp_path: Path
+) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    rows = "\n".join(f"{frame}" for frame in range(60))
+    (folder / "v1.csv").write_text(f"engagement\n{rows}\n")
+    with pytest.raises(InputError, match="no column valence or arousal"):
+        shown_folder(folder, world.store)
+    shown = shown_folder(folder, world.store, targets=ONE)
+    assert shown.targets == ONE
+    assert shown.curves(0).series[0]["engagement"].tolist() == list(map(float, range(60)))
 
 
 def test_curves_without_a_store(tmp_path: Path) -> None:

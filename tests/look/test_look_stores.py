@@ -12,7 +12,7 @@ from va_search.data.arrays import Floats
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.raters import Ratings
 from va_search.data.store import Store
-from va_search.look.stores import FACELESS, StoreSide, clock_of, spans_of
+from va_search.look.stores import FACELESS, StoreSide, clock_of, spans_of, stems_of
 from va_search.targets import Target
 
 RATE = 20.0
@@ -86,6 +86,17 @@ def test_a_regular_clock_is_in_seconds_whatever_the_unit(tmp_path: Path, unit: f
     assert clock.length == pytest.approx(2.0)
 
 
+def test_a_single_frame_has_the_unit_of_the_others(tmp_path: Path) -> None:
+    sources = [Source(name, name, name, "test", None, RATE, ()) for name in ("long", "single")]
+    description = Description("units", TARGETS, {"voice": ("audio", ("c",))}, "float32", "time")
+    draft = Draft(tmp_path / "store", description, sources)
+    draft.add(0, Part({"voice": np.ones((40, 1))}, None, np.arange(40) * 50.0))
+    draft.add(1, Part({"voice": np.ones((1, 1))}, None, np.array([3000.0])))
+    store = draft.finish()
+    clock = StoreSide(store).clock(store.recordings[1])
+    assert clock.seconds.tolist() == [3.0]
+
+
 def test_frame_numbers_count_from_one_on_the_videos_clock(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", times=np.arange(1.0, 41.0))
     clock = StoreSide(store).clock(store.recordings[0])
@@ -150,4 +161,6 @@ def test_a_recording_is_named_as_its_files_may_be(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store")
     shown = StoreSide(store).recording(store.recordings[0], "fold 1")
     assert shown.media_names == ("r", "v")
+    assert stems_of("a/b") == ("a/b", "a%2Fb")
+    assert stems_of("n" * 300) == ("n" * 300,), "no file can be called so, and the page needs none"
     assert (shown.split, shown.subject, shown.stimulus, shown.frames) == ("fold 1", "s", None, 40)

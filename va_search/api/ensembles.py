@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from va_search.ensemble.explain import Explanation
     from va_search.ensemble.saved import Ensemble
     from va_search.ensemble.verdict import Verdict
-    from va_search.look.folder import Look
+    from va_search.look.folder import LookFolder
     from va_search.search.machine import Options
     from va_search.serving.predict import Written
     from va_search.serving.register import Registered
@@ -345,7 +345,7 @@ class OpenEnsemble:
         studies = self.document.studies
         return write_report(studies, out, ensemble=self.name, home=self.home, **more)
 
-    def look(self, out: str | Path, **more: Any) -> Look:
+    def look(self, out: str | Path, **more: Any) -> LookFolder:
         """Write a page of the ensemble's and its members' curves to the folder `out`, beside the
         annotations. `more` as in `look_at` (media, members, split, store)."""
         from va_search.api.looking import look_at

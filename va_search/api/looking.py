@@ -16,7 +16,7 @@ from va_search.trial import SCORE
 if TYPE_CHECKING:
     from va_search.data.store import Store
     from va_search.ensemble.saved import Ensemble
-    from va_search.look.folder import Look
+    from va_search.look.folder import LookFolder
     from va_search.look.predicted import PredictedCurve
     from va_search.look.shown import Shown
     from va_search.targets import Target
@@ -37,7 +37,7 @@ def look_at(
     store: Store | str | Path | None = None,
     home: OpenHome | str | Path | None = None,
     note: Note = to_standard_error,
-) -> Look:
+) -> LookFolder:
     """Write a page of annotations and predictions to the folder `out`; it opens from the disk.
 
     `subject`: the name of an ensemble or of a study, or a folder that `predict` or `submit` wrote.
@@ -59,7 +59,7 @@ def look_at_curves(
     title: str,
     detail: str = "",
     media: str | Path | None = None,
-) -> Look:
+) -> LookFolder:
     """Write a page of predictions that no store has recordings of, such as of videos, to `out`.
 
     `media` as in `look_at`; `title` and `detail`: what predicted them."""
@@ -68,7 +68,7 @@ def look_at_curves(
     return write_page(shown_curves(curves, targets, title=title, detail=detail), out, media)
 
 
-def write_page(shown: Shown, out: str | Path, media: str | Path | None) -> Look:
+def write_page(shown: Shown, out: str | Path, media: str | Path | None) -> LookFolder:
     """Write the page to the folder `out`, with progress on the terminal."""
     from va_search.look.folder import write_look
     from va_search.look.media import Media
@@ -178,20 +178,26 @@ def _shown_folder(
 ) -> Shown:
     from va_search.look.predicted import shown_folder
 
+    ensemble, is_submission = _ensemble_of_folder(home, folder)
     if store is None:
-        store = _store_of_submission(home, folder)
-    return shown_folder(folder, open_noted_store("", store), split=split)
+        # A submission is of the ensemble's own store, predictions are of any.
+        if ensemble is None or not is_submission:
+            raise InputError(f"{folder}: say which store its predictions are of, with --data STORE")
+        store = ensemble.store
+    targets = None if ensemble is None else ensemble.targets
+    return shown_folder(folder, open_noted_store("", store), split=split, targets=targets)
 
 
-def _store_of_submission(home: OpenHome, folder: Path) -> str:
-    """The store whose test recordings a submission of this home's ensembles is of; InputError where
-    a folder does not tell."""
+def _ensemble_of_folder(home: OpenHome, folder: Path) -> tuple[Ensemble | None, bool]:
+    """The home's ensemble that a folder of ours holds the predictions of, None where that is not
+    known, and True for a submission."""
     from va_search.ensemble.saved import known_ensembles, read_ensemble
     from va_search.submission.folder import MARK, SUBMISSION
 
-    if (folder / MARK).is_file():
-        mark = read_json(folder / MARK)
-        name = str(mark.get("ensemble"))
-        if mark.get("kind") == SUBMISSION and name in known_ensembles(home.files):
-            return read_ensemble(home.files, name).store
-    raise InputError(f"{folder}: say which store its predictions are of, with --data STORE")
+    if not (folder / MARK).is_file():
+        return None, False
+    mark = read_json(folder / MARK)
+    name = str(mark.get("ensemble"))
+    if name not in known_ensembles(home.files):
+        return None, False
+    return read_ensemble(home.files, name), mark.get("kind") == SUBMISSION

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from va_search.api.trials import OpenTrial
     from va_search.data.store import Store
     from va_search.ensemble.outside import Added
-    from va_search.look.folder import Look
+    from va_search.look.folder import LookFolder
     from va_search.report.standing import StudyProgress
     from va_search.search.machine import Options
     from va_search.search.study import Study
@@ -233,7 +233,7 @@ class OpenStudy:
 
         return write_report([self], out, home=self.home, **more)
 
-    def look(self, out: str | Path, **more: Any) -> Look:
+    def look(self, out: str | Path, **more: Any) -> LookFolder:
         """Write a page of the best trials' curves to the folder `out`, beside the annotations.
         `more` as in `look_at` (media, members, by, split, store)."""
         from va_search.api.looking import look_at

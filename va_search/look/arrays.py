@@ -1,6 +1,7 @@
 """Arrays as text that a browser reads, and the scripts in which they travel.
 
     {"type": "f4" | "f8", "length": n, "shuffled": true, "deflate": base64}
+    {"length": n, "deflate": base64}    texts, one a line
 
 Conventions: values are little-endian, their bytes grouped by significance (the first byte of every
 value, then the second …), which deflate makes much smaller, then zlib's format, then base64. Not a
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,12 @@ def decoded(document: dict[str, Any]) -> NDArray[np.floating]:
     by_significance = np.frombuffer(content, np.uint8).reshape(dtype.itemsize, document["length"])
     values: NDArray[np.floating] = np.ascontiguousarray(by_significance.T).view(dtype)[:, 0]
     return values
+
+
+def encoded_texts(texts: Sequence[str]) -> dict[str, Any]:
+    """Return texts without line ends, such as times as they are written, as a document."""
+    packed = zlib.compress("\n".join(texts).encode(), LEVEL)
+    return {"length": len(texts), "deflate": b64encode(packed).decode("ascii")}
 
 
 def script(function: str, *arguments: Any) -> str:

@@ -17,47 +17,33 @@ from va_search.data.store import Recording, Store, frames_hash
 from va_search.ensemble.post_processing import combine
 from va_search.ensemble.saved import Ensemble, bank_of, check_members
 from va_search.ensemble.unscored import measured_recordings
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.home import Home
-from va_search.look.shown import Curves, Series, Shown
+from va_search.look.shown import ByTarget, Curves, Series, Shown
 from va_search.look.stores import StoreSide, split_names
-from va_search.look.trials import Columns, series_of
+from va_search.look.trials import Columns, SplitRows, series_of
 from va_search.predictions.bank import Bank
 from va_search.targets import clipped
 from va_search.trial import Trial
 
+OUTSIDE = "outside-"
+"""Begins the names of models from elsewhere in the bank."""
 MEMBERS = 20
 """Members that are shown unless another number is asked for."""
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A trial with weight: its record, its weights by target, and its bank."""
+    """A trial, the bank that has its predictions, and its weights by target; None for a model from
+    elsewhere that the ensemble did not take."""
 
     trial: Trial
-    weights: Mapping[str, float]
     bank: Bank
+    weights: Mapping[str, float] | None
 
     @property
     def total(self) -> float:
-        return sum(self.weights.values())
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Recordings of one split, as the bank has them one after another: `rows` of each by name."""
-
-    split: str
-    recordings: tuple[Recording, ...]
-    rows: Mapping[str, slice]
-
-    @classmethod
-    def of(cls, split: str, recordings: tuple[Recording, ...]) -> _Part:
-        rows, start = {}, 0
-        for recording in recordings:
-            rows[recording.name] = slice(start, start + recording.frames)
-            start += recording.frames
-        return cls(split, recordings, rows)
+        return sum((self.weights or {}).values())
 
 
 def shown_ensemble(
@@ -77,13 +63,14 @@ def shown_ensemble(
     check_members(ensemble, bank, predictions=True)
     parts, remarks = _parts(ensemble, store, split)
     shown_members = _members(ensemble, bank)
-    left_out = shown_members[members:]
-    if left_out:
-        remarks.append(f"{len(left_out)} members with less weight are not shown; see --members")
+    count = len(shown_members)
+    if count > members:
+        remarks.append(f"{count - members} members with less weight are not shown; see --members")
     shown_members = shown_members[:members]
+    shown_members += _outside(ensemble, bank)[:members]
     curves = _EnsembleCurves(ensemble, bank, StoreSide(store), parts, shown_members)
     title = f"ensemble {ensemble.name}"
-    detail = f"{ensemble.recipe}, {len(shown_members) + len(left_out)} members"
+    detail = f"{ensemble.recipe}, {counted(count, 'member')}"
     series = [Series(title, "ensemble", ensemble.target_names, detail=detail)]
     for member in shown_members:
         series.append(series_of(member.trial, ensemble.target_names, weights=member.weights))
@@ -96,26 +83,29 @@ def shown_ensemble(
         recordings=curves.listed,
         curves=curves.of,
         feature_sets=curves.side.feature_sets,
+        time_column=store.time_column,
         verdict=verdict,
         remarks=tuple(remarks),
     )
 
 
-def _parts(ensemble: Ensemble, store: Store, split: str | None) -> tuple[list[_Part], list[str]]:
+def _parts(
+    ensemble: Ensemble, store: Store, split: str | None
+) -> tuple[list[SplitRows], list[str]]:
     """The recordings of each split that the ensemble predicts, and remarks on those that are left
     out."""
     parts, remarks = [], []
     if split != "test":
         measured = measured_recordings(ensemble, store)
         if measured:
-            parts.append(_Part.of("validation", measured))
+            parts.append(SplitRows.of("validation", measured))
         else:
             remarks.append(f"no validation recordings: {ensemble.measured_on.reason}")
     test = store.split("test")
     if split != "validation" and test:
         # A store that got other test recordings since still has the validation ones to look at.
         if frames_hash(test) == ensemble.test_frames_hash:
-            parts.append(_Part.of("test", test))
+            parts.append(SplitRows.of("test", test))
         else:
             remarks.append(
                 f"{store.path}: its test recordings are not those {ensemble.name!r} was built on, so "
@@ -142,11 +132,29 @@ def _members(ensemble: Ensemble, bank: Bank) -> list[_Member]:
     members = []
     for (study, trial), by_target in weights.items():
         members_bank = banks[study, trial]
-        members.append(_Member(members_bank.trial(study, trial), by_target, members_bank))
+        members.append(_Member(members_bank.trial(study, trial), members_bank, by_target))
     return sorted(members, key=lambda member: -member.total)
 
 
-def _scores_are(ensemble: Ensemble, parts: Sequence[_Part]) -> str:
+def _outside(ensemble: Ensemble, bank: Bank) -> list[_Member]:
+    """Models from elsewhere in the ensemble's studies that have no weight, to compare it with."""
+    weighted = set()
+    for _, piece in ensemble.pieces:
+        for part in piece.dimensions.values():
+            weighted |= {(member.study, member.trial) for member in part.members}
+    models = []
+    for study in ensemble.studies:
+        for name in bank.trials(study):
+            # Names tell: reading a thousand records for a few models would take seconds.
+            if not name.startswith(OUTSIDE) or (study, name) in weighted:
+                continue
+            trial = bank.readable_trial(study, name)
+            if trial is not None:
+                models.append(_Member(trial, bank, None))
+    return models
+
+
+def _scores_are(ensemble: Ensemble, parts: Sequence[SplitRows]) -> str:
     """A sentence on what the page's scores are."""
     curve = (
         "The ensemble's curve is what va-search submit writes: its pipeline's result, clipped to the "
@@ -168,7 +176,7 @@ class _EnsembleCurves:
         ensemble: Ensemble,
         bank: Bank,
         side: StoreSide,
-        parts: Sequence[_Part],
+        parts: Sequence[SplitRows],
         members: Sequence[_Member],
     ) -> None:
         self.ensemble = ensemble
@@ -176,7 +184,7 @@ class _EnsembleCurves:
         self.members = members
         self.bank = bank
         self.columns = Columns()
-        self.located: list[tuple[_Part, Recording]] = []
+        self.located: list[tuple[SplitRows, Recording]] = []
         for part in parts:
             self.located += [(part, recording) for recording in part.recordings]
         words = split_names((recording for _, recording in self.located), ensemble.measured_on.fold)
@@ -188,12 +196,14 @@ class _EnsembleCurves:
         """The curves of a recording: the ensemble is series 0, members follow."""
         part, recording = self.located[index]
         rows = part.rows[recording.name]
-        series: dict[int, Mapping[str, Values]] = {0: self._ensemble(part, recording, rows)}
+        series: dict[int, ByTarget] = {0: self._ensemble(part, recording, rows)}
         for number, member in enumerate(self.members, start=1):
-            series[number] = self._member(member, part.split, rows)
+            by_target = self._member(member, part, rows)
+            if by_target:
+                series[number] = by_target
         return self.side.curves(recording, series)
 
-    def _ensemble(self, part: _Part, recording: Recording, rows: slice) -> dict[str, Floats]:
+    def _ensemble(self, part: SplitRows, recording: Recording, rows: slice) -> dict[str, Floats]:
         """The ensemble's (frames,) predictions by target, as `saved.predict` makes them, clipped."""
         total = np.zeros((recording.frames, len(self.ensemble.targets)))
         for share, piece in self.ensemble.pieces:
@@ -215,15 +225,17 @@ class _EnsembleCurves:
         inside = clipped(total, self.ensemble.targets)
         return {target: inside[:, i] for i, target in enumerate(self.ensemble.target_names)}
 
-    def _member(self, member: _Member, split: str, rows: slice) -> dict[str, Values]:
-        """A member's (frames,) predictions by target."""
+    def _member(self, member: _Member, part: SplitRows, rows: slice) -> dict[str, Values]:
+        """A member's (frames,) predictions by target; none of recordings that it does not predict,
+        as a model from elsewhere may."""
         trial = member.trial
-        lines_up = trial.frames_hash(split)
         by_target: dict[str, Values] = {}
-        if lines_up is None:
+        if trial.frames_hash(part.split) != part.frames_hash:
             return by_target
         for target in trial.target_names:
             if target in self.ensemble.target_names:
-                column = self.columns.of(member.bank, trial.label, split, target, lines_up)
+                column = self.columns.of(
+                    member.bank, trial.label, part.split, target, part.frames_hash
+                )
                 by_target[target] = column[rows]
         return by_target

@@ -24,7 +24,7 @@ import numpy as np
 from va_search import __version__
 from va_search.errors import InputError
 from va_search.files import read_json, remove_folder, write_json
-from va_search.look.arrays import encoded, script
+from va_search.look.arrays import encoded, encoded_texts, script
 from va_search.look.media import Media
 from va_search.look.page import page_html
 from va_search.look.scores import scores_of, sparkline, worst_moment
@@ -42,7 +42,7 @@ Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Look:
+class LookFolder:
     """A folder that was written: `page` is what a browser opens; `bytes` of all its files.
 
     `with_media`: recordings that have a video or sound. `remarks`: what a user should know."""
@@ -63,7 +63,7 @@ def write_look(
     *,
     media: Media | None = None,
     watch: Watch = lambda done, total: None,
-) -> Look:
+) -> LookFolder:
     """Write the page's folder to `out`, with links to the `media` that belong to the recordings.
 
     InputError for an `out` that holds anything but an earlier folder of ours."""
@@ -90,7 +90,7 @@ def write_look(
         take_place(beside, out)
     finally:
         remove_folder(beside)
-    return Look(
+    return LookFolder(
         folder=out,
         page=out / PAGE,
         recordings=len(entries),
@@ -177,6 +177,8 @@ def _write_recording(
     }
     if clock.times is not None:
         document["times"] = encoded(clock.times)
+    if curves.keys is not None:
+        document["keys"] = encoded_texts(curves.keys)
     size = _write_text(folder / file, script("vaLook.recording", name, document))
     return {
         "id": name,
@@ -202,7 +204,8 @@ def _arrays(curves: Curves) -> dict[str, Any]:
             annotation[target] = encoded(labels)
     raters = {}
     for target, band in curves.raters.items():
-        raters[target] = {"low": encoded(band.low), "high": encoded(band.high), "text": band.text}
+        ends = {"low": encoded(band.low), "high": encoded(band.high)}
+        raters[target] = {**ends, "text": band.text}
     series = {}
     for index, by_target in curves.series.items():
         series[f"s{index}"] = {target: encoded(values) for target, values in by_target.items()}
@@ -210,7 +213,7 @@ def _arrays(curves: Curves) -> dict[str, Any]:
         "annotation": annotation,
         "raters": raters,
         "series": series,
-        "missing": {name: [list(span) for span in spans] for name, spans in curves.missing.items()},
+        "missing": dict(curves.missing),
     }
 
 
@@ -234,6 +237,7 @@ def _index(shown: Shown, entries: list[dict[str, Any]], remarks: Sequence[str]) 
         "targets": targets,
         "series": [_series(index, series) for index, series in enumerate(shown.series)],
         "feature_sets": list(shown.feature_sets),
+        "time_column": shown.time_column,
         "recordings": entries,
     }
 

@@ -21,9 +21,8 @@ from va_search.data.problems import first_few
 from va_search.data.readers import read_header, read_numbers
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
-from va_search.files import file_name_of
 from va_search.look.shown import Curves, Series, Shown, ShownRecording
-from va_search.look.stores import StoreSide, clock_of
+from va_search.look.stores import StoreSide, clock_of, stems_of
 from va_search.submission.folder import check_unchanged
 from va_search.targets import Target
 
@@ -47,11 +46,8 @@ def shown_curves(
     """Return what a page shows of predictions without annotations."""
     listed = []
     for curve in curves:
-        rate = None
-        if len(curve.seconds) > 1:
-            rate = (len(curve.seconds) - 1) / float(curve.seconds[-1] - curve.seconds[0])
-        clock = clock_of(curve.seconds, rate, curve.media_offset)
-        names = tuple(dict.fromkeys((curve.name, file_name_of(curve.name))))
+        clock = clock_of(curve.seconds, None, curve.media_offset)
+        names = stems_of(curve.name)
         listed.append(ShownRecording(curve.name, "test", clock, media_names=names))
     names = tuple(target.name for target in targets)
     return Shown(
@@ -65,15 +61,21 @@ def shown_curves(
     )
 
 
-def shown_folder(folder: Path, store: Store, *, split: str | None = None) -> Shown:
+def shown_folder(
+    folder: Path,
+    store: Store,
+    *,
+    split: str | None = None,
+    targets: Sequence[Target] | None = None,
+) -> Shown:
     """Return what a page shows of the predictions in a folder, of the store's recordings that have a
     file there.
 
-    InputError for a file that is not as it was written, or does not fit its recording; a folder with
-    no file of any recording."""
+    `targets`: those that may be in the files, by default the store's. InputError for a file that is
+    not as it was written, or does not fit its recording; a folder with no file of any recording."""
     check_unchanged(folder)
     files = _files_of(folder, store, split)
-    targets = _targets_of(folder, files, store)
+    targets = _targets_in(next(iter(files.values())), targets or store.targets)
     names = tuple(target.name for target in targets)
     side = StoreSide(store)
     recordings = list(files)
@@ -106,6 +108,7 @@ def shown_folder(folder: Path, store: Store, *, split: str | None = None) -> Sho
         recordings=tuple(side.recording(recording, recording.split) for recording in recordings),
         curves=curves,
         feature_sets=side.feature_sets,
+        time_column=store.time_column,
     )
 
 
@@ -116,9 +119,10 @@ def _files_of(folder: Path, store: Store, split: str | None) -> dict[Recording, 
     for recording in store.recordings:
         if split is not None and recording.split != split:
             continue
-        for name in (f"{file_name_of(recording.name)}.csv", f"{recording.name}.csv"):
-            if name in present:
-                files[recording] = folder / name
+        # As we write it first: `a%25` may be the file of recording `a%`.
+        for stem in reversed(stems_of(recording.name)):
+            if f"{stem}.csv" in present:
+                files[recording] = folder / f"{stem}.csv"
                 break
     if not files:
         of_split = f"{split} recording" if split else "recording"
@@ -129,15 +133,14 @@ def _files_of(folder: Path, store: Store, split: str | None) -> dict[Recording, 
     return files
 
 
-def _targets_of(folder: Path, files: Mapping[Recording, Path], store: Store) -> tuple[Target, ...]:
-    """The store's targets that the first file has columns of; InputError where it has none."""
-    file = next(iter(files.values()))
+def _targets_in(file: Path, targets: Sequence[Target]) -> tuple[Target, ...]:
+    """The targets that a file has columns of; InputError where it has none."""
     header = read_header(file)
-    targets = tuple(target for target in store.targets if target.name in header)
-    if not targets:
-        expected = " or ".join(store.target_names)
+    predicted = tuple(target for target in targets if target.name in header)
+    if not predicted:
+        expected = " or ".join(target.name for target in targets)
         raise InputError(f"{file}: no column {expected} (found {', '.join(header)})")
-    return targets
+    return predicted
 
 
 def _read(file: Path, recording: Recording, store: Store, names: Sequence[str]) -> Floats:

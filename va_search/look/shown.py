@@ -18,6 +18,8 @@ from va_search.targets import Target
 
 SeriesKind = Literal["ensemble", "trial", "outside", "prediction"]
 ShownKind = Literal["ensemble", "study", "predictions"]
+ByTarget = Mapping[str, Values]
+"""(frames,) values by target."""
 Span = tuple[int, int]
 """The first frame of a stretch, and the one behind its last."""
 NO_RATE = 1.0
@@ -98,12 +100,14 @@ class ShownRecording:
 class Curves:
     """The arrays of one recording, by target: its annotation and raters, and those of each series
     that predicts it, by the series' place in `Shown.series`; stretches in which a feature set is
-    missing, by its name."""
+    missing, by its name. `keys`: (frames,) texts of the store's time column, as a submission has
+    them."""
 
-    annotation: Mapping[str, Values] = field(default_factory=dict)
+    annotation: ByTarget = field(default_factory=dict)
     raters: Mapping[str, RatersBand] = field(default_factory=dict)
-    series: Mapping[int, Mapping[str, Values]] = field(default_factory=dict)
+    series: Mapping[int, ByTarget] = field(default_factory=dict)
     missing: Mapping[str, Sequence[Span]] = field(default_factory=dict)
+    keys: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ class Shown:
     at a time is in memory.
 
     `verdict`: rows of a label and a sentence. `scores_are`: a sentence on what the shown scores were
-    measured on. `remarks`: what a user should know of how it was made."""
+    measured on. `remarks`: what a user should know of how it was made. `time_column`:
+    the store's, None where it has none."""
 
     title: str
     kind: ShownKind
@@ -124,3 +129,4 @@ class Shown:
     feature_sets: tuple[str, ...] = ()
     verdict: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
+    time_column: str | None = None

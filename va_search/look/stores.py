@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from va_search.data.arrays import Flags, Floats, Values
-from va_search.data.clock import RecordingTimes
+from va_search.data.clock import PER_SECOND, RecordingTimes
 from va_search.data.manifest import MANIFEST
 from va_search.data.readers import TIME_OF_DAY
 from va_search.data.store import Recording, Store
-from va_search.data.time_texts import EXAMPLE
+from va_search.data.time_texts import EXAMPLE, written_times
+from va_search.errors import InputError
 from va_search.files import file_name_of, read_json
-from va_search.look.shown import Clock, Curves, RatersBand, ShownRecording, Span
+from va_search.look.shown import ByTarget, Clock, Curves, RatersBand, ShownRecording, Span
 
 REGULAR = 1e-3
 """Share of a frame interval by which frames of a regular clock may be off."""
@@ -43,14 +44,13 @@ class StoreSide:
 
     def recording(self, recording: Recording, split: str) -> ShownRecording:
         """A recording as the list has it; `split`: what it is called there."""
-        names = [recording.name, file_name_of(recording.name), recording.video]
         return ShownRecording(
             name=recording.name,
             split=split,
             clock=self.clock(recording),
             subject=recording.subject,
             stimulus=recording.stimulus,
-            media_names=tuple(dict.fromkeys(names)),
+            media_names=(*stems_of(recording.name), recording.video),
         )
 
     def clock(self, recording: Recording) -> Clock:
@@ -62,12 +62,23 @@ class StoreSide:
         # A clock that goes back says nothing of the order in which frames are drawn.
         if column is None or not is_complete or (np.diff(written) <= 0).any():
             return Clock(recording.frames, rate)
-        known = RecordingTimes.of_store(written, column, rate)
-        seconds = written / known.units_per_second
-        offset = self._media_offset(recording, seconds, known.unit)
-        return clock_of(seconds, rate, offset)
+        units_per_second = PER_SECOND.get(self.unit, rate)
+        seconds = written / units_per_second
+        return clock_of(seconds, rate, self._media_offset(recording, seconds))
 
-    def _media_offset(self, recording: Recording, seconds: Floats, unit: str) -> float:
+    @cached_property
+    def unit(self) -> str:
+        """Unit of the time column: the one in which the longest recording's times step nearest to
+        its rate (a single frame says nothing of it)."""
+        column = self.store.time_column or ""
+        for recording in sorted(self.store.recordings, key=lambda recording: -recording.frames):
+            written = self.store.times[recording.span]
+            if len(written) and not np.isnan(written).any():
+                rate = recording.frames_per_second
+                return RecordingTimes.of_store(written, column, rate).unit
+        return "seconds"
+
+    def _media_offset(self, recording: Recording, seconds: Floats) -> float:
         """Seconds on the clock of the recording's video at 0 of its frames' clock, as far as the
         import noted something of it: `seconds` of the frames are taken for the video's otherwise."""
         note = self.notes.get(recording.name, {})
@@ -75,7 +86,7 @@ class StoreSide:
         if TIME_OF_DAY.fullmatch(str(note.get(EXAMPLE, ""))):
             # The time of day is no clock of a video, which begins with its recording.
             return to_beginning
-        if unit == "frames" and to_beginning < 0.0:
+        if self.unit == "frames" and to_beginning < 0.0:
             # Frame numbers count from 1: frame 1 is the video's at 0 seconds.
             return -1.0 / recording.frames_per_second
         if "video_frames" not in note:
@@ -88,14 +99,23 @@ class StoreSide:
         # The frames are the video's own, on the file's clock, which need not begin at 0.
         return sound_ahead + to_beginning
 
-    def curves(self, recording: Recording, series: Mapping[int, Mapping[str, Values]]) -> Curves:
+    def curves(self, recording: Recording, series: Mapping[int, ByTarget]) -> Curves:
         """A recording's arrays, with its predictions by series and target."""
         return Curves(
             annotation=self.annotation(recording),
             raters=self.raters(recording),
             series=series,
             missing=self.missing(recording),
+            keys=self.keys(recording),
         )
+
+    def keys(self, recording: Recording) -> list[str] | None:
+        """(frames,) texts of the time column as a submission has them; None without such a column."""
+        if self.store.time_column is None:
+            return None
+        example = self.notes.get(recording.name, {}).get(EXAMPLE)
+        written = self.store.times[recording.span]
+        return written_times(written, None if example is None else str(example))
 
     def annotation(self, recording: Recording) -> dict[str, Values]:
         """(frames,) labels by target, of the targets that have one in this recording."""
@@ -142,8 +162,18 @@ class StoreSide:
         return {name: spans for name, spans in stretches.items() if spans}
 
 
+def stems_of(recording: str) -> tuple[str, ...]:
+    """Names without ending that a recording's file may have: its own, and as `file_name_of` writes
+    it where that is another one and not too long."""
+    try:
+        written = file_name_of(recording)
+    except InputError:
+        return (recording,)
+    return tuple(dict.fromkeys((recording, str(written))))
+
+
 def _notes(store: Store) -> dict[str, dict[str, Any]]:
-    """What the import noted of each recording, by its name; nothing of a store in memory."""
+    """Notes of the import on each recording, by its name; none of a store in memory."""
     manifest = store.path / MANIFEST
     if not manifest.is_file():
         return {}
@@ -155,23 +185,30 @@ def _notes(store: Store) -> dict[str, dict[str, Any]]:
 
 
 def clock_of(seconds: Floats, rate: float | None, media_offset: float = 0.0) -> Clock:
-    """The clock of frames at these (frames,) seconds, which increase: regular where `rate` gives
-    them."""
-    if not len(seconds):
+    """The clock of frames at these (frames,) seconds, which increase: regular where `rate`, or the
+    mean of the steps, gives them."""
+    frames = len(seconds)
+    if not frames:
         return Clock(0, rate, media_offset=media_offset)
     start = float(seconds[0])
-    regular = Clock(len(seconds), rate, start, media_offset=media_offset)
-    apart = np.abs(regular.seconds - seconds).max()
-    if rate is not None and apart <= REGULAR / rate:
-        return regular
-    if len(seconds) > 1:
-        rate = (len(seconds) - 1) / float(seconds[-1] - seconds[0])
-    return Clock(len(seconds), rate, start, np.asarray(seconds, np.float64), media_offset)
+    rates = [] if rate is None else [rate]
+    if frames > 1:
+        # A declared rate may be rounded: 23.98 for 24000/1001.
+        rates.append((frames - 1) / (float(seconds[-1]) - start))
+    for candidate in rates:
+        regular = Clock(frames, candidate, start, media_offset=media_offset)
+        if np.abs(regular.seconds - seconds).max() <= REGULAR / candidate:
+            return regular
+    times: Floats = np.asarray(seconds, dtype=np.float64)
+    return Clock(frames, rates[-1] if rates else None, start, times, media_offset)
 
 
 def spans_of(flags: Flags) -> list[Span]:
     """The stretches of True in (frames,) flags."""
-    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
+    # A False at either end, so that every stretch begins and ends.
+    padded = np.zeros(len(flags) + 2, dtype=np.int8)
+    padded[1:-1] = flags
+    edges = np.diff(padded)
     starts = np.flatnonzero(edges == 1).tolist()
     ends = np.flatnonzero(edges == -1).tolist()
     return list(zip(starts, ends, strict=True))

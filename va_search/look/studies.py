@@ -7,7 +7,7 @@ Ranked by CCC on validation, in-sample; of several trials their mean. Nothing is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
@@ -17,9 +17,9 @@ from va_search.data.arrays import Floats, Values
 from va_search.data.store import OFFICIAL, Recording, Store, frames_hash
 from va_search.errors import InputError, counted, unknown_name
 from va_search.look.ensembles import MEMBERS
-from va_search.look.shown import Curves, Series, Shown
+from va_search.look.shown import ByTarget, Curves, Series, Shown
 from va_search.look.stores import StoreSide, split_names
-from va_search.look.trials import Columns, detail_of, series_of
+from va_search.look.trials import Columns, SplitRows, detail_of, series_of
 from va_search.predictions.bank import Bank
 from va_search.trial import SCORE, FoldKind, Trial
 from va_search.trial_settings import configuration_id
@@ -51,6 +51,15 @@ class _Configuration:
             title=f"{trial.label} and {others} on other folds",
             detail=detail_of(trial, counted(len(self.trials), "fold")),
         )
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """A recording as a configuration predicts it: by `trials`, in these rows of their columns."""
+
+    split: str
+    rows: slice
+    trials: list[Trial]
 
 
 def shown_study(
@@ -96,6 +105,7 @@ def shown_study(
         recordings=curves.listed,
         curves=curves.of,
         feature_sets=curves.side.feature_sets,
+        time_column=store.time_column,
         verdict=verdict,
         remarks=tuple(remarks),
     )
@@ -119,6 +129,20 @@ def _validated(trial: Trial, store: Store) -> tuple[Recording, ...]:
         return FoldKind(fold).recordings(store)
     except InputError:
         return ()
+
+
+def _predicted_splits(trial: Trial, store: Store, split: str | None) -> list[SplitRows]:
+    """The recordings that a trial predicts, of each split, or of `split` alone."""
+    splits = []
+    if trial.has_validation:
+        splits.append(SplitRows.of("validation", _validated(trial, store)))
+    splits.append(SplitRows.of("test", store.split("test")))
+    # A trial may lack test predictions, as a model from elsewhere does.
+    return [
+        rows
+        for rows in splits
+        if split in (None, rows.split) and trial.frames_hash(rows.split) == rows.frames_hash
+    ]
 
 
 def _ranked(trials: Sequence[Trial], by: str) -> list[_Configuration]:
@@ -157,19 +181,14 @@ class _StudyCurves:
         self.side = side
         self.configurations = configurations
         self.columns = Columns()
-        store = side.store
-        test = store.split("test")
-        test_hash = frames_hash(test) if test else None
-        # (configuration, recording) -> trials that predict it, and its rows in their columns
-        self.predicted: dict[tuple[int, str], tuple[list[Trial], str, slice]] = {}
+        # By configuration and recording.
+        self.predicted: dict[tuple[int, str], _Predicted] = {}
         for number, configuration in enumerate(configurations):
             for trial in configuration.trials:
-                if split != "test" and trial.has_validation:
-                    self._add(number, trial, "validation", _validated(trial, store))
-                if split != "validation" and trial.frames_hash("test") == test_hash is not None:
-                    self._add(number, trial, "test", test)
+                for rows in _predicted_splits(trial, side.store, split):
+                    self._add(number, trial, rows)
         names = {name for _, name in self.predicted}
-        self.located = [recording for recording in store.recordings if recording.name in names]
+        self.located = [recording for recording in side.store.recordings if recording.name in names]
         words = split_names(self.located, self._fold())
         self.listed = tuple(
             side.recording(recording, words[recording.name]) for recording in self.located
@@ -182,37 +201,35 @@ class _StudyCurves:
             folds |= {trial.fold or OFFICIAL for trial in configuration.trials}
         return folds.pop() if len(folds) == 1 else "all"
 
-    def _add(self, number: int, trial: Trial, split: str, recordings: Sequence[Recording]) -> None:
-        start = 0
-        for recording in recordings:
-            rows = slice(start, start + recording.frames)
-            start += recording.frames
-            key = (number, recording.name)
-            self.predicted.setdefault(key, ([], split, rows))[0].append(trial)
+    def _add(self, number: int, trial: Trial, split_rows: SplitRows) -> None:
+        for name, rows in split_rows.rows.items():
+            empty = _Predicted(split_rows.split, rows, [])
+            self.predicted.setdefault((number, name), empty).trials.append(trial)
 
     def of(self, index: int) -> Curves:
         """The curves of a recording, of the configurations that predict it."""
         recording = self.located[index]
-        series: dict[int, Mapping[str, Values]] = {}
+        series: dict[int, ByTarget] = {}
         for number in range(len(self.configurations)):
-            if (number, recording.name) in self.predicted:
-                series[number] = self._values(*self.predicted[number, recording.name])
+            predicted = self.predicted.get((number, recording.name))
+            if predicted is not None:
+                series[number] = self._values(predicted)
         return self.side.curves(recording, series)
 
-    def _values(self, trials: Sequence[Trial], split: str, rows: slice) -> dict[str, Values]:
+    def _values(self, predicted: _Predicted) -> dict[str, Values]:
         """(frames,) predictions by target: of the one trial, or the mean of several."""
         by_target: dict[str, Values] = {}
-        for target in trials[0].target_names:
+        for target in predicted.trials[0].target_names:
             if target not in self.side.store.target_names:
                 continue
-            columns = []
-            for trial in trials:
-                lines_up = str(trial.frames_hash(split))
-                column = self.columns.of(self.bank, trial.label, split, target, lines_up)
-                columns.append(column[rows])
-            if len(columns) == 1:
-                by_target[target] = columns[0]
-            else:
-                mean: Floats = np.mean(np.stack(columns), axis=0, dtype=np.float64)
-                by_target[target] = mean.astype(np.float32)
+            parts = []
+            for trial in predicted.trials:
+                lines_up = str(trial.frames_hash(predicted.split))
+                column = self.columns.of(self.bank, trial.label, predicted.split, target, lines_up)
+                parts.append(column[predicted.rows])
+            if len(parts) == 1:
+                by_target[target] = parts[0]
+                continue
+            mean: Floats = np.mean(np.stack(parts), axis=0, dtype=np.float64)
+            by_target[target] = mean.astype(np.float32)
         return by_target

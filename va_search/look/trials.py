@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from va_search.data.arrays import Values
+from va_search.data.store import Recording, frames_hash
 from va_search.look.shown import Series, SeriesKind
 from va_search.predictions.bank import Bank
 from va_search.trial import Trial
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """Recordings of one split as a bank has them, one after another: `rows` of each by name, and the
+    hash that predictions of these frames have."""
+
+    split: str
+    recordings: tuple[Recording, ...]
+    rows: Mapping[str, slice]
+    frames_hash: str
+
+    @classmethod
+    def of(cls, split: str, recordings: tuple[Recording, ...]) -> SplitRows:
+        """Return the rows of these recordings, which are in the store's order."""
+        rows, start = {}, 0
+        for recording in recordings:
+            rows[recording.name] = slice(start, start + recording.frames)
+            start += recording.frames
+        return cls(split, recordings, rows, frames_hash(recordings))
 
 
 class Columns:
