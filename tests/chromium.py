@@ -175,7 +175,7 @@ class Page:
     def resize(self, width: int, height: int, *, ratio: float = 1.0) -> None:
         """Take another size; below 500 pixels it behaves like a phone's screen."""
         size = {"width": width, "height": height, "deviceScaleFactor": ratio}
-        self.send("Emulation.setDeviceMetricsOverride", size | {"mobile": width < 500})  # noqa: PLR2004
+        self.send("Emulation.setDeviceMetricsOverride", size | {"mobile": width < 500})
 
     def prefer(self, scheme: str) -> None:
         """Ask for "light" or "dark", as the system's settings would."""

@@ -291,7 +291,7 @@ def show_all_members(page: Page) -> None:
     for number in (1, 2, 3):
         page.click(f'[data-series="s{number}"] input')
         page.wait(f"document.querySelector('[data-series=s{number}] td').textContent !== ''")
-    assert page.run("document.querySelectorAll('#values input:checked').length") == 3  # noqa: PLR2004
+    assert page.run("document.querySelectorAll('#values input:checked').length") == 3
 
 
 def digits(text: str) -> int:
