@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import wave
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -220,6 +221,29 @@ def test_the_video_follows_the_cursor_and_leads_it_while_it_plays(page: Page, ur
     choose(page, "P02_v10")
     assert page.run("document.querySelector('video')") is None
     assert page.run("document.getElementById('play').disabled")
+
+
+@pytest.mark.parametrize("medium", ["sound 1.wav", "none.mp4"])
+def test_sound_plays_and_a_medium_that_is_not_there_is_named(
+    browser: Browser, tmp_path: Path, medium: str
+) -> None:
+    shown = make_recording("heard", 100, 0)
+    shown.entry = {"media": medium.replace(" ", "%20"), "media_note": "Its sound only."}
+    index = write_folder(tmp_path / "out", [shown])
+    rate = 8000
+    with wave.open(str(tmp_path / "out" / "sound 1.wav"), "wb") as sound:
+        sound.setparams((1, 2, rate, 0, "NONE", ""))
+        sound.writeframes(bytes(2 * rate * 4))
+    page = open_page(browser, index.as_uri())
+    assert "Its sound only." in text(page, "#player")
+    if medium == "none.mp4":
+        page.wait("document.getElementById('player').textContent.includes('none.mp4 is not there')")
+        assert page.run("document.getElementById('play').disabled")
+    else:
+        page.wait("document.querySelector('audio').readyState >= 1")
+        page.press("ArrowRight", "Shift")
+        page.wait("document.querySelector('audio').currentTime === 1")
+    page.send("Page.close")
 
 
 def test_wheel_drag_and_keys_zoom_and_pan_all_targets_together(page: Page) -> None:
@@ -505,6 +529,7 @@ def test_one_recording_of_one_target_without_anything_else(
     page.press("w")
     page.press("t")
     assert page.errors() == []
+    page.send("Page.close")
 
 
 def test_a_folder_without_its_index_says_so(browser: Browser, tmp_path: Path) -> None:

@@ -196,16 +196,25 @@ class Panel {
     for (const chart of this.charts) chart.destroy();
   }
 
-  /** [low, high] of the chart's height. */
+  /** [low, high] of the chart's height: annotation, main curve and band whole; a curve beside them
+  that leaves the target's range is cut off, or one wild model would flatten all others. */
   heights() {
     const { curves, band, target } = this.shown;
-    const arrays = curves.map((curve) => curve.values);
-    if (band) arrays.push(band.low, band.high);
-    const [low, high] = extremes(arrays);
+    const arrays = band ? [band.low, band.high] : [];
+    const beside = [];
+    for (const { id, values } of curves) (this.isBeside(id) ? beside : arrays).push(values);
+    const [lowest, highest] = extremes(beside);
+    const [first, last] = extremes(arrays);
+    const low = Math.min(first, Math.max(target.low, lowest));
+    const high = Math.max(last, Math.min(target.high, highest));
     if (low > high) return [target.low, target.high];
     if (!this.traces.isFitted) return [Math.min(target.low, low), Math.max(target.high, high)];
     const margin = 0.05 * (high - low) || 0.01 * (target.high - target.low) || 1;
     return [low - margin, high + margin];
+  }
+
+  isBeside(id) {
+    return id !== "annotation" && id !== this.traces.mainId;
   }
 
   applyHeight() {
@@ -219,8 +228,7 @@ class Panel {
     const data = [this.traces.recording.times];
     // The last one drawn lies on top: the annotation, and below it the main curve.
     for (const { id, style, values } of curves.toReversed()) {
-      const isBeside = id !== "annotation" && id !== this.traces.mainId;
-      series.push(this.curveOptions(style, isBeside));
+      series.push(this.curveOptions(style, this.isBeside(id)));
       data.push(withGaps(values));
     }
     const bands = [];
@@ -245,9 +253,9 @@ class Panel {
     options.paths = (chart, position, first, last) => {
       // Where a curve goes up and down at every pixel dashes cannot be seen, and drawing them, or
       // lines wider than a pixel, takes many times as long.
-      const isDense = last - first > chart.bbox.width / 2;
-      chart.series[position].dash = isDense ? [] : dash;
-      chart.series[position].width = isDense ? 1 : width;
+      const perPixel = (last - first) / (chart.bbox.width / window.devicePixelRatio);
+      chart.series[position].dash = perPixel > 0.5 ? [] : dash;
+      chart.series[position].width = perPixel > 2 ? 1 : width;
       const draw = isBeside && this.traces.isCoarse ? coarsePath : linear;
       return draw(chart, position, first, last);
     };
@@ -288,7 +296,7 @@ class Panel {
         x: { time: false, range: (chart, min, max) => [min ?? view.from, max ?? view.to] },
         y: { auto: false, range: heights },
       },
-      legend: { show: false }, cursor: { show: false }, padding: [6, 8, 0, 0],
+      legend: { show: false }, cursor: { show: false }, padding: [6, 16, 0, 0],
     };
   }
 

@@ -176,7 +176,7 @@ function swatch({ stroke, dash, width }) {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");
   const line = document.createElementNS(space, "line");
-  const attributes = { x1: 0, x2: 28, y1: 6, y2: 6, "stroke-width": width };
+  const attributes = { x1: 0, x2: 24, y1: 6, y2: 6, "stroke-width": width };
   for (const [name, value] of Object.entries(attributes)) line.setAttribute(name, value);
   line.setAttribute("stroke", stroke);
   line.setAttribute("stroke-dasharray", dash.join(" "));
