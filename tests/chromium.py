@@ -40,7 +40,15 @@ PATIENCE = 60.0
 READ_FD, WRITE_FD = 3, 4
 """Where chromium reads commands and writes answers."""
 MODIFIERS = {"Alt": 1, "Control": 2, "Meta": 4, "Shift": 8}
-KEY_CODES = {"Enter": 13, "Escape": 27, " ": 32, "End": 35, "Home": 36, "PageUp": 33, "PageDown": 34}
+KEY_CODES = {
+    "Enter": 13,
+    "Escape": 27,
+    " ": 32,
+    "End": 35,
+    "Home": 36,
+    "PageUp": 33,
+    "PageDown": 34,
+}
 KEY_CODES |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9}
 
 
@@ -238,7 +246,10 @@ class Page:
 
     def press(self, key: str, *modifiers: str) -> None:
         """Press and release a key, as KeyboardEvent.key calls it."""
-        event: dict[str, Any] = {"key": key, "modifiers": sum(MODIFIERS[name] for name in modifiers)}
+        event: dict[str, Any] = {
+            "key": key,
+            "modifiers": sum(MODIFIERS[name] for name in modifiers),
+        }
         event["windowsVirtualKeyCode"] = KEY_CODES.get(key, 0)
         if key == "Enter":
             event["text"] = "\r"

@@ -33,7 +33,9 @@ def page_html(title: str) -> str:
     page = _read("page.html")
     style = "\n".join(_read(name) for name in STYLES)
     script = "\n".join(_read(name) for name in SCRIPTS)
-    licence = f"uPlot, which draws the curves (https://github.com/leeoniya/uPlot):\n\n{_read(LICENCE)}"
+    licence = (
+        f"uPlot, which draws the curves (https://github.com/leeoniya/uPlot):\n\n{_read(LICENCE)}"
+    )
     # The title last: a title may hold braces, and is no place to put anything.
     parts = {"style": style, "script": script, "library": _read(LIBRARY), "licence": licence}
     for name, text in parts.items():

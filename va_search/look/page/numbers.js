@@ -31,12 +31,13 @@ function sixDecimals(value) {
   return value.toFixed(6);
 }
 
-/** Three decimals for the screen, without a leading zero's weight: "–" for none. */
+/** A few decimals for the screen, with a real minus sign; "–" for no value. */
 function shortText(value, decimals = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
-  if (size >= 1e6 || (size > 0 && size < 10 ** -decimals / 2)) return value.toExponential(1);
-  return value.toFixed(size >= 100 ? 1 : decimals).replace("-", "−");
+  if (size >= 1e6) return value.toExponential(1).replace("-", "−");
+  const digits = size.toFixed(size >= 100 ? 1 : decimals);
+  return value < 0 && Number(digits) !== 0 ? `−${digits}` : digits;
 }
 
 /** Seconds as 0:12.34 or 1:02:03.45. */
@@ -49,12 +50,6 @@ function clockText(seconds, decimals = 2) {
   const padded = rest.padStart(decimals > 0 ? decimals + 3 : 2, "0");
   if (hours > 0) return `${sign}${hours}:${String(minutes).padStart(2, "0")}:${padded}`;
   return `${sign}${minutes}:${padded}`;
-}
-
-/** Bytes as "1.2 MB". */
-function bytesText(bytes) {
-  if (bytes < 1e6) return `${Math.ceil(bytes / 1000)} kB`;
-  return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 /** The smallest and largest number of arrays, NaN left out; [Infinity, -Infinity] for none. */

@@ -160,14 +160,7 @@ class Page {
   toggleCurve(id, isShown) {
     if (isShown) this.members.add(id);
     else this.members.delete(id);
-    return this.refresh(`#values [data-series="${CSS.escape(id)}"] input`);
-  }
-
-  /** Show the recording anew, and put the focus back where it was. */
-  async refresh(focused) {
-    if (this.recording === null) return;
-    await this.open(this.recording.entry);
-    document.querySelector(focused)?.focus();
+    return this.recording && this.open(this.recording.entry);
   }
 
   recolour() {
@@ -175,7 +168,7 @@ class Page {
     this.list.drawRows(true);
     if (this.recording === null) return;
     this.traces.redraw();
-    this.values.show(this.recording, this.members, this.shown, this.traces.panels);
+    this.values.recolour();
     this.showCursor(false);
   }
 

@@ -44,9 +44,12 @@ class Traces {
       this.view = { ...this.whole };
     }
     this.recording = recording;
+    // An empty container would be less high for a moment, and what is below it would jump.
+    this.container.style.minHeight = `${this.container.offsetHeight}px`;
     this.clear();
     this.width = this.container.clientWidth;
     for (const shown of targets) this.panels.push(new Panel(this, shown));
+    this.container.style.minHeight = "";
   }
 
   clear() {
@@ -64,6 +67,7 @@ class Traces {
     if (width === this.width || width === 0) return;
     this.width = width;
     for (const chart of this.charts) chart.setSize({ width, height: chart.height });
+    this.placeMarks();
   }
 
   /** Fit the height to the curves, or show the target's whole range. */
@@ -143,24 +147,27 @@ class Traces {
 
   placeMarks() {
     for (const chart of this.charts) {
-      placeMark(chart, ".now", this.now);
-      placeMark(chart, ".hover", this.hover);
+      this.placeMark(chart, ".now", this.now);
+      this.placeMark(chart, ".hover", this.hover);
     }
+  }
+
+  /** Move a chart's vertical line to a time; hide it where that isn't in sight. */
+  placeMark(chart, selector, time) {
+    const line = chart.over.querySelector(selector);
+    const { from, to } = this.view;
+    const isInSight = time !== null && time !== undefined && from <= time && time <= to;
+    line.hidden = !isInSight;
+    if (!isInSight) return;
+    // Not by the chart's scale, which takes on a new view only later.
+    const width = chart.bbox.width / window.devicePixelRatio;
+    line.style.transform = `translateX(${((time - from) / (to - from)) * width}px)`;
   }
 
   /** Draw anew in the theme's colours. */
   redraw() {
     for (const chart of this.charts) chart.redraw(false, true);
   }
-}
-
-/** Move a chart's vertical line to a time; hide it where it isn't in sight. */
-function placeMark(chart, selector, time) {
-  const line = chart.over.querySelector(selector);
-  const { min, max } = chart.scales.x;
-  const isInSight = time !== null && time !== undefined && min <= time && time <= max;
-  line.hidden = !isInSight;
-  if (isInSight) line.style.transform = `translateX(${chart.valToPos(time, "x")}px)`;
 }
 
 /** One target: heading, chart and error strip. */
@@ -177,7 +184,7 @@ class Panel {
     this.worst.disabled = traces.recording.content.worst?.[this.target] === undefined;
     const head = element("div", "", { class: "target-head" });
     const summary = element("span", shown.summary, { class: "faint" });
-    head.append(heading, summary, this.values, this.worst);
+    head.append(heading, summary, this.worst, this.values);
     this.element.append(head);
     traces.container.append(this.element);
     this.charts = [this.makeChart()];
@@ -189,16 +196,25 @@ class Panel {
     for (const chart of this.charts) chart.destroy();
   }
 
-  /** [low, high] of the chart's height. */
+  /** [low, high] of the chart's height: annotation, main curve and band whole; a curve beside them
+  that leaves the target's range is cut off, or one wild model would flatten all others. */
   heights() {
     const { curves, band, target } = this.shown;
-    const arrays = curves.map((curve) => curve.values);
-    if (band) arrays.push(band.low, band.high);
-    const [low, high] = extremes(arrays);
+    const arrays = band ? [band.low, band.high] : [];
+    const beside = [];
+    for (const { id, values } of curves) (this.isBeside(id) ? beside : arrays).push(values);
+    const [lowest, highest] = extremes(beside);
+    const [first, last] = extremes(arrays);
+    const low = Math.min(first, Math.max(target.low, lowest));
+    const high = Math.max(last, Math.min(target.high, highest));
     if (low > high) return [target.low, target.high];
     if (!this.traces.isFitted) return [Math.min(target.low, low), Math.max(target.high, high)];
     const margin = 0.05 * (high - low) || 0.01 * (target.high - target.low) || 1;
     return [low - margin, high + margin];
+  }
+
+  isBeside(id) {
+    return id !== "annotation" && id !== this.traces.mainId;
   }
 
   applyHeight() {
@@ -212,8 +228,7 @@ class Panel {
     const data = [this.traces.recording.times];
     // The last one drawn lies on top: the annotation, and below it the main curve.
     for (const { id, style, values } of curves.toReversed()) {
-      const isBeside = id !== "annotation" && id !== this.traces.mainId;
-      series.push(isBeside ? this.besideOptions(style) : seriesOptions(style));
+      series.push(this.curveOptions(style, this.isBeside(id)));
       data.push(withGaps(values));
     }
     const bands = [];
@@ -230,16 +245,18 @@ class Panel {
     return this.mount(options, data, `${target.title}. ${summary}`);
   }
 
-  /** Options of a curve beside the main one: coarse while it moves, dashes only where they show. */
-  besideOptions(style) {
-    const { dash } = style();
+  /** Options of a curve; those beside the main one are coarse while they move. */
+  curveOptions(style, isBeside) {
+    const { dash, width } = style();
     const options = seriesOptions(style);
     const linear = uPlot.paths.linear();
     options.paths = (chart, position, first, last) => {
-      // Dashes cost much on curves that go up and down at every pixel, and cannot be seen there.
-      const isDense = last - first > chart.bbox.width / 2;
-      chart.series[position].dash = isDense ? [] : dash;
-      const draw = this.traces.isCoarse ? coarsePath : linear;
+      // Where a curve goes up and down at every pixel dashes cannot be seen, and drawing them, or
+      // lines wider than a pixel, takes many times as long.
+      const perPixel = (last - first) / (chart.bbox.width / window.devicePixelRatio);
+      chart.series[position].dash = perPixel > 0.5 ? [] : dash;
+      chart.series[position].width = perPixel > 2 ? 1 : width;
+      const draw = isBeside && this.traces.isCoarse ? coarsePath : linear;
       return draw(chart, position, first, last);
     };
     return options;
@@ -279,7 +296,7 @@ class Panel {
         x: { time: false, range: (chart, min, max) => [min ?? view.from, max ?? view.to] },
         y: { auto: false, range: heights },
       },
-      legend: { show: false }, cursor: { show: false }, padding: [6, 8, 0, 0],
+      legend: { show: false }, cursor: { show: false }, padding: [6, 16, 0, 0],
     };
   }
 

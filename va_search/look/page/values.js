@@ -14,48 +14,61 @@ class ValueTable {
     this.table = document.getElementById("values");
     this.missing = document.getElementById("missing");
     this.spoken = document.getElementById("cursor-text");
-    this.cells = []; // {cell, values, type}
+    this.recording = null;
+    this.rows = []; // {id, element, box, cells}, a cell a target
+    this.cells = []; // {cell, values, type} of what is shown
     this.panels = [];
   }
 
-  /** Make the rows for a recording: `chosen` ids, `shown` as of Traces.show, `panels` of Traces. */
+  /** Show a recording: `chosen` ids, `shown` as of Traces.show, `panels` of Traces. */
   show(recording, chosen, shown, panels) {
+    // Rows of the same recording stay: somebody may be about to tick the next box.
+    const isNew = recording !== this.recording;
     this.recording = recording;
     this.panels = panels;
     this.shown = shown;
-    this.cells = [];
+    if (isNew) this.makeRows();
+    for (const row of this.rows) {
+      if (row.box) row.box.checked = chosen.has(row.id);
+    }
+    this.findValues();
+  }
+
+  makeRows() {
     const head = element("tr");
     head.append(element("th", "Curve", { scope: "col" }));
-    for (const { target } of shown) {
+    for (const { target } of this.shown) {
       head.append(element("th", target.title, { scope: "col", class: "number" }));
     }
-    for (const { target } of shown) {
+    for (const { target } of this.shown) {
       head.append(element("th", `Weight, ${target.title}`, { scope: "col", class: "number weight" }));
     }
     this.table.tHead.replaceChildren(head);
-    const rows = [this.makeRow("annotation", "Annotation", "", ANNOTATION_STYLE(), true, null)];
-    for (const [position, series] of this.index.series.entries()) {
-      if (!(series.id in recording.content.series)) continue;
-      const isChosen = position === 0 || chosen.has(series.id);
-      const style = curveStyle(position);
-      rows.push(this.makeRow(series.id, series.title, series.detail, style, isChosen, series.weights));
+    this.rows = [];
+    const hasAny = (key) => this.shown.some((shown) => shown[key]);
+    if (Object.keys(this.recording.content.annotation).length > 0) {
+      this.addRow("annotation", "Annotation", "", ANNOTATION_STYLE());
     }
-    if (shown.some(({ band }) => band)) rows.push(...this.makeBandRows());
-    rows.push(this.makeErrorRow());
-    this.table.tBodies[0].replaceChildren(...rows.filter(Boolean));
+    for (const [position, { id, title, detail, weights }] of this.index.series.entries()) {
+      if (!(id in this.recording.content.series)) continue;
+      this.addRow(id, title, detail, curveStyle(position), weights, position > 0);
+    }
+    if (hasAny("band")) {
+      const { text } = this.shown.find(({ band }) => band).band;
+      for (const edge of ["high", "low"]) this.addRow(`raters-${edge}`, `Raters, ${edge}`, text, BAND_STYLE());
+    }
+    if (hasAny("error")) this.addRow("error", "Error", "main curve minus annotation", ERROR_STYLE());
+    this.table.tBodies[0].replaceChildren(...this.rows.map(({ element: row }) => row));
     this.toggleWeights();
     this.makeMissing();
   }
 
-  makeRow(id, title, detail, style, isChosen, weights) {
-    const curves = this.shown.map((shown) => shown.curves.find((curve) => curve.id === id));
-    if (id === "annotation" && !curves.some(Boolean)) return null;
+  addRow(id, title, detail, style, weights = null, hasBox = false) {
     const row = element("tr", "", { "data-series": id });
     const head = element("th", "", { scope: "row" });
     const label = element("label");
-    if (id !== "annotation" && id !== this.index.series[0].id) {
-      const box = element("input", "", { type: "checkbox" });
-      box.checked = isChosen;
+    const box = hasBox ? element("input", "", { type: "checkbox" }) : null;
+    if (box) {
       box.addEventListener("change", () => this.onToggle(id, box.checked));
       label.append(box);
     }
@@ -63,50 +76,46 @@ class ValueTable {
     head.append(label);
     if (detail) head.append(element("small", detail));
     row.append(head);
-    for (const [position, { target }] of this.shown.entries()) {
-      const type = curves[position] ? this.recording.typeOf(id, target.name) : null;
-      row.append(this.valueCell(curves[position]?.values, type, isChosen));
-    }
+    const cells = this.shown.map(() => element("td", "", { class: "number" }));
+    row.append(...cells);
     for (const { target } of this.shown) {
       const weight = weights?.[target.name];
       const text = weight === undefined || weight === null ? "" : shortText(weight);
       row.append(element("td", text, { class: "number weight" }));
     }
-    return row;
+    this.rows.push({ id, element: row, box, cells });
   }
 
-  valueCell(values, type, isChosen = true) {
-    const cell = element("td", "", { class: "number" });
-    if (values) this.cells.push({ cell, values, type });
-    else cell.textContent = isChosen ? "–" : "";
-    return cell;
-  }
-
-  makeBandRows() {
-    const text = this.shown.find(({ band }) => band).band.text;
-    return ["high", "low"].map((edge) => {
-      const row = element("tr", "", { "data-series": `raters-${edge}` });
-      const head = element("th", "", { scope: "row" });
-      head.append(swatch(BAND_STYLE()));
-      head.append(element("span", `Raters, ${edge}`), element("small", text));
-      row.append(head);
-      for (const { target, band } of this.shown) {
-        const type = band ? this.recording.content.raters[target.name][edge].type : null;
-        row.append(this.valueCell(band?.[edge], type));
+  /** Find the values of each cell; a curve that isn't shown has none. */
+  findValues() {
+    this.cells = [];
+    for (const { id, box, cells } of this.rows) {
+      for (const [position, cell] of cells.entries()) {
+        const curve = this.valuesOf(id, this.shown[position]);
+        if (curve) this.cells.push({ cell, ...curve });
+        else cell.textContent = box && !box.checked ? "" : "–";
       }
-      return row;
-    });
+    }
   }
 
-  makeErrorRow() {
-    if (!this.shown.some(({ error }) => error)) return null;
-    const row = element("tr", "", { "data-series": "error" });
-    const head = element("th", "", { scope: "row" });
-    head.append(swatch(ERROR_STYLE()));
-    head.append(element("span", "Error"), element("small", "main curve minus annotation"));
-    row.append(head);
-    for (const { error } of this.shown) row.append(this.valueCell(error, "short"));
-    return row;
+  /** {values, type} of a row's target, or null. */
+  valuesOf(id, { target, curves, band, error }) {
+    if (id === "error") return error ? { values: error, type: "short" } : null;
+    if (id.startsWith("raters-")) {
+      const edge = id.slice("raters-".length);
+      if (!band) return null;
+      return { values: band[edge], type: this.recording.content.raters[target.name][edge].type };
+    }
+    const curve = curves.find((shown) => shown.id === id);
+    return curve ? { values: curve.values, type: this.recording.typeOf(id, target.name) } : null;
+  }
+
+  /** Make everything anew, in other colours. */
+  recolour() {
+    const ticked = new Set(this.rows.filter(({ box }) => box?.checked).map(({ id }) => id));
+    const { recording } = this;
+    this.recording = null;
+    this.show(recording, ticked, this.shown, this.panels);
   }
 
   /** Hide the weights' columns where no curve has any. */
@@ -167,7 +176,7 @@ function swatch({ stroke, dash, width }) {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");
   const line = document.createElementNS(space, "line");
-  const attributes = { x1: 0, x2: 28, y1: 6, y2: 6, "stroke-width": width };
+  const attributes = { x1: 0, x2: 24, y1: 6, y2: 6, "stroke-width": width };
   for (const [name, value] of Object.entries(attributes)) line.setAttribute(name, value);
   line.setAttribute("stroke", stroke);
   line.setAttribute("stroke-dasharray", dash.join(" "));
