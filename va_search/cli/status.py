@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from va_search.api.home import check_studies, studies_of
+from va_search.api.home import check_studies
 from va_search.api.progress import duration
+from va_search.cli.contents import show_contents
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import opened
+from va_search.cli.places import named_home
 from va_search.cli.watch import watch_study
 from va_search.errors import counted
-from va_search.table import DASH, Table, columns, number, row
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
@@ -68,11 +68,11 @@ def status(
         was_typed = getattr(context.get_parameter_source("home"), "name", "") == "COMMANDLINE"
         _ask_head(address, study, home if was_typed else None, best, as_json)
         return
-    with command(as_json) as output, opened(home) as opened_home:
+    with command(as_json) as output, named_home(home).using() as opened_home:
         if study is None:
-            _show_contents(output, opened_home)
+            show_contents(output, opened_home)
         else:
-            _show_study(output, opened_home, study, best)
+            _show_study(output, opened_home.files, study, best)
 
 
 # One study ----------------------------------------------------------------------------------------
@@ -250,116 +250,6 @@ def _study_folds(
     numbered = {number: key for number, key in numbers.items() if key in keys}
     unnumbered = keys - set(numbered.values()) - {MIX}
     return numbered | {key: key for key in sorted(unnumbered, key=str)}
-
-
-# A home's contents --------------------------------------------------------------------------------
-
-
-def _show_contents(output: Output, home: Home) -> None:
-    """Show and hand out the home's studies and ensembles; InputError where the home does not
-    exist."""
-    from va_search.ensemble.saved import known_ensembles
-    from va_search.errors import InputError
-
-    if home.url is None and not home.root.is_dir():
-        folder = home.root.absolute().parent
-        raise InputError(
-            f"home {home.root} (in {folder}) does not exist: give the right one with --home, or run this in the "
-            "folder it is in"
-        )
-    studies = [_progress(home, name) for name in studies_of(home)]
-    ensembles = [_ensemble_line(home, name) for name in known_ensembles(home)]
-    if studies:
-        output.show(_studies_table(studies))
-    if ensembles:
-        output.show(_ensembles_table(ensembles))
-    counts = (counted(len(studies), "study", "studies"), counted(len(ensembles), "ensemble"))
-    output.show(", ".join(counts))
-    if studies:
-        output.show(f"next: {home.command('status', studies[0].study)}")
-    progresses = [asdict(progress) for progress in studies]
-    documents = [ensemble.document() for ensemble in ensembles]
-    output.done({"studies": progresses, "ensembles": documents})
-
-
-def _progress(home: Home, name: str) -> StudyProgress:
-    """A study's progress, without damaged records: the study's own status names them.
-
-    No store is brought from a URL for this: a home may have studies of many.
-    """
-    from va_search.errors import InputError
-    from va_search.report.standing import progress_of
-    from va_search.search.study import Study
-
-    study = Study(home, name)
-    trials = []
-    for trial in study.bank.trials(name):
-        with suppress(InputError):
-            trials.append(study.bank.trial(name, trial))
-    return progress_of(home, name, trials, study.failures(), brings_store=False)
-
-
-@dataclass(frozen=True)
-class EnsembleLine:
-    """An ensemble in the list of a home's contents; where it can't be read, `problem` says why and
-    the rest is empty. `out_of_fold`: {each target, score}, None without such a score."""
-
-    name: str
-    problem: str = ""
-    studies: Sequence[str] = ()
-    recipe: str = ""
-    built_at: str = ""
-    out_of_fold: Mapping[str, float] | None = None
-
-    def document(self) -> Mapping[str, object]:
-        """Plain data for JSON."""
-        if self.problem:
-            return {"name": self.name, "problem": self.problem}
-        document = asdict(self)
-        del document["problem"]
-        return document
-
-
-def _ensemble_line(home: Home, name: str) -> EnsembleLine:
-    """An ensemble of the home, or why it can't be read."""
-    from va_search.ensemble.saved import read_ensemble
-    from va_search.errors import InputError
-
-    try:
-        ensemble = read_ensemble(home, name)
-    except InputError as error:
-        return EnsembleLine(name, error.problems[0])
-    return EnsembleLine(
-        name,
-        studies=ensemble.studies,
-        recipe=ensemble.recipe,
-        built_at=ensemble.created_at,
-        out_of_fold=ensemble.scores.get("out_of_fold"),
-    )
-
-
-def _studies_table(studies: Sequence[StudyProgress]) -> Table:
-    rows = []
-    for study in studies:
-        planned = DASH if study.planned is None else f"{study.planned:,}"
-        state = "searching now" if study.searching else ""
-        rows.append(row(study.study, f"{study.complete:,}", planned, f"{study.failed:,}", state))
-    numbers = columns("Complete", "Planned", "Failed", kind="number")
-    return Table("Studies", (*columns("Study"), *numbers, *columns("")), tuple(rows))
-
-
-def _ensembles_table(ensembles: Sequence[EnsembleLine]) -> Table:
-    rows = []
-    for ensemble in ensembles:
-        if ensemble.problem:
-            rows.append(row(ensemble.name, DASH, "can't be read", DASH, DASH))
-            continue
-        studies = ", ".join(ensemble.studies)
-        score = number((ensemble.out_of_fold or {}).get("score"))
-        rows.append(row(ensemble.name, studies, ensemble.recipe, ensemble.built_at, score))
-    heads = columns("Ensemble", "Studies", "Recipe", "Built")
-    title = "Ensembles (score: CCC on validation, out-of-fold)"
-    return Table(title, (*heads, *columns("Score", kind="number")), tuple(rows))
 
 
 # A cluster's head ---------------------------------------------------------------------------------
