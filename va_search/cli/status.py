@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,17 +15,21 @@ from va_search.api.progress import duration
 from va_search.cli.contents import show_contents
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import named_home
+from va_search.cli.ranking import ranking_document, ranking_tables
 from va_search.cli.watch import watch_study
 from va_search.errors import counted
 
 if TYPE_CHECKING:
+    from va_search.api.ranking import Ranking
     from va_search.data.store import Store
     from va_search.home import Home
     from va_search.report.standing import StudyProgress
     from va_search.search.fold_table import FoldRow
     from va_search.trial import Trial
 
-EXAMPLE = "Example: va-search status first; without a name: the home's studies and ensembles"
+EXAMPLE = (
+    "Example: va-search status first --by valence; without a name: the home's studies and ensembles"
+)
 
 AddressOption = Annotated[
     str | None,
@@ -47,6 +50,12 @@ def status(
     *,
     home: HomeOption = DEFAULT_HOME,
     best: Annotated[int, typer.Option(min=1, help="How many of the best trials to show.")] = 10,
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by", help="Measure that ranks the trials: score, one of the targets, or seconds."
+        ),
+    ] = "score",
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Show how a study goes until all is trained, or Ctrl-C."),
@@ -57,8 +66,8 @@ def status(
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a study's finished, failed and best trials, and the scores of each fold, also while it is
-    being searched."""
+    """Show a study's best trials with the settings that vary, what decided, failed trials and the
+    scores of each fold, also while it is being searched. Without a name: what the home holds."""
     if watch:
         with command(as_json) as output:
             watch_study(output, home, study, every, address)
@@ -66,19 +75,21 @@ def status(
     if address is not None:
         # Only a home that was typed is meant for the head: this machine's own one is not there.
         was_typed = getattr(context.get_parameter_source("home"), "name", "") == "COMMANDLINE"
-        _ask_head(address, study, home if was_typed else None, best, as_json)
+        words = ["--best", str(best), *([] if by == "score" else ["--by", by])]
+        words += ["--home", home] if was_typed else []
+        _ask_head(address, [*([] if study is None else [study]), *words], as_json)
         return
     with command(as_json) as output, named_home(home).using() as opened_home:
         if study is None:
             show_contents(output, opened_home)
         else:
-            _show_study(output, opened_home.files, study, best)
+            _show_study(output, opened_home.files, study, best, by)
 
 
 # One study ----------------------------------------------------------------------------------------
 
 
-def _show_study(output: Output, home: Home, name: str, best: int) -> None:
+def _show_study(output: Output, home: Home, name: str, best: int, by: str) -> None:
     from va_search.data.store import OFFICIAL
     from va_search.report.standing import progress_of
     from va_search.report.tables.trials import pareto_table
@@ -108,8 +119,9 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     if progress.tracking is not None:
         output.show(f"tracking: {progress.tracking}")
     scored = [trial for trial in trials if trial.best]
-    if scored:
-        _show_best(output, scored, best)
+    ranking = _ranked(output, scored, by, store)
+    for table in ranking_tables(ranking, best):
+        output.show(table)
     unscored = len(trials) - len(scored)
     if unscored:
         have = f"{counted(unscored, 'trial')} {'has' if unscored == 1 else 'have'}"
@@ -144,6 +156,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
             "ends_first": progress.ends_first[0].name if progress.ends_first else None,
             "folds": [{**asdict(result), "complete": result.complete} for result in folds],
             "pareto": front,
+            **ranking_document(ranking, best),
         }
     )
 
@@ -182,22 +195,21 @@ def budget_text(progress: StudyProgress) -> str:
     return f"{text}; {words} {verb} first, after {duration(seconds)} more of searching as so far"
 
 
-def _show_best(output: Output, scored: Sequence[Trial], count: int) -> None:
-    """Show the best trials by score; records of another version can't be shown and are counted."""
+def _ranked(output: Output, scored: Sequence[Trial], by: str, store: Store | None) -> Ranking:
+    """Rank the trials; records of another version can't be shown, and their number is."""
+    from va_search.api.ranking import rank_trials
     from va_search.errors import InputError
     from va_search.report.gather import check_trial
-    from va_search.report.tables.trials import best_trials_table
 
     trials: list[Trial] = []
     for trial in scored:
         with suppress(InputError):
             check_trial(trial, None)
             trials.append(trial)
-    trials.sort(key=lambda trial: -math.inf if trial.score is None else trial.score, reverse=True)
-    output.show(best_trials_table(trials[:count], "score"))
     if len(trials) < len(scored):
         unreadable = counted(len(scored) - len(trials), "trial")
         output.show(f"{unreadable} of another version left out")
+    return rank_trials(trials, by, store)
 
 
 def _store(path: str | None) -> Store | None:
@@ -255,18 +267,14 @@ def _study_folds(
 # A cluster's head ---------------------------------------------------------------------------------
 
 
-def _ask_head(address: str, study: str | None, home: str | None, best: int, as_json: bool) -> None:
-    """Show what the same command says on a cluster's head, where the home is the head's own unless
-    one is named."""
+def _ask_head(address: str, arguments: Sequence[str], as_json: bool) -> None:
+    """Show what the same command with these arguments says on a cluster's head, where the home is
+    the head's own unless one is named."""
     with command(as_json) as output:
         from va_search.errors import InputError, JobError
         from va_search.search.ray_backend.jobs import run_on_head
 
-        words = ["va-search", "status", "--best", str(best)]
-        if study is not None:
-            words.insert(2, study)
-        if home is not None:
-            words += ["--home", home]
+        words = ["va-search", "status", *arguments]
         if as_json:
             words.append("--json")
         ran = run_on_head(address, words, with_errors=not as_json)
