@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from va_search.api.archives import import_study as import_study
     from va_search.api.comparing import compare_studies as compare_studies
+    from va_search.api.contents import list_studies as list_studies
     from va_search.api.data import check_store as check_store
     from va_search.api.data import draft_source as draft_source
     from va_search.api.data import draft_streams as draft_streams
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from va_search.api.searching import preview_search as preview_search
     from va_search.api.searching import run_search as run_search
     from va_search.api.spaces import make_space as make_space
-    from va_search.api.studies import list_studies as list_studies
     from va_search.api.study import OpenStudy as OpenStudy
     from va_search.api.study import import_predictions as import_predictions
     from va_search.api.study import open_study as open_study
@@ -69,6 +69,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "api.archives": ("import_study",),
     "api.comparing": ("compare_studies",),
+    "api.contents": ("list_studies",),
     "api.data": (
         "check_store",
         "draft_source",
@@ -97,7 +98,6 @@ _MODULES = {
     "api.reproduction": ("reproduce_paper",),
     "api.searching": ("load_space", "make_plan", "preview_search", "run_search"),
     "api.spaces": ("make_space",),
-    "api.studies": ("list_studies",),
     "api.study": ("OpenStudy", "import_predictions", "open_study"),
     "cluster.check": ("check_cluster",),
     "data.store": ("Store",),

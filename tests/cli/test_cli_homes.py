@@ -149,6 +149,28 @@ def test_status_without_a_name_lists_studies_and_ensembles(world: World) -> None
     assert ensemble["name"] == "first-best" and ensemble["recipe"] == "bagged_greedy"
 
 
+def test_the_list_says_sizes_ages_and_what_is_wrong(world: World) -> None:
+    path = world.home.study("first") / "study.json"
+    write_json(path, {**json.loads(path.read_text()), "store_path": "/gone/store"})
+    record = next(world.home.bank.glob("first/*/trial.json"))
+    record.write_text(record.read_text().replace("first", "fisrt"))
+    world.add("first", "b0", seed=9, noise=0.5)
+    world.home.ensemble("broken").write_text("{}")
+    done = call("status")
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.stdout.split())
+    assert "study first: 1 damaged trial is left out: " in text and str(record) in text
+    assert "study first: its store is not at /gone/store any more" in text
+    assert "ensemble first-best: 1 trial was completed after it was built" in text
+    assert "ensemble broken: can't be read: " in text
+    document = json.loads(call("status", "--json").stdout)
+    (study,) = document["studies"]
+    assert study["complete"] == 6 and len(study["problems"]) == 2 and study["bytes"] > 1000
+    assert study["best_score"] > 0 and study["of_ensembles"] == ["first-best"]
+    best, broken = sorted(document["ensembles"], key=lambda ensemble: ensemble["name"])[::-1]
+    assert best["bytes"] > 1000 and broken["problem"]
+
+
 def test_a_study_that_is_being_searched_says_so_everywhere(world: World) -> None:
     study = Study(world.home, "first")
     study.ask("c0", {"features": ["face"]})

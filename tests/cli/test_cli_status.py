@@ -178,3 +178,58 @@ def test_folders_whose_names_are_none_are_told_and_stop_nothing(study: Study, ad
             assert f"{home / folder}: passed over, since its name can't be" in " ".join(
                 done.stderr.split()
             )
+
+
+def test_trials_are_ranked_by_any_measure_with_the_settings_that_vary(
+    study: Study, store: Store
+) -> None:
+    best: dict[str, str] = {}
+    for index in range(12):
+        settings = TrialSettings(
+            features=("face",),
+            encoder="gru",
+            normalise=("train", "recording", "subject")[index % 3],
+            width=32 * (1 + index // 3),
+        )
+        trial = trial_id(settings, store.data_hash(("face",), "official"))
+        high = index % 3 == 0
+        ccc = (0.1 + 0.01 * index + 0.4 * high, 0.5 - 0.01 * index)
+        test = Predictions(np.zeros((4, 2), np.float32), frames_hash(store.split("test")))
+        seconds = 100.0 - index
+        complete = make_trial("s", trial, settings=settings, ccc=ccc, seconds=seconds)
+        study.bank.write(complete, {"test": test})
+        best.setdefault("arousal", trial)
+        best["seconds"] = trial
+        if high:
+            best["valence"] = trial
+    for measure, trial in best.items():
+        document = json.loads(status(study, "--by", measure, "--best", "1", "--json"))
+        assert document["by"] == measure
+        (first,) = document["best_trials"]
+        # The encoder is the same everywhere; each recording is of its own subject.
+        assert first["trial"] == trial and first["settings"].keys() == {"normalise", "width"}
+        assert first["settings"]["normalise"] in ("train", "recording or subject")
+    document = json.loads(status(study, "--by", "valence", "--json"))
+    decisive = document["decisive"][0]
+    assert (decisive["setting"], decisive["best"]) == ("normalise", "train")
+    assert 0.3 < decisive["difference"] < 0.5 and decisive["interval"][0] > 0
+    text = status(study, "--by", "valence")
+    assert "Best trials by valence" in text and "What decided valence" in text
+    sentence = decisive["sentence"]
+    assert sentence.startswith("normalise: train +0.") and sentence.split(" (")[0] in text
+    assert "over recording or subject (95 %" in sentence
+    assert "What decided" not in status(study, "--by", "seconds")
+    wrong = CliRunner().invoke(
+        app, ["status", "s", "--by", "valense", "--home", str(study.home.root)]
+    )
+    assert wrong.exit_code == 2 and "did you mean 'valence'?" in wrong.stderr
+
+
+def test_few_trials_decide_nothing(study: Study, add: Add) -> None:
+    add(1, 0.2)
+    add("official", 0.4, seed=1)
+    assert "What decided" not in status(study), "nothing varies but seed and fold"
+    assert status(study, "--by", "valence")
+    settings = TrialSettings(features=("face",), encoder="mlp")
+    study.bank.write(make_trial("s", "t3", settings=settings, ccc=0.1), {})
+    assert "too few trials to tell (2 configurations, 6 are needed)." in status(study)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ensemble_world import World, make_world
 
-from va_search.api.studies import list_studies
+from va_search.api.contents import list_studies
 from va_search.ensemble.build import build
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import check_members, read_ensemble

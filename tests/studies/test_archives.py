@@ -16,8 +16,8 @@ from killing import killed_before_change
 from study_world import TRIALS, check_whole, make_studies
 
 from va_search.api.archives import import_study
+from va_search.api.contents import list_studies
 from va_search.api.exporting import CONTENTS, export_study
-from va_search.api.studies import list_studies
 from va_search.ensemble.saved import predict, read_ensemble
 from va_search.errors import InputError
 from va_search.home import Home

@@ -16,11 +16,11 @@ from killing import killed_before_change
 from study_world import TRIALS, check_whole, copied, make_studies
 from trial_world import forget_seal
 
+from va_search.api.contents import list_studies
 from va_search.api.dependents import Dependents
 from va_search.api.ensembles import open_ensemble
 from va_search.api.studies import (
     clean_study,
-    list_studies,
     plan_cleaning,
     remove_study,
     rename_study,

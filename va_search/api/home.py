@@ -171,6 +171,15 @@ def home_words(home: Home) -> str:
     return f"home {home.root}{where}{missing}"
 
 
+def check_home(home: Home) -> None:
+    """InputError for a home in a folder that is not there; one at a URL is asked elsewhere."""
+    if home.url is None and not home.root.is_dir():
+        raise InputError(
+            f"home {home.root} (in {home.root.absolute().parent}) does not exist: give the right one "
+            "with --home, or run this in the folder it is in"
+        )
+
+
 def studies_of(home: Home) -> list[str]:
     """Names of the home's studies: those that were searched, and those with trials from elsewhere
     only."""

@@ -1,5 +1,4 @@
-"""The studies of a home as its owner keeps house: what there is and how large, another name, room on
-the disk, removal.
+"""The studies of a home as its owner keeps house: another name, room on the disk, removal.
 
 Conventions: sizes are bytes. What changes a home is refused at a URL, where other machines' copies
 would bring the old files back, and while a process searches the study. Each may be killed at any
@@ -8,20 +7,19 @@ moment: the home opens, and the same call again ends it."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from va_search.api.contents import StudySizes, files_below
 from va_search.api.dependents import Dependents, adopted, used_by_ensembles, warm_started
-from va_search.api.home import OpenHome, check_studies, open_home, studies_of
+from va_search.api.home import OpenHome, check_studies, open_home
 from va_search.errors import InputError, counted
 from va_search.files import checked_name, read_json, remove_folder, write_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.predictions.entries import (
-    WEIGHTS,
     Size,
     copy_entry,
     drop_weights,
@@ -32,111 +30,9 @@ from va_search.predictions.entries import (
 )
 
 if TYPE_CHECKING:
-    from va_search.report.standing import StudyProgress
     from va_search.tracking.door import Place
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StudySizes:
-    """Bytes that a study takes on the disk: of its trials' predictions (with their records, and the
-    configurations over folds made of them) and weights, checkpoints, and its documents."""
-
-    predictions: Size
-    weights: Size
-    checkpoints: Size
-    documents: Size
-
-    @classmethod
-    def of(cls, home: Home, study: str) -> StudySizes:
-        """Return the sizes of a study's files as they are now."""
-        folder = home.study(study)
-        banks = [home.bank / folder.name, home.configurations / folder.name]
-        in_banks = [*_files(banks[0]), *_files(banks[1])]
-        weights = [path for path in in_banks if path.suffix == WEIGHTS]
-        checkpoints = list(_files(folder / "running"))
-        documents = set(_files(folder)) - set(checkpoints)
-        return cls(
-            predictions=Size.of(set(in_banks) - set(weights)),
-            weights=Size.of(weights),
-            checkpoints=Size.of(checkpoints),
-            documents=Size.of(documents),
-        )
-
-    @property
-    def total(self) -> Size:
-        """All of it."""
-        return self.predictions + self.weights + self.checkpoints + self.documents
-
-
-@dataclass(frozen=True)
-class StudyEntry:
-    """A study in the list of a home's studies. `best_score`: of its best trial, None without one;
-    `began_at` and `last_at` (when its last trial ended): ISO 8601, None where not known;
-    `ensembles`: those of its trials; `pending`: the command that ends interrupted housekeeping."""
-
-    progress: StudyProgress
-    best_score: float | None
-    sizes: StudySizes
-    began_at: str | None
-    last_at: str | None
-    ensembles: tuple[str, ...]
-    pending: str | None
-
-    @property
-    def study(self) -> str:
-        """Its name."""
-        return self.progress.study
-
-
-def list_studies(*, home: OpenHome | str | Path | None = None) -> list[StudyEntry]:
-    """Return all studies of a home, sorted by name; one whose document is damaged is left out, with
-    a warning."""
-    listed: list[StudyEntry] = []
-    with open_home(home).using() as opened:
-        for name in studies_of(opened.files):
-            try:
-                listed.append(study_entry(opened.files, name))
-            except InputError as error:
-                LOG.warning("study %s is left out: %s", name, error)
-    return listed
-
-
-def study_entry(home: Home, name: str) -> StudyEntry:
-    """Return one study as a home's list has it; damaged records are left out."""
-    from va_search.report.standing import progress_of
-    from va_search.search.housekeeping import pending_of
-    from va_search.search.study import Study
-
-    study = Study(home, name)
-    trials = list(study.bank.each_trial(name))
-    scores = [trial.score for trial in trials if trial.score is not None]
-    deed = pending_of(home, name)
-    return StudyEntry(
-        progress=progress_of(home, name, trials, study.failures(), brings_store=False),
-        best_score=max(scores, default=None),
-        sizes=StudySizes.of(home, name),
-        began_at=str(study.document()["began_at"]) if study.exists() else None,
-        last_at=max((trial.finished_at or "" for trial in trials), default="") or None,
-        ensembles=_ensembles_of(home, name),
-        pending=None if deed is None else deed.command(home),
-    )
-
-
-def _ensembles_of(home: Home, study: str) -> tuple[str, ...]:
-    """Names of the ensembles of the study's trials; one that can't be read is left out."""
-    from va_search.ensemble.renaming import used_trials
-    from va_search.ensemble.saved import known_ensembles, read_ensemble
-
-    names = []
-    for name in known_ensembles(home):
-        try:
-            if study in used_trials(read_ensemble(home, name)):
-                names.append(name)
-        except InputError:
-            continue
-    return tuple(names)
 
 
 # Rename ---------------------------------------------------------------------------------------
@@ -236,7 +132,7 @@ def refuse_taken(home: Home, name: str) -> None:
     refuse_pending(home, name)
     folders = (home.bank / name, home.configurations / name, home.study(name))
     for folder in folders:
-        if folder.is_dir() and any(_files(folder)):
+        if folder.is_dir() and any(files_below(folder)):
             raise InputError(
                 f"study {name!r} exists in this home ({folder}); choose another name, or remove it: "
                 f"{home.command('study', 'remove', name)}"
@@ -365,7 +261,7 @@ def plan_cleaning(study: str, *, home: OpenHome | str | Path | None = None) -> C
         trials=tuple(unused),
         weights=Size.of(weights),
         checkpoints=tuple(begun),
-        checkpoint_size=Size.of(_files(running)),
+        checkpoint_size=Size.of(files_below(running)),
         kept=tuple(members),
     )
 
@@ -427,37 +323,3 @@ def _tracked(place: Place, action: Callable[[], None]) -> list[str]:
             f"MLflow was not changed ({reason(error, place.uri)}); the next search delivers anew"
         ]
     return []
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder but locks; none where it is not there."""
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in ("lock", "lock.holder"):
-            yield path
-
-
-def age_text(moment: str | None) -> str:
-    """`3 days`, `5 h`, `12 min` since a moment (ISO 8601, UTC); empty where it is not known."""
-    try:
-        began = datetime.fromisoformat(moment or "")
-    except ValueError:
-        return ""
-    if began.tzinfo is None:
-        began = began.replace(tzinfo=UTC)
-    minutes = (datetime.now(UTC) - began).total_seconds() / 60
-    if minutes < 120:
-        return f"{max(0, minutes):.0f} min"
-    hours = minutes / 60
-    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
-
-
-def size_text(size: int) -> str:
-    """`0 B`, `312 B`, `4.2 kB`, `1.3 GB`: bytes, in powers of 1,000."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} TB"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from va_search.api.comparing import StudyComparison
     from va_search.api.dependents import Dependents
     from va_search.api.exporting import Exported
+    from va_search.api.ranking import Ranking
     from va_search.api.studies import Cleaning
     from va_search.api.trials import OpenTrial
     from va_search.data.store import Store
@@ -122,6 +123,19 @@ class OpenStudy:
                 if is_better and math.isfinite(reached.ccc):
                     best[measure] = (trial.id, reached.ccc)
         return best
+
+    def ranking(self, by: str = "score") -> Ranking:
+        """Its complete trials by a target, "score" or "seconds", the best first, with the settings
+        that vary; `.decisive`: which of them decided, in which direction, and how sure that is."""
+        from va_search.api.ranking import rank_trials
+
+        with self.home.using():
+            trials = [trial for trial in self.files.bank.each_trial(self.name) if trial.best]
+        try:
+            store = self.store
+        except (InputError, KeyError):
+            store = None
+        return rank_trials(trials, by, store)
 
     def trial(self, name: str) -> OpenTrial:
         """Open a complete trial by its id, or by a beginning that no other id has: `curves`,

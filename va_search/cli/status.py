@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from va_search.api.home import check_studies, studies_of
+from va_search.api.home import check_studies
 from va_search.api.progress import duration, standing_text
+from va_search.cli.contents import show_contents
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import opened
+from va_search.cli.places import named_home
+from va_search.cli.ranking import ranking_document, ranking_tables
 from va_search.cli.watch import watch_study
 from va_search.errors import counted
-from va_search.table import DASH, Table, columns, number, row
 
 if TYPE_CHECKING:
+    from va_search.api.ranking import Ranking
     from va_search.data.store import Store
     from va_search.home import Home
     from va_search.report.standing import StudyProgress
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from va_search.tracking.links import TrialsPage
     from va_search.trial import Trial
 
-EXAMPLE = "Example: va-search status first; without a name: the home's studies and ensembles"
+EXAMPLE = (
+    "Example: va-search status first --by valence; without a name: the home's studies and ensembles"
+)
 
 AddressOption = Annotated[
     str | None,
@@ -48,6 +51,12 @@ def status(
     *,
     home: HomeOption = DEFAULT_HOME,
     best: Annotated[int, typer.Option(min=1, help="How many of the best trials to show.")] = 10,
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by", help="Measure that ranks the trials: score, one of the targets, or seconds."
+        ),
+    ] = "score",
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Show how a study goes until all is trained, or Ctrl-C."),
@@ -58,8 +67,8 @@ def status(
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a study's finished, failed and best trials, and the scores of each fold, also while it is
-    being searched."""
+    """Show a study's best trials with the settings that vary, what decided, failed trials and the
+    scores of each fold, also while it is being searched. Without a name: what the home holds."""
     if watch:
         with command(as_json) as output:
             watch_study(output, home, study, every, address)
@@ -67,19 +76,21 @@ def status(
     if address is not None:
         # Only a home that was typed is meant for the head: this machine's own one is not there.
         was_typed = getattr(context.get_parameter_source("home"), "name", "") == "COMMANDLINE"
-        _ask_head(address, study, home if was_typed else None, best, as_json)
+        words = ["--best", str(best), *([] if by == "score" else ["--by", by])]
+        words += ["--home", home] if was_typed else []
+        _ask_head(address, [*([] if study is None else [study]), *words], as_json)
         return
-    with command(as_json) as output, opened(home) as opened_home:
+    with command(as_json) as output, named_home(home).using() as opened_home:
         if study is None:
-            _show_contents(output, opened_home)
+            show_contents(output, opened_home)
         else:
-            _show_study(output, opened_home, study, best)
+            _show_study(output, opened_home.files, study, best, by)
 
 
 # One study ----------------------------------------------------------------------------------------
 
 
-def _show_study(output: Output, home: Home, name: str, best: int) -> None:
+def _show_study(output: Output, home: Home, name: str, best: int, by: str) -> None:
     from va_search.data.store import OFFICIAL
     from va_search.report.standing import progress_of
     from va_search.report.tables.trials import pareto_table
@@ -111,8 +122,9 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     page = study.trials_page
     _show_page(output, page)
     scored = [trial for trial in trials if trial.best]
-    if scored:
-        _show_best(output, scored, best)
+    ranking = _ranked(output, scored, by, store)
+    for table in ranking_tables(ranking, best):
+        output.show(table)
     unscored = len(trials) - len(scored)
     if unscored:
         have = f"{counted(unscored, 'trial')} {'has' if unscored == 1 else 'have'}"
@@ -148,6 +160,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
             "ends_first": progress.ends_first[0].name if progress.ends_first else None,
             "folds": [{**asdict(result), "complete": result.complete} for result in folds],
             "pareto": front,
+            **ranking_document(ranking, best),
         }
     )
 
@@ -174,22 +187,21 @@ def budget_text(progress: StudyProgress) -> str:
     return f"{text}; {words} {verb} first, after {duration(seconds)} more of searching as so far"
 
 
-def _show_best(output: Output, scored: Sequence[Trial], count: int) -> None:
-    """Show the best trials by score; records of another version can't be shown and are counted."""
+def _ranked(output: Output, scored: Sequence[Trial], by: str, store: Store | None) -> Ranking:
+    """Rank the trials; records of another version can't be shown, and their number is."""
+    from va_search.api.ranking import rank_trials
     from va_search.errors import InputError
     from va_search.report.gather import check_trial
-    from va_search.report.tables.trials import best_trials_table
 
     trials: list[Trial] = []
     for trial in scored:
         with suppress(InputError):
             check_trial(trial, None)
             trials.append(trial)
-    trials.sort(key=lambda trial: -math.inf if trial.score is None else trial.score, reverse=True)
-    output.show(best_trials_table(trials[:count], "score"))
     if len(trials) < len(scored):
         unreadable = counted(len(scored) - len(trials), "trial")
         output.show(f"{unreadable} of another version left out")
+    return rank_trials(trials, by, store)
 
 
 def _store(path: str | None) -> Store | None:
@@ -244,131 +256,17 @@ def _study_folds(
     return numbered | {key: key for key in sorted(unnumbered, key=str)}
 
 
-# A home's contents --------------------------------------------------------------------------------
-
-
-def _show_contents(output: Output, home: Home) -> None:
-    """Show and hand out the home's studies and ensembles; InputError where the home does not
-    exist."""
-    from va_search.ensemble.saved import known_ensembles
-    from va_search.errors import InputError
-
-    if home.url is None and not home.root.is_dir():
-        folder = home.root.absolute().parent
-        raise InputError(
-            f"home {home.root} (in {folder}) does not exist: give the right one with --home, or run this in the "
-            "folder it is in"
-        )
-    studies = [_progress(home, name) for name in studies_of(home)]
-    ensembles = [_ensemble_line(home, name) for name in known_ensembles(home)]
-    if studies:
-        output.show(_studies_table(studies))
-    if ensembles:
-        output.show(_ensembles_table(ensembles))
-    counts = (counted(len(studies), "study", "studies"), counted(len(ensembles), "ensemble"))
-    output.show(", ".join(counts))
-    if studies:
-        output.show(f"next: {home.command('status', studies[0].study)}")
-    progresses = [asdict(progress) for progress in studies]
-    documents = [ensemble.document() for ensemble in ensembles]
-    output.done({"studies": progresses, "ensembles": documents})
-
-
-def _progress(home: Home, name: str) -> StudyProgress:
-    """A study's progress, without damaged records: the study's own status names them.
-
-    No store is brought from a URL for this: a home may have studies of many.
-    """
-    from va_search.errors import InputError
-    from va_search.report.standing import progress_of
-    from va_search.search.study import Study
-
-    study = Study(home, name)
-    trials = []
-    for trial in study.bank.trials(name):
-        with suppress(InputError):
-            trials.append(study.bank.trial(name, trial))
-    return progress_of(home, name, trials, study.failures(), brings_store=False)
-
-
-@dataclass(frozen=True)
-class EnsembleLine:
-    """An ensemble in the list of a home's contents; where it can't be read, `problem` says why and
-    the rest is empty. `out_of_fold`: {each target, score}, None without such a score."""
-
-    name: str
-    problem: str = ""
-    studies: Sequence[str] = ()
-    recipe: str = ""
-    built_at: str = ""
-    out_of_fold: Mapping[str, float] | None = None
-
-    def document(self) -> Mapping[str, object]:
-        """Plain data for JSON."""
-        if self.problem:
-            return {"name": self.name, "problem": self.problem}
-        document = asdict(self)
-        del document["problem"]
-        return document
-
-
-def _ensemble_line(home: Home, name: str) -> EnsembleLine:
-    """An ensemble of the home, or why it can't be read."""
-    from va_search.ensemble.saved import read_ensemble
-    from va_search.errors import InputError
-
-    try:
-        ensemble = read_ensemble(home, name)
-    except InputError as error:
-        return EnsembleLine(name, error.problems[0])
-    return EnsembleLine(
-        name,
-        studies=ensemble.studies,
-        recipe=ensemble.recipe,
-        built_at=ensemble.created_at,
-        out_of_fold=ensemble.scores.get("out_of_fold"),
-    )
-
-
-def _studies_table(studies: Sequence[StudyProgress]) -> Table:
-    rows = []
-    for study in studies:
-        planned = DASH if study.planned is None else f"{study.planned:,}"
-        state = "searching now" if study.searching else ""
-        rows.append(row(study.study, f"{study.complete:,}", planned, f"{study.failed:,}", state))
-    numbers = columns("Complete", "Planned", "Failed", kind="number")
-    return Table("Studies", (*columns("Study"), *numbers, *columns("")), tuple(rows))
-
-
-def _ensembles_table(ensembles: Sequence[EnsembleLine]) -> Table:
-    rows = []
-    for ensemble in ensembles:
-        if ensemble.problem:
-            rows.append(row(ensemble.name, DASH, "can't be read", DASH, DASH))
-            continue
-        studies = ", ".join(ensemble.studies)
-        score = number((ensemble.out_of_fold or {}).get("score"))
-        rows.append(row(ensemble.name, studies, ensemble.recipe, ensemble.built_at, score))
-    heads = columns("Ensemble", "Studies", "Recipe", "Built")
-    title = "Ensembles (score: CCC on validation, out-of-fold)"
-    return Table(title, (*heads, *columns("Score", kind="number")), tuple(rows))
-
-
 # A cluster's head ---------------------------------------------------------------------------------
 
 
-def _ask_head(address: str, study: str | None, home: str | None, best: int, as_json: bool) -> None:
-    """Show what the same command says on a cluster's head, where the home is the head's own unless
-    one is named."""
+def _ask_head(address: str, arguments: Sequence[str], as_json: bool) -> None:
+    """Show what the same command with these arguments says on a cluster's head, where the home is
+    the head's own unless one is named."""
     with command(as_json) as output:
         from va_search.errors import InputError, JobError
         from va_search.search.ray_backend.jobs import run_on_head
 
-        words = ["va-search", "status", "--best", str(best)]
-        if study is not None:
-            words.insert(2, study)
-        if home is not None:
-            words += ["--home", home]
+        words = ["va-search", "status", *arguments]
         if as_json:
             words.append("--json")
         ran = run_on_head(address, words, with_errors=not as_json)

@@ -4,14 +4,14 @@ elsewhere."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from va_search.api.home import check_studies
+from va_search.api.home import check_home, check_studies
+from va_search.cli.contents import size_text, studies_table
 from va_search.cli.options import TrackingUriOption
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import named_home, opened
@@ -28,7 +28,8 @@ from va_search.table import (
 
 if TYPE_CHECKING:
     from va_search.api.comparing import StudyComparison
-    from va_search.api.studies import Cleaning, StudyEntry, StudySizes
+    from va_search.api.contents import StudyEntry, StudySizes
+    from va_search.api.studies import Cleaning
 
 app = typer.Typer(
     help="Keep house: list, show, rename, remove, clean, compare, export and import studies.",
@@ -45,16 +46,15 @@ YesOption = Annotated[
 def list_(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the home's studies: state, trials, best score, size on the disk, age, ensembles."""
     with command(as_json) as output, named_home(home).using() as opened_home:
-        from va_search.api.studies import list_studies
+        from va_search.api.contents import list_studies
 
-        if opened_home.files.url is None and not opened_home.files.root.is_dir():
-            raise InputError(f"home {opened_home.files.root} does not exist: give it with --home")
+        check_home(opened_home.files)
         studies = list_studies(home=opened_home)
         if studies:
-            output.show(_table(studies))
+            output.show(studies_table(studies))
         output.show(counted(len(studies), "study", "studies"))
         for study in studies:
-            _show_pending(output, study)
+            _show_problems(output, study)
         output.done({"studies": [_document(study) for study in studies]})
 
 
@@ -64,17 +64,17 @@ def show(
 ) -> None:
     """Show one study: its trials, sizes by kind of file, and what depends on it."""
     with command(as_json) as output, opened(home) as files:
+        from va_search.api.contents import study_entry
         from va_search.api.dependents import Dependents
-        from va_search.api.studies import study_entry
 
         check_studies(files, [study], lambda _, of: files.command("study", "show", of[0]))
         entry = study_entry(files, study)
-        output.show(_table([entry]))
+        output.show(studies_table([entry]))
         output.show(_sizes_table(entry.sizes))
         dependents = Dependents.of(files, study)
         for sentence in dependents.sentences():
             output.show(sentence)
-        _show_pending(output, entry)
+        _show_problems(output, entry)
         output.done({**_document(entry), "dependents": asdict(dependents)})
 
 
@@ -114,7 +114,7 @@ def remove(
     """Remove a study with all its trials, after showing its size and what depends on it. Trials that
     other studies took over stay whole."""
     with command(as_json) as output:
-        from va_search.api.studies import plan_removal, remove_study, size_text
+        from va_search.api.studies import plan_removal, remove_study
 
         opened_home = named_home(home)
         removal = plan_removal(study, with_dependents=with_dependents, home=opened_home)
@@ -141,7 +141,7 @@ def clean(
     """Remove the weights of trials that no ensemble is made of, and the checkpoints of trials that
     were begun. Scores and predictions stay."""
     with command(as_json) as output:
-        from va_search.api.studies import clean_study, plan_cleaning, size_text
+        from va_search.api.studies import clean_study, plan_cleaning
 
         opened_home = named_home(home)
         plan = plan_cleaning(study, home=opened_home)
@@ -174,7 +174,6 @@ def export(
     failures. The store is not in it."""
     with command(as_json) as output:
         from va_search.api.exporting import export_study
-        from va_search.api.studies import size_text
 
         exported = export_study(
             study, to, weights=weights, ensembles=ensembles, home=named_home(home)
@@ -200,7 +199,6 @@ def import_(
     After a kill the same command again ends it."""
     with command(as_json) as output:
         from va_search.api.archives import import_study
-        from va_search.api.studies import size_text
 
         opened_home = named_home(home)
         imported = import_study(file, name=name, home=opened_home)
@@ -269,8 +267,6 @@ def _comparison_table(comparison: StudyComparison) -> Table:
 
 def _cleaning_lines(plan: Cleaning) -> list[str]:
     """Sentences on what is removed, what stays, and what is not possible afterwards."""
-    from va_search.api.studies import size_text
-
     if not plan.trials and not plan.checkpoints:
         return [f"study {plan.study}: no weights and no checkpoints that could go"]
     lines: list[str] = []
@@ -302,34 +298,7 @@ def _ask(output: Output, question: str, yes: bool) -> None:
     typer.confirm(question, abort=True)
 
 
-def _table(studies: Sequence[StudyEntry]) -> Table:
-    from va_search.api.studies import age_text, size_text
-
-    rows = []
-    for study in studies:
-        progress = study.progress
-        running = DASH if progress.running is None else f"{progress.running:,}"
-        rows.append(
-            row(
-                study.study,
-                "searching now" if progress.searching else "",
-                f"{progress.complete:,}",
-                f"{progress.failed:,}",
-                running,
-                number(study.best_score),
-                size_text(study.sizes.total.bytes),
-                age_text(study.began_at or study.last_at),
-                ", ".join(study.ensembles) or DASH,
-            )
-        )
-    counts = columns("Complete", "Failed", "Running", "Best score", "Size", "Age", kind="number")
-    heads = (*columns("Study", "State"), *counts, *columns("Ensembles"))
-    return Table("Studies (score: mean CCC on each trial's validation)", heads, tuple(rows))
-
-
 def _sizes_table(sizes: StudySizes) -> Table:
-    from va_search.api.studies import size_text
-
     kinds = {
         "predictions": sizes.predictions,
         "weights": sizes.weights,
@@ -345,9 +314,9 @@ def _sizes_table(sizes: StudySizes) -> Table:
     return Table("On the disk", heads, tuple(rows))
 
 
-def _show_pending(output: Output, study: StudyEntry) -> None:
-    if study.pending is not None:
-        output.show(f"study {study.study}: interrupted housekeeping; to end it: {study.pending}")
+def _show_problems(output: Output, study: StudyEntry) -> None:
+    for problem in study.problems:
+        output.show(f"study {study.study}: {problem}")
 
 
 def _document(study: StudyEntry) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.api.home import check_studies
+from va_search.cli.contents import size_text
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import named_home
 from va_search.errors import InputError, counted
@@ -120,8 +121,6 @@ def _plain_rows(table: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def _show(output: Output, trial: OpenTrial) -> None:
-    from va_search.api.studies import size_text
-
     record = trial.record
     scores = [f"{measure} {number(ccc)}" for measure, ccc in trial.scores.items()]
     output.show(f"trial {record.label}: {', '.join(scores) or 'no validation, so no scores'}")

@@ -16,7 +16,8 @@ once, in the order of their lines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -84,7 +85,7 @@ class YamlFile:
         `place` is that of `data`, or leads from a place in `data` to the one in the file. `also`
         are keys that the caller reads itself, for the list of known ones."""
         try:
-            return cast(Model, TypeAdapter(model).validate_python(data, context=context))
+            return cast(Model, _adapter(cast(Hashable, model)).validate_python(data, context=context))
         except ValidationError as error:
             for inner, sentence in explain(error, model, also):
                 self.problem(place(inner) if callable(place) else (*place, *inner), sentence)
@@ -100,6 +101,12 @@ class YamlFile:
         if self.problems:
             ordered = sorted(self.problems, key=lambda problem: problem[0])
             raise InputError(*dict.fromkeys(text for _, text in ordered))
+
+
+@lru_cache(maxsize=1024)
+def _adapter(model: Any) -> TypeAdapter[Any]:
+    """Return pydantic's validator of a type: making one takes longer than using it."""
+    return TypeAdapter(model)
 
 
 def read_document(path: Path, model: type[Model], kind: str) -> Model:

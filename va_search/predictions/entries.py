@@ -39,7 +39,7 @@ class Size:
     shared: int = 0
 
     @classmethod
-    def of(cls, paths: Iterable[Path]) -> Size:
+    def of(cls, paths: Iterable[Path | os.DirEntry[str]]) -> Size:
         """Return the size of these files; those that are gone count nothing."""
         total = shared = 0
         for path in paths:

@@ -272,9 +272,8 @@ def varying_settings(
     for name in sorted(set().union(*documents)):
         values = [document.get(name, ABSENT) for document in documents]
         same = [meaning.get(name, ABSENT) for meaning in meanings]
-        values = _merged(values, same)
         if _differ(values) and _differ(same):
-            columns[name] = values
+            columns[name] = values if sameness is None else _merged(values, same)
     for feature_set in sorted(set().union(*(settings.features for settings in several))):
         is_read = [feature_set in settings.features for settings in several]
         if not all(is_read):
@@ -297,7 +296,7 @@ def _documents(several: Sequence[TrialSettings]) -> list[dict[str, Any]]:
 
 
 def _differ(values: Sequence[Any]) -> bool:
-    return len({json.dumps(value) for value in values if value is not ABSENT}) > 1
+    return len({repr(value) for value in values if value is not ABSENT}) > 1
 
 
 def _merged(values: Sequence[Any], meanings: Sequence[Any]) -> list[Any]:
@@ -308,13 +307,13 @@ def _merged(values: Sequence[Any], meanings: Sequence[Any]) -> list[Any]:
     for value, meaning in zip(values, meanings, strict=True):
         if value is ABSENT:
             continue
-        key = "" if meaning is ABSENT else json.dumps(meaning)
-        if meaning_of.setdefault(json.dumps(value), key) != key:
+        key = "" if meaning is ABSENT else repr(meaning)
+        if meaning_of.setdefault(repr(value), key) != key:
             return list(values)
         texts.setdefault(key, set()).add(value_text(value))
     merged = []
     for value in values:
-        alike = [] if value is ABSENT else sorted(texts[meaning_of[json.dumps(value)]])
+        alike = [] if value is ABSENT else sorted(texts[meaning_of[repr(value)]])
         merged.append(" or ".join(alike) if len(alike) > 1 else value)
     return merged
 
@@ -322,7 +321,7 @@ def _merged(values: Sequence[Any], meanings: Sequence[Any]) -> list[Any]:
 def _settings(several: Sequence[TrialSettings], sameness: Sameness | None) -> list[_Setting]:
     settings = []
     for name, values in varying_settings(several, sameness).items():
-        different = {json.dumps(value) for value in values if value is not ABSENT}
+        different = {repr(value) for value in values if value is not ABSENT}
         if len(different) > MOST_VALUES and _are_numbers(values):
             settings.append(_trend(name, values))
         else:
