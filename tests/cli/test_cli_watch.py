@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import subprocess
 import sys
 import time
@@ -9,13 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from loop_world import SPACE, finish, take
+from loop_world import SPACE, finish, loop_of, take
+from rich.console import Console
 from typer.testing import CliRunner
 
+import va_search as va
+from va_search.api.watching import watch_study
 from va_search.cli.main import app
 from va_search.data.store import Store
 from va_search.files import write_json
 from va_search.home import Home
+from va_search.search.live import LiveFile, RunningTrial
 from va_search.search.scheduler import Scheduler
 from va_search.search.space import load_space
 from va_search.search.study import Study
@@ -100,3 +106,48 @@ def test_a_study_that_is_not_there(tmp_path: Path) -> None:
     command = ["status", "nowhere", "--home", str(tmp_path), "--watch"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2 and "unknown study 'nowhere'" in result.output
+
+
+def show_once(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, console: Console | None = None
+) -> None:
+    """Watch a study of which one trial runs; interrupted after the first look."""
+    trial, study = take(scheduler), scheduler.study
+    loop = loop_of(scheduler)
+    loop._live = LiveFile(study)
+    scores = (0.1, math.nan, 0.3)
+    loop.hear([RunningTrial(trial, 6, 3, scores, seconds=9.0, process="7 on n").to_json()])
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    clock = SimpleNamespace(sleep=interrupt, time=time.time)
+    monkeypatch.setattr("va_search.api.watching.time", clock)
+    with study.searching(join=True) as searchers:
+        searchers.announce()
+        loop.show()
+        watch_study(va.open_home(study.home.root), "s", console=console)
+
+
+def test_a_terminal_of_80_columns(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=80, legacy_windows=False)
+    show_once(scheduler, monkeypatch, console)
+    lines = written.getvalue().splitlines()
+    running = next(line for line in lines if line.startswith("running "))
+    assert "▁ █" in running and "3/6  0.300     9 s" in running and len(running) <= 80
+
+
+def test_a_notebook(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr("va_search.api.watching.in_notebook", lambda: True)
+    monkeypatch.setattr("va_search.api.watching.notebook_output", lambda text: written.append)
+    show_once(scheduler, monkeypatch)
+    assert "searching now (1 running)" in written[0] and "▁ █" in written[0]
+
+
+def test_a_study_in_a_notebook(scheduler: Scheduler, tmp_path: Path) -> None:
+    finish(scheduler, take(scheduler), 0.4)
+    page = va.open_study("s", home=tmp_path / "home")._repr_html_()
+    assert page.startswith("<pre>study s: 1 of 2 planned trials complete")
+    assert "best score" in page

@@ -11,6 +11,7 @@ import pytest
 from fake_gpus import FakeGpus
 from loop_world import SPACE, loop_of, take
 
+from va_search.api.progress import search_progress
 from va_search.api.running import running_lines, sparkline
 from va_search.data.store import Store
 from va_search.home import Home
@@ -112,6 +113,19 @@ def test_lines_of_running_trials_fit_a_terminal() -> None:
 def test_a_sparkline_has_one_scale_and_a_blank_for_no_score() -> None:
     assert sparkline([0.0, 0.5, 1.0, math.nan, 2.0, -1.0], (0.0, 1.0)) == "▁▅█ █▁"
     assert sparkline([0.5, 0.5], (0.5, 0.5)) == "██"
+
+
+def test_a_notebook_shows_running_trials_below_the_line_of_progress(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr("va_search.api.progress.in_notebook", lambda: True)
+    monkeypatch.setattr("va_search.api.progress.notebook_output", lambda text: written.append)
+    trials = (running("0123456789abcdef", 0.1, 0.3),)
+    with search_progress() as show:
+        show(progress_of_search(scheduler, trials=trials))
+    line, trial, scale = written[0].splitlines()
+    assert line.startswith("0/2 finished") and "▁█" in trial and "score by epoch" in scale
 
 
 def test_usage_of_a_process_on_the_cpu() -> None:

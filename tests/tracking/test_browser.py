@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from va_search.home import Home
 from va_search.tracking.delivery import Delivery
 from va_search.tracking.door import TRIALS_VIEW, open_client
 from va_search.tracking.entries import run_name
+from va_search.tracking.links import Experiment, trials_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -85,11 +87,10 @@ def test_the_experiment_page_shows_the_trials(
     listed = page(f"{server.uri}/#/experiments", ">night<")
     assert ">night<" in listed
 
-    query = urllib.parse.urlencode(
-        {"workflowType": "machine_learning", "viewStateShareKey": TRIALS_VIEW}
-    )
+    trials = trials_page(Home(server.folder), Experiment(server.uri, experiment))
+    assert trials is not None
     best = run_name(put[-1])
-    shown = page(f"{server.uri}/#/experiments/{experiment}/runs?{query}", best)
+    shown = page(trials.address, best)
     for record in put:
         assert run_name(record) in shown
     for column in ("best_score", "best_ccc_valence", "encoder", "features"):

@@ -158,7 +158,7 @@ def progress_text(progress: Progress) -> str:
     # the last phase first: while MLflow is updated the counts of training mean nothing
     if progress.undelivered is not None:
         to_go = counted(progress.undelivered, "trial")
-        return f"training done · updating MLflow: {to_go} to go (Ctrl-C leaves this to the next search)"
+        return f"training done · checking MLflow: {to_go} to go (Ctrl-C leaves this to the next search)"
     if progress.stopping:
         return f"stopping: {progress.finished} finished are saved; Ctrl-C again stops at once"
     if progress.pause is not None:
@@ -195,7 +195,8 @@ def standing_text(progress: StudyProgress, spent: float) -> str:
     if progress.running is not None:
         state += f" ({progress.running:,} running)"
     text = f"study {progress.study}: {complete}, {progress.failed:,} failed, {state}; "
-    text += f"{duration(spent)} spent"
+    # The time spent is noted every half a minute, the present search's every second.
+    text += f"{duration(max(spent, progress.seconds))} spent"
     if progress.seconds_left is not None:
         text += f"; about {duration(progress.seconds_left)} left"
     return text

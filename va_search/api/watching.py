@@ -105,7 +105,9 @@ def _trial_lines(
     study: Study, searches: list[LiveSearch], complete: dict[str, Trial], width: int
 ) -> list[str]:
     """Return lines of the running trials: as their search tells, else for how long and where."""
-    running = [trial for search in searches for trial in search.trials]
+    running = []
+    for search in searches:
+        running += [trial for trial in search.trials if trial.id not in complete]
     if running:
         return running_lines(running, width)
     if searches:

@@ -76,12 +76,14 @@ def _table(scores: Scores) -> Table:
 
 def _next(output: Output, home: Home, folder: Path, study: str = "demo") -> None:
     """Show the commands that a user may want now."""
+    from va_search.search.study import Study
+
     report = home.command("report", study, "--out", str(folder / "report"))
     output.show("next:")
-    output.show(
-        f"  .venv/bin/mlflow ui --backend-store-uri sqlite:///{home.root}/mlflow.db    "
-        "every trial, at http://127.0.0.1:5000"
-    )
+    page = Study(home, study).trials_page
+    if page is not None and page.command is not None:
+        output.show(f"  .venv/bin/{page.command}    every trial, at")
+        output.show(f"      {page.address}")
     output.show(f"  .venv/bin/{report}    tables and figures, one HTML page")
     output.show(
         "  .venv/bin/va-search data import table YOUR_FOLDER --to stores/mine    "

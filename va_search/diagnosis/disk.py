@@ -49,10 +49,12 @@ def home_finding(subject: Subject) -> Finding:
         return _url_finding(home.url)
     if home.root.exists() and not home.root.is_dir():
         return problem(f"{home.root} is a file", "give a folder as --home")
-    missing = "" if home.root.is_dir() else ", does not exist yet"
+    text = str(home.root.absolute())
+    if not home.root.is_dir():
+        text += ", does not exist yet"
     mount = mount_of(nearest(home.root))
-    kind = "unknown file system" if mount is None else mount.kind
-    text = f"{home.root.absolute()}{missing}, on {kind}"
+    if mount is not None:
+        text += f", on {mount.kind}"
     try:
         with _tried_folder(subject) as folder:
             (folder / "written").write_text("1", encoding="utf-8")
@@ -67,16 +69,16 @@ def _url_finding(url: str) -> Finding:
     remote, name = Remote(url).impatient(), f"probe-{uuid.uuid4().hex}.json"
     try:
         written = remote.write(name, b"{}")
-        now = time.time()
+        read_at = time.time()
         remote.read(name)
         remote.remove(name)
     except (VaSearchError, OSError) as error:
         return problem(
             str(error), "check the URL, the credentials and the network (docs/storage.md)"
         )
-    if abs(now - written.time) > CLOCKS_DIFFER:
+    if abs(read_at - written.time) > CLOCKS_DIFFER:
         return problem(
-            f"{url}: its clock differs by {abs(now - written.time):.0f} s from this machine's",
+            f"{url}: its clock differs by {abs(read_at - written.time):.0f} s from this machine's",
             "set this machine's clock (timedatectl set-ntp true): leases of searches depend on it",
         )
     return ok(f"{url}: objects are written, read and removed")
@@ -87,14 +89,15 @@ def locks_finding(subject: Subject) -> Finding:
     if subject.home.url is not None:
         return ok("not needed: a home at a URL has a lease")
     with _tried_folder(subject) as folder:
-        lock, other = Lock(folder / "lock"), Lock(folder / "lock")
+        lock, second_lock = Lock(folder / "lock"), Lock(folder / "lock")
         try:
-            is_taken, is_taken_twice = lock.take(), other.take()
+            is_taken, is_taken_twice = lock.take(), second_lock.take()
         except (InputError, OSError) as error:
             return problem(f"files can't be locked ({error})", OTHER_HOME)
         finally:
-            other.release()
+            second_lock.release()
             lock.release()
+        # Two descriptors of one process exclude one another as two processes do.
         if not is_taken or is_taken_twice:
             return problem("two processes can hold one lock at a time", OTHER_HOME)
         if not flock_holds_for_all(folder / "lock"):
@@ -142,13 +145,15 @@ def flush_finding(subject: Subject) -> Finding:
                 os.fsync(file.fileno())
             seconds.append(time.monotonic() - began)
         differs = abs((folder / f"{FLUSHES - 1}").stat().st_mtime - time.time())
-    text = f"a small file is flushed in {1000 * statistics.median(seconds):.1f} ms"
+    # The median: the first flush of a new folder takes longer.
+    median = statistics.median(seconds)
+    text = f"a small file is flushed in {1000 * median:.1f} ms"
     if differs > CLOCKS_DIFFER:
         return problem(
             f"{text}; the file server's clock differs by {differs:.0f} s from this machine's",
             "set both clocks (timedatectl set-ntp true)",
         )
-    if statistics.median(seconds) > SLOW_FLUSH:
+    if median > SLOW_FLUSH:
         return remark(text, "slow: a home on a local disk makes short trials faster")
     return ok(f"{text}, its clock is this machine's")
 
@@ -171,13 +176,13 @@ def temporary_finding(subject: Subject) -> Finding:
 def sockets_finding(subject: Subject) -> Finding:
     """Return the folder in which Ray would put its sockets, whose paths must be short."""
     try:
-        place = usable_place()
+        folder = usable_place()
     except JobError as error:
         return problem(str(error).splitlines()[0], "set RAY_TMPDIR to a short path on a local disk")
     asked = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR")
-    if asked is not None and Path(asked) != place:
-        return remark(f"{place} is used: {asked} can't hold Ray's sockets (path too long?)")
-    return ok(f"{place} holds Ray's sockets")
+    if asked is not None and Path(asked) != folder:
+        return remark(f"{folder} is used: {asked} can't hold Ray's sockets (path too long?)")
+    return ok(f"{folder} holds Ray's sockets")
 
 
 def store_finding(subject: Subject) -> Finding:

@@ -21,7 +21,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found, in a sentence; `advice` is what to do, empty where all is well."""
+    """The result of a check, in a sentence; `advice` is what to do, empty where all is well."""
 
     state: State
     text: str
@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at: a home (it need not exist), a store, MLflow's address (None: the home's own
+    """The things to look at: a home (it need not exist), a store, MLflow's address (None: the home's own
     database)."""
 
     home: Home

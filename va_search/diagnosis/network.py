@@ -40,19 +40,20 @@ def loopback_finding(subject: Subject) -> Finding:
 
 def ports_finding(subject: Subject) -> Finding:
     """Return if enough ports are left for Ray, and which of the well-known ones somebody holds."""
-    first, last = _port_range()
+    lowest, highest = _port_range()
     held = [f"{port} ({name})" for port, name in PORTS.items() if _listens(port)]
-    taken = f"; something listens at {', '.join(held)}" if held else ""
-    text = f"a search takes free ones of {first} to {last}{taken}"
-    if last - first < LEAST_PORTS:
+    text = f"a search takes free ones of {lowest} to {highest}"
+    if held:
+        text += f"; something listens at {', '.join(held)}"
+    if highest - lowest < LEAST_PORTS:
         return problem(text, "give more: sysctl net.ipv4.ip_local_port_range='32768 60999'")
     return ok(text)
 
 
 def _port_range() -> tuple[int, int]:
     try:
-        first, last = PORT_RANGE.read_text(encoding="ascii").split()
-        return int(first), int(last)
+        lowest, highest = PORT_RANGE.read_text(encoding="ascii").split()
+        return int(lowest), int(highest)
     except (OSError, ValueError):
         return 32768, 60999
 
@@ -122,6 +123,7 @@ def _database_finding(path: Path) -> Finding:
         return ok(f"{path} is made by the first search, by MLflow {installed}")
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2.0)) as database:
+            # A database that MLflow did not make, or that is damaged, has not both tables.
             count = database.execute("select count(*) from experiments").fetchone()[0]
             database.execute("select version_num from alembic_version").fetchone()
     except sqlite3.Error as error:
@@ -129,5 +131,6 @@ def _database_finding(path: Path) -> Finding:
             f"{path}: {error}",
             "move it away: the next search writes a new one from the bank (locked: end who writes to it)",
         )
-    writable = "" if os.access(path, os.W_OK) else ", not writable"
-    return ok(f"{path}: {count} experiments{writable}, MLflow {installed}")
+    if not os.access(path, os.W_OK):
+        return problem(f"{path} is not writable", "give yourself the right to write it: chmod u+w")
+    return ok(f"{path}: {count} experiments, MLflow {installed}")

@@ -22,11 +22,10 @@ OPEN_FILES = 1024
 
 def cores_finding(subject: Subject) -> Finding:
     """Return the cores of the machine and those that this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     quota = cpu_quota()
     parts = [f"{cores()} of {os.cpu_count() or '?'} usable"]
-    if usable is not None:
-        parts.append(f"{usable} by affinity")
+    if hasattr(os, "sched_getaffinity"):  # macOS has none
+        parts.append(f"{len(os.sched_getaffinity(0))} by affinity")
     if quota is not None:
         parts.append(f"{quota:g} by the quota of {confined_to()}")
     text = ", ".join(parts)
@@ -71,9 +70,11 @@ def shared_memory_finding(subject: Subject) -> Finding:
 def open_files_finding(subject: Subject) -> Finding:
     """Return how many files a process may open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = "no limit" if hard == resource.RLIM_INFINITY else f"{hard:,}"
-    text = f"{soft:,} a process, at most {most}"
-    if hard != resource.RLIM_INFINITY and hard < LEAST_FILES:
+    is_bounded = hard != resource.RLIM_INFINITY
+    text = f"{soft:,} a process"
+    if is_bounded:
+        text += f", at most {hard:,}"
+    if is_bounded and hard < LEAST_FILES:
         return problem(text, f"raise it, at least to {LEAST_FILES}: ulimit -n {OPEN_FILES}")
     if soft < OPEN_FILES:
         return remark(text, f"with many trials side by side raise it: ulimit -n {OPEN_FILES}")

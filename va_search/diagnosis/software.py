@@ -50,8 +50,7 @@ def extraction_finding(subject: Subject) -> Finding:
     """Return if features can be extracted from videos, and ffmpeg's version."""
     installed = versions()
     missing = [name for name in EXTRACTING if installed[name] is None]
-    tool = ffmpeg_version()
-    ffmpeg = "no ffmpeg command" if tool is None else f"ffmpeg {tool}"
+    ffmpeg = f"ffmpeg {ffmpeg_version() or 'not installed'}"
     if missing:
         text = f"{' and '.join(missing)} not installed, {ffmpeg}"
         return remark(text, "needed for `va-search extract` only: pip install -e '.[extract]'")

@@ -25,7 +25,7 @@ class StudyProgress:
     `tracking`: why MLflow takes nothing, where a search noted that; `pause`: why it is paused.
     `accounts` of its budget, and the one that ends first if all goes on as so far, with the seconds
     to that. `processes`: how many search it. `gain`: what the ensemble may gain in a further hour,
-    as the search noted it last."""
+    as the search noted it last. `seconds`: for which the present search has gone on."""
 
     study: str
     complete: int
@@ -40,6 +40,7 @@ class StudyProgress:
     ends_first: tuple[Account, float] | None = None
     processes: int = 0
     gain: Gain | None = None
+    seconds: float = 0.0
 
 
 def progress_of(
@@ -87,6 +88,7 @@ def progress_of(
         ends_first=first_to_end(kept, spent_by(Study(home, study)).seconds),
         processes=max(len(Study(home, study).searchers()), int(searching)),
         gain=last_gain(Study(home, study).folder),
+        seconds=max((search.seconds for search in live), default=0.0),
     )
 
 

@@ -16,7 +16,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,7 @@ class RunningTrial:
     def to_json(self) -> dict[str, Any]:
         """Return the trial as plain data, with None for NaN."""
         scores = [None if math.isnan(score) else score for score in self.scores]
-        return {**asdict(self), "scores": scores}
+        return {**vars(self), "scores": scores, "usage": vars(self.usage)}
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class LiveSearch:
     def to_json(self) -> dict[str, Any]:
         """Return the search as plain data."""
         trials = [trial.to_json() for trial in self.trials[:MOST_TRIALS]]
-        return {**asdict(self), "trials": trials, "remarks": list(self.remarks[-MOST_REMARKS:])}
+        return {**vars(self), "trials": trials, "remarks": list(self.remarks[-MOST_REMARKS:])}
 
 
 class LiveFile:
