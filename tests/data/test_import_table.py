@@ -872,3 +872,20 @@ def test_a_column_of_recordings_csv_in_another_spelling_is_refused(
         InputError, match=f"recordings.csv:1: column '{column}' is not read; did you mean '{meant}'"
     ):
         import_table(tmp_path, tmp_path / "store")
+
+
+def test_problems_of_keys_rows_and_columns_are_reported_in_one_round(source: Path) -> None:
+    """A misspelt key does not keep wrong columns from being told, and a split that all rows call
+    alike is one line."""
+    description = source / "dataset.yaml"
+    text = description.read_text().replace("frames_per_second", "fps")
+    description.write_text(text.replace("time_column: time", "time_column: tme"))
+    listing = source / "recordings.csv"
+    listing.write_text(
+        listing.read_text().replace("validation", "train").replace("train", "training")
+    )
+    message = problems(source)
+    assert "unknown key 'fps'; did you mean 'frames_per_second'?" in message
+    assert "did you mean 'train'? (and " in message
+    assert message.count("split 'training'") == 1
+    assert "column 'tme' is missing" in message

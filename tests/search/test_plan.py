@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from va_search.home import Home
 from va_search.search import plan as plan_module
 from va_search.search.configurations import Space
 from va_search.search.plan import START_SECONDS, make_plan
+from va_search.search.readiness import steps_text
 from va_search.search.space import load_space
 from va_search.search.summary import Progress
 from va_search.table import number
@@ -193,3 +195,35 @@ def test_progress_says_where_it_trains() -> None:
 
     assert progress_text(progress()) == "0/8 finished · 2 running · 0 failed · 21 s"
     assert "2 running on the CPU ·" in progress_text(progress(device="the CPU"))
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        (25.0, "frame_step 12, 25 at 25 frames a second: a model step lasts 0.48 or 1 s"),
+        (1.0, "frame_step 1 at 1 frame a second: a model step lasts 1 s"),
+    ],
+)
+def test_steps_are_related_to_the_rate_of_the_store(
+    tmp_path: Path, tiny_store: Store, rate: float, expected: str
+) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "sampler: grid\nsettings:\n  features: [face]\n  segment_length: 5000\n"
+        "  frame_step: {steps_per_second: [1, 2]}\n"
+    )
+    recordings = tuple(
+        replace(recording, frames_per_second=rate) for recording in tiny_store.recordings
+    )
+    store = replace(tiny_store, recordings=recordings)
+    text = steps_text(load_space(path, store), store)
+    assert text.startswith(expected)
+    assert "segment_length 5,000 holds whole recordings" in text
+
+
+def test_recordings_of_a_few_steps_are_told(tmp_path: Path, tiny_store: Store) -> None:
+    path = tmp_path / "space.yaml"
+    longest = max(recording.frames for recording in tiny_store.recordings)
+    path.write_text(f"sampler: grid\nsettings:\n  features: [face]\n  frame_step: {longest // 3}\n")
+    text = steps_text(load_space(path, tiny_store), tiny_store)
+    assert "little to follow over time, so take a smaller frame_step" in text

@@ -581,6 +581,7 @@ def _show_report(output: Output, store: Store, report: AuditReport) -> None:
     output.show(
         f"{report.name}: {ranges_of(report.targets)}; frames per second: {', '.join(rates)}"
     )
+    output.show(lengths_text(store))
     show_store(output, store)
     labels = _table(
         "labels", "split", "unlabelled", "lowest", "highest", "mean", "spread", "histogram"
@@ -617,6 +618,19 @@ def _show_report(output: Output, store: Store, report: AuditReport) -> None:
     if errors:
         advice = "put the errors right and import again"
     output.show(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; {advice}")
+
+
+def lengths_text(store: Store) -> str:
+    """How long recordings are, in seconds and frames: `recordings last 50 s (1,001 frames)`."""
+    from va_search.api.progress import duration
+
+    by_length = sorted(store.recordings, key=lambda recording: recording.frames)
+    ends: dict[str, None] = {}
+    for recording in (by_length[0], by_length[-1]):
+        seconds = duration(recording.frames / recording.frames_per_second)
+        ends[f"{seconds} ({recording.frames:,} frames)"] = None
+    advice = "; `va-search plan` says how many steps a model makes of them"
+    return f"recordings last {' to '.join(ends)}{advice}"
 
 
 def _show_variance(output: Output, report: AuditReport) -> None:

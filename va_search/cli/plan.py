@@ -66,6 +66,8 @@ def show_plan(output: Output, plan: Plan, space: Space) -> None:
     if MIX in plan.folds:
         unscored = "nothing is validated: those trials predict test and have no score"
         output.show(f"           on fold {MIX} {unscored}")
+    if plan.steps:
+        output.show(f"steps      {plan.steps}")
     known = "not known"
     if plan.seconds_per_trial is not None:
         known = f"about {duration(plan.seconds_per_trial)}"

@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from va_search.data.clock import TimeColumn
 from va_search.data.column_names import (
@@ -49,6 +49,7 @@ from va_search.data.stimuli import Stimuli
 from va_search.data.text_layout import EMPTY, SEPARATORS
 from va_search.data.validity import ABOVE_0
 from va_search.document import StrictModel, read_document
+from va_search.document.traps import read_lines
 from va_search.errors import InputError, counted, nearest_name
 from va_search.files import checked_name, file_name_of
 from va_search.targets import AFFECT, Target, affect, name_problem, range_problem
@@ -389,6 +390,27 @@ def read_dataset(path: Path) -> Dataset:
     return read_document(path, Dataset, "a description of a data set")
 
 
+def readable_part(path: Path) -> Dataset | None:
+    """Return what a dataset.yaml with problems most likely means, so that columns can be compared
+    with the files at once: keys under their right names, unknown ones left out. None where more is
+    wrong."""
+    try:
+        document, _, _ = read_lines(path)
+    except InputError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    keys: dict[str, Any] = {}
+    for key, value in document.items():
+        name = OTHER_KEYS.get(str(key).lower(), key)
+        if name in Dataset.model_fields:
+            keys.setdefault(name, value)
+    try:
+        return Dataset.model_validate(keys)
+    except ValidationError:
+        return None
+
+
 @dataclass
 class Listing:
     """Recordings that recordings.csv names, in its order, and where it has their stimuli; warnings;
@@ -450,6 +472,7 @@ def _list_rows(
     """Add each row's recording to the listing, and what is wrong with the row; `rows` come with
     their lines in the file at `path`."""
     line_of: dict[str, int] = {}
+    lines_of: dict[str, list[int]] = {}
     without_rate: list[int] = []
     for row, line in rows:
         try:
@@ -462,13 +485,26 @@ def _list_rows(
         rated = recording
         if dataset is None:  # then the rate is unknown, and no problem of this file
             rated = replace(recording, frames_per_second=1.0)
-        listing.problems += [f"{path}:{line}: {problem}" for problem in check_sources([rated])]
+        for problem in check_sources([rated]):
+            # One message for all rows with it: all may call a split alike.
+            kind = problem.removeprefix(f"recording {recording.name!r}: ")
+            lines_of.setdefault(kind, []).append(line)
+            if len(lines_of[kind]) == 1:
+                listing.problems.append(f"{path}:{line}: {problem}")
         if recording.name in line_of:
             listing.problems.append(
                 f"{path}:{line}: recording {recording.name!r} is in line {line_of[recording.name]} already"
             )
         line_of.setdefault(recording.name, line)
         listing.recordings.append(recording)
+
+    for kind, lines in lines_of.items():
+        if len(lines) > 1:
+            also = f" (and {counted(len(lines) - 1, 'more row')})"
+            listing.problems = [
+                problem + also if problem.endswith(kind) else problem
+                for problem in listing.problems
+            ]
 
     # One message for all rows: the rate is usually missing everywhere.
     if without_rate and dataset is not None:

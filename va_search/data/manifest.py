@@ -220,6 +220,10 @@ def _texts(values: Mapping[str, object]) -> dict[str, str]:
     return {name: _text(value) for name, value in values.items()}
 
 
+DATA_ENDINGS = {".csv", ".tsv", ".parquet", ".npy", ".npz", ".h5", ".mat", ".arff"}
+"""Files of data, by which a folder is known that nobody described yet."""
+
+
 def _other_content(path: Path) -> str:
     """Words for a path that is no store, and what to do about it."""
     if not path.exists():
@@ -231,15 +235,31 @@ def _other_content(path: Path) -> str:
     inside = sorted(manifest.parent for manifest in path.glob("*/manifest.json"))
     if inside:
         return f"it has no manifest.json, but stores are in it; give one of them: {', '.join(map(str, inside[:5]))}"
+    return _source_content(path)
+
+
+def _source_content(path: Path) -> str:
+    """Words for a folder that may be a source: how it is imported."""
     to = f"stores/{path.resolve().name}"
-    kind = "source files"
-    command = f"va-search data import table {path} --to {to}"
-    if not (path / "dataset.yaml").is_file():
-        if not any((folder / "Train_Set").is_dir() for folder in (path, *path.iterdir())):
-            return (
-                "it has no manifest.json, so it is no store or unfinished; `va-search data import` "
-                "makes stores"
-            )
-        kind = "Aff-Wild2 annotations"
-        command = f"va-search data import affwild2 {path} --visual … --audio … --to {to}"
+    if (path / "dataset.yaml").is_file():
+        return _source_words("source files", f"table {path} --to {to}", to)
+    if (path / "streams.yaml").is_file():
+        return _source_words("source files", f"streams {path} --to {to}", to)
+    if any((folder / "Train_Set").is_dir() for folder in (path, *path.iterdir())):
+        options = f"affwild2 {path} --visual … --audio … --to {to}"
+        return _source_words("Aff-Wild2 annotations", options, to)
+    nearby = (*path.glob("*.*"), *path.glob("*/*.*"))
+    if any(file.suffix.lower() in DATA_ENDINGS for file in nearby):
+        return (
+            "it has data files and no description of them; `va-search data init "
+            f"{path}` drafts one, and `va-search data import` then makes a store"
+        )
+    return (
+        "it has no manifest.json, so it is no store or unfinished; `va-search data import` makes "
+        "stores"
+    )
+
+
+def _source_words(kind: str, options: str, to: str) -> str:
+    command = f"va-search data import {options}"
     return f"it is a folder of {kind}; import it with `{command}` and use {to}"

@@ -22,7 +22,13 @@ import numpy as np
 from va_search.data.arrays import Floats
 from va_search.data.clock import find_gaps
 from va_search.data.column_names import Roles, is_clock, role_of
-from va_search.data.dataset import Dataset, TableSource, read_dataset, read_recordings
+from va_search.data.dataset import (
+    Dataset,
+    TableSource,
+    read_dataset,
+    read_recordings,
+    readable_part,
+)
 from va_search.data.draft import Description, Part
 from va_search.data.frame_names import RecordingFrames
 from va_search.data.importing import Progress, drafting, quiet, read_all
@@ -142,6 +148,8 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
         dataset = read_dataset(source / "dataset.yaml")
     except InputError as error:
         problems += error.problems
+        # Columns are compared with what it most likely means: everything is told at once.
+        dataset = readable_part(source / "dataset.yaml")
     listing = read_recordings(source, dataset)
     problems += listing.problems
     columns = []

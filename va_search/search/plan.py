@@ -27,7 +27,7 @@ from va_search.search.budget import planned_trials
 from va_search.search.configurations import Space
 from va_search.search.machine import Options, cores, gpus_seen, side_by_side
 from va_search.search.proposals import Proposals
-from va_search.search.readiness import check_ready
+from va_search.search.readiness import check_ready, steps_text
 from va_search.search.sizes import number_of_weights
 from va_search.search.space_header import Budget
 from va_search.search.spending import (
@@ -80,7 +80,8 @@ class Plan:
     the four accounts of the budget (spending.py) at the search's end, and `ends_first` is the one
     that ends it; empty and None where no time is known. `remarks` are
     what else whoever searches should know. `baselines`: scores that the trials must beat, on what
-    they validate on; None where nothing is timed, or validated."""
+    they validate on; None where nothing is timed, or validated. `steps`: lengths of model steps,
+    recordings and segments on this store, in words."""
 
     configurations: int | None
     exact: bool
@@ -98,6 +99,7 @@ class Plan:
     baselines: QuickBaselines | None = None
     expected: dict[str, AccountJson] = field(default_factory=dict)
     ends_first: str | None = None
+    steps: str = ""
 
     @property
     def has_equal_seeds(self) -> bool:
@@ -165,6 +167,7 @@ def make_plan(
         baselines=_baselines(home, space, store) if timed else None,
         expected={account.name: account.to_json() for account in expected},
         ends_first=ends_first,
+        steps=steps_text(space, store),
     )
 
 

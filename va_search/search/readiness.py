@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from va_search.data.audit import leaks
 from va_search.data.store import Store, positions
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.home import Home
 from va_search.locks import only_one
 from va_search.models.menu import FUSIONS
@@ -43,6 +43,12 @@ LEAST = 2
 
 TRIED = 500
 """Configurations among which each class of a user's own is looked for."""
+
+FEW_STEPS = 10
+"""Of shorter recordings it is said that there is little to follow over time."""
+
+NAMED_STEPS = 5
+"""So many lengths of a model step are named one by one."""
 
 LEAST_FILES = 64
 """Files that one process must be allowed to open."""
@@ -219,6 +225,41 @@ def check_lengths(space: Space, store: Store, findings: Findings) -> None:
             f"segment_length {_listed(segments)} mean the same here, since no stretch is longer "
             f"than {steps:,} model steps; they count once"
         )
+
+
+def steps_text(space: Space, store: Store) -> str:
+    """Return in words how long model steps, recordings and segments of the space are on this store:
+    frames mean different times at different rates."""
+    rates = [recording.frames_per_second for recording in store.recordings]
+    rate = float(np.median(rates))
+    frame_steps = sorted(step for step in space.declared("frame_step") if isinstance(step, int))
+    frame_steps = frame_steps or [1]
+    lengths = [recording.frames for recording in store.recordings]
+    seconds = [f"{step / rate:.3g}" for step in frame_steps]
+    frames = "frame" if rate == 1 else "frames"
+    steps = f"frame_step {_listed(frame_steps)} at {rate:g} {frames} a second: "
+    steps += f"a model step lasts {_few(seconds)} s"
+    fewest = -(-min(lengths) // frame_steps[-1])
+    most = -(-max(lengths) // frame_steps[0])
+    counts = f"{fewest:,} to {most:,}" if fewest < most else f"{most:,}"
+    text = f"{steps}, a recording has {counts} of them"
+    segments = [length for length in space.declared("segment_length") if isinstance(length, int)]
+    if segments and min(segments) >= most:
+        text += f"; segment_length {_listed(sorted(segments))} holds whole recordings"
+    if most < FEW_STEPS:
+        text += f"; with {counted(most, 'step')} at most there is little to follow over time"
+        if frame_steps[-1] > 1:
+            text += ", so take a smaller frame_step"
+    return text
+
+
+def _few(texts: Sequence[str]) -> str:
+    """`0.5, 1 or 2`; the first ones of many."""
+    if len(texts) < 2:
+        return "".join(texts)
+    if len(texts) > NAMED_STEPS:
+        return f"{texts[0]} to {texts[-1]}"
+    return f"{', '.join(texts[:-1])} or {texts[-1]}"
 
 
 def _listed(values: Sequence[int]) -> str:
