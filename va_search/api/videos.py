@@ -95,7 +95,7 @@ def predict_videos(
     if trust_code:
         trust_everything()
     document, bank = ensemble.document, Bank(ensemble.home.files.bank)
-    device = checked_device(device)
+    falls_back, device = device == "auto", checked_device(device)
     bring_members(ensemble.home, document, "weights")
     feature_sets = needed(document, bank)
     names = tuple(feature_set.name for feature_set in feature_sets)
@@ -116,7 +116,7 @@ def predict_videos(
     rate, rate_of_sound = _rates(training, frames_per_second)
     progress = VideoProgress(len(names))
     extractor = VideoExtractor(
-        matched, folder.scratch, rate, rate_of_sound, device, progress.watch, remarks
+        matched, folder.scratch, rate, rate_of_sound, device, falls_back, progress.watch, remarks
     )
     members = list(load_members(document, bank))
     predictor = VideoPredictor(document, members, feature_sets, extractor.feature_sets, device)
@@ -301,6 +301,8 @@ class VideoJob:
         self.progress.count = sum(len(group) for group in missing)
         with progress_line("reading weights …", at_once=False) as line:
             self.progress.line = line
+            if missing:
+                self.extractor.prepare()
             for extracted in self._extracted(missing):
                 self._predict(extracted)
 
@@ -368,7 +370,12 @@ class VideoJob:
                 whole.append((result, seen))
         if not whole:
             return
-        predictions = self.predictor.predict([seen for _, seen in whole])
+        try:
+            predictions = self.predictor.predict([seen for _, seen in whole])
+        except JobError as error:  # a model that gives NaN for these recordings
+            for _, seen in whole:
+                self._tell_broken(seen.name, [f"recording {seen.name!r}: {error}"])
+            return
         for (result, seen), raw in zip(whole, predictions, strict=True):
             values = clipped(raw, self.folder.ensemble.targets)
             assert seen.part.times is not None
