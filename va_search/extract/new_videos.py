@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,11 +50,13 @@ class NewVideo:
         return [file for file in (self.job.video, self.job.beside) if file is not None]
 
     def identity(self) -> list[list[int | str]]:
-        """Sizes and times of change, by which a file that was replaced is known."""
+        """Sizes and times of change, by which a file that was replaced is known; a file that is
+        gone since it was listed has none."""
         facts: list[list[int | str]] = []
         for file in self.files:
-            stat = file.stat()
-            facts.append([file.name, stat.st_size, stat.st_mtime_ns])
+            with suppress(FileNotFoundError):
+                stat = file.stat()
+                facts.append([file.name, stat.st_size, stat.st_mtime_ns])
         return facts
 
 
