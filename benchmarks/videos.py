@@ -112,7 +112,7 @@ def pictures_of(video: Path) -> Iterator[Image]:
     with av.open(str(video)) as container:
         container.streams.video[0].thread_type = "AUTO"
         for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
+            yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
 
 
 def sound_of(video: Path) -> Sound:
