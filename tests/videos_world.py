@@ -14,7 +14,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from extract_world import RATE, write_recipe
+from extract_world import RATE, write_recipe, write_sound
 from numpy.typing import NDArray
 from onnx import helper
 from onnx_world import save
@@ -65,14 +65,12 @@ def voice(number: int, seconds: float) -> NDArray[np.float32]:
     return np.asarray(loudness * noise, dtype=np.float32)
 
 
-def write_film(
-    path: Path, number: int, times: Floats, *, sound: bool = True, codec: str = "libx264"
-) -> Path:
+def write_film(path: Path, number: int, times: Floats, *, sound: bool = True) -> Path:
     """A video of grey frames at `times`, as bright as valence, with B-frames; with the voice."""
     path.parent.mkdir(parents=True, exist_ok=True)
     levels = np.rint(20 + 22 * valence(number, times)).astype(np.uint8)
     with av.open(str(path), "w") as container:
-        picture = container.add_stream(codec, rate=30)
+        picture = container.add_stream("libx264", rate=30)
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
         picture.codec_context.time_base = Fraction(1, CLOCK)
         picture.options = {"bf": "2", "crf": "10"}
@@ -90,10 +88,10 @@ def write_film(
             samples = voice(number, float(times[-1]) + 0.1)
             for start in range(0, len(samples), 1024):
                 block = samples[None, start : start + 1024]
-                frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
-                frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
-                frame.pts = start
-                container.mux(track.encode(frame))
+                heard = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+                heard.sample_rate, heard.time_base = RATE, Fraction(1, RATE)
+                heard.pts = start
+                container.mux(track.encode(heard))
             container.mux(track.encode())
     return path
 
@@ -164,6 +162,32 @@ def make_video_world(folder: Path) -> VideoWorld:
     train(Bank(home.bank), store, "first", "a", RIDGE)
     train(Bank(home.bank), store, "first", "b", SUBJECT_RIDGE)
     weights = {"valence": {"a": 0.5, "b": 0.5}, "arousal": {"a": 0.7, "b": 0.3}}
+    return VideoWorld(folder, home, store, make_ensemble(home, store, weights))
+
+
+def make_call_world(folder: Path) -> VideoWorld:
+    """Three files of sound with labels on a clock of 10 rows a second, and an ensemble that hears
+    them only."""
+    rows = ["recording,subject,split"]
+    (folder / "labels" / "recordings").mkdir(parents=True)
+    for number, split in enumerate(("train", "train", "validation")):
+        write_sound(folder / "calls" / f"call{number}.wav", voice(number, 6.0))
+        times = np.arange(60) / 10
+        lines = ["time_ms,valence,arousal"]
+        for time, level in zip(times, arousal(number, times), strict=True):
+            lines.append(f"{1000 * time:.0f},{level:.5f},{level:.5f}")
+        file = folder / "labels" / "recordings" / f"call{number}.csv"
+        file.write_text("\n".join([*lines, ""]))
+        rows.append(f"call{number},call{number},{split}")
+    (folder / "labels" / "recordings.csv").write_text("\n".join([*rows, ""]))
+    (folder / "labels" / "dataset.yaml").write_text(f"name: calls\nlabel_range: {list(RANGE)}\n")
+    text = "feature_sets:\n- {name: mel, extractor: fbank, settings: {bins: 6}}\n"
+    recipe = write_recipe(folder / "recipe.yaml", text)
+    sources = Sources(folder / "calls", folder / "labels")
+    store = extract(load_recipe(recipe), sources, folder / "store").store
+    home = Home(folder / "home")
+    train(Bank(home.bank), store, "first", "a", {**RIDGE, "features": ("mel",)})
+    weights = {"valence": {"a": 1.0}, "arousal": {"a": 1.0}}
     return VideoWorld(folder, home, store, make_ensemble(home, store, weights))
 
 

@@ -18,7 +18,9 @@ from onnx import helper
 from onnx_world import bright_square_detector, save
 from PIL import Image
 
+from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.extract import recording
 from va_search.extract.pipeline import extract
 from va_search.extract.recipe import load_recipe
 from va_search.extract.sources import Sources
@@ -206,3 +208,23 @@ def test_a_video_without_any_face_is_told_and_stops_no_other(world):
     assert "recording 'one'" not in str(told.value)
     write_moving_face(places.videos / "two.mp4")
     assert extract(load_recipe(recipe), places, to).recordings == 1
+
+
+def test_whole_pictures_and_faces_are_decoded_once_to_the_same_crops(world, monkeypatch):
+    recipe, places, to = world
+    extract(load_recipe(recipe), places, to.with_name("apart"))
+    both = recipe.with_name("both.yaml")
+    whole = recipe.read_text().partition("feature_sets:")[2].replace("bright\n", "scene\n")
+    both.write_text(
+        recipe.read_text() + whole.replace("extractor: onnx", "images: frames\n    extractor: onnx")
+    )
+    decoded = []
+    frames_of = recording.video_frames
+    monkeypatch.setattr(
+        recording, "video_frames", lambda *file: decoded.append(file[0].name) or frames_of(*file)
+    )
+    store = extract(load_recipe(both), places, to).store
+    assert sorted(decoded) == ["one.mp4", "two.mp4"]
+    apart = Store.open(to.with_name("apart"))
+    np.testing.assert_array_equal(store.features("bright"), apart.features("bright"))
+    assert store.features("scene").max() < 0.5  # the whole picture is mostly black

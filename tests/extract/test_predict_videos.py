@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 pytest.importorskip("av", reason="needs va-search[extract]")
 pytest.importorskip("onnx", reason="needs va-search[extract]")
 pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
 
+from extract_world import write_sound
 from videos_world import (
     VideoWorld,
     arousal,
+    make_call_world,
     make_video_world,
     read_curves,
     regular,
@@ -144,8 +145,6 @@ def test_a_broken_video_stops_no_other_and_the_command_ends_with_1(world: VideoW
     assert "2 videos could not be predicted" in document["error"]
     # Put right, the same command does what is missing: a sound beside the mute video will do.
     (world.folder / "new" / "film7.mp4").write_bytes(whole)
-    from extract_world import write_sound
-
     write_sound(world.folder / "new" / "mute.wav", voice(3, 6.0))
     mended = predict(world, "--json")
     assert mended.exit_code == 0, mended.output
@@ -166,8 +165,6 @@ def test_two_videos_of_one_name_are_refused_and_files_may_be_named(world: VideoW
 
 
 def test_sound_alone_is_refused_where_members_see_pictures(world: VideoWorld) -> None:
-    from extract_world import write_sound
-
     write_sound(world.folder / "new" / "call.wav", voice(4, 6.0))
     result = predict(world)
     assert result.exit_code == 1
@@ -254,3 +251,40 @@ def test_from_python(world: VideoWorld) -> None:
     )
     assert written.predicted == ("film7", "film8") and written.feature_sets == ("light", "mel")
     assert written.footage == pytest.approx(12.0, abs=0.2) and not written.broken
+
+
+def test_members_that_only_hear_predict_sound_and_videos_at_the_rate_of_training(
+    tmp_path: Path,
+) -> None:
+    world = make_call_world(tmp_path)
+    write_sound(tmp_path / "new" / "call7.wav", voice(7, 6.0))
+    write_film(tmp_path / "new" / "film8.mp4", 8, TIMES)
+    result = predict(world, "--json")
+    assert result.exit_code == 0, result.output
+    for number, name in ((7, "call7"), (8, "film8")):
+        times, curves = read_curves(tmp_path / "out" / f"{name}.csv")
+        np.testing.assert_allclose(times, np.arange(len(times)) / 10, atol=1e-9)
+        assert len(times) in (60, 61)
+        assert ccc(curves["arousal"], arousal(number, times)) > 0.8
+    slower = predict(world, "--frames-per-second", "5", "--json")
+    assert json.loads(slower.stdout)["predicted"] == ["call7", "film8"]
+    assert read_curves(tmp_path / "out" / "call7.csv")[0][1] == 0.2
+
+
+def test_a_changed_video_that_is_broken_now_keeps_no_old_curve(world: VideoWorld) -> None:
+    assert predict(world).exit_code == 0
+    (world.folder / "new" / "film7.mp4").write_bytes(b"no video")
+    result = predict(world)
+    assert result.exit_code == 1 and "film7.mp4" in result.output
+    assert not (world.folder / "out" / "film7.csv").exists() and [*entries(world)] == ["film8"]
+
+
+def test_another_ensembles_folder_is_replaced_only_where_that_is_said(world: VideoWorld) -> None:
+    out = world.folder / "out"
+    va.open_ensemble("mix", home=world.home.root).write_predictions(
+        world.store, out, "validation", device="cpu"
+    )
+    refused = predict(world)
+    assert refused.exit_code == 2 and "add --replace to replace it" in refused.output
+    assert predict(world, "--replace").exit_code == 0
+    assert {path.name for path in out.glob("*.csv")} == {"film7.csv", "film8.csv"}

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -97,9 +96,8 @@ def lag_of(times: Floats, values: Floats, clock: Floats, samples: Floats) -> flo
 def presentation_times(video: Path) -> Floats:
     """Seconds of the frames of a video, decoded, from the first one."""
     with av.open(str(video)) as container:
-        stamps = [frame.pts * frame.time_base for frame in container.decode(video=0)]
-    first = min(stamps)
-    return np.array([float(Fraction(stamp) - first) for stamp in sorted(stamps)])
+        stamps = np.array([frame.time for frame in container.decode(video=0)], dtype=np.float64)
+    return np.sort(stamps) - stamps.min()
 
 
 @pytest.fixture(scope="module")

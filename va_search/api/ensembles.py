@@ -295,21 +295,49 @@ class OpenEnsemble:
             return written
 
     def predict_videos(
-        self, videos: str | Path | Sequence[str | Path], out: str | Path, **more: Any
+        self,
+        videos: str | Path | Sequence[str | Path],
+        out: str | Path,
+        *,
+        recipe: str | Path | None = None,
+        store: AnyStore | None = None,
+        crops: str | Path | None = None,
+        subjects: str | Path | None = None,
+        frames_per_second: float | None = None,
+        keep_features: bool = False,
+        device: str = "auto",
+        replace: bool = False,
+        trust_code: bool = False,
+        note: Note = to_standard_error,
     ) -> PredictedVideos:
         """Extract what the members read from videos or files of sound, predict them, and write a
         CSV for each to the folder `out`, with a page that shows the curves beside the videos.
 
-        `videos`: a folder, subfolders included, or files. The recipe is the one that the training's
-        store keeps, or a file, `recipe`; `store`: where that store lies now if it was moved.
-        `crops`: face crops by recording, where members look at given ones. `subjects`: a CSV
-        recording,subject. `frames_per_second`: instead of the training's. `keep_features`: as a
-        store in `out`. `device`, `replace` and `trust_code` as in `write_predictions`, `note` is
-        told what is left out. The same call again goes on with what is missing; broken videos are
-        in `.broken` of the result. InputError with all problems before anything is read."""
-        from va_search.api.videos import predict_videos
+        `videos`: a folder, subfolders included, or files. `recipe`: a file, where the training's
+        store keeps none; `store`: where that store lies now if it was moved. `crops`: face crops by
+        recording, where members look at given ones. `subjects`: a CSV recording,subject.
+        `frames_per_second`: instead of the training's. `keep_features`: as a store in `out`.
+        `device`, `replace` and `trust_code` as in `write_predictions`. The same call again goes on
+        with what is missing; broken videos are told by `note`, and are in `.broken` of the result.
+        InputError with all problems before anything is read."""
+        from va_search.api.videos import VideoOptions, predict_videos
+        from va_search.models.sources import trust_everything
 
-        return predict_videos(self, videos, out, **more)
+        if trust_code:
+            trust_everything()
+        listed = [videos] if isinstance(videos, str | Path) else videos
+        options = VideoOptions(
+            _path_or_none(recipe),
+            store,
+            _path_or_none(crops),
+            _path_or_none(subjects),
+            frames_per_second,
+            keep_features,
+            device,
+            replace,
+        )
+        paths = [Path(path) for path in listed]
+        return predict_videos(self, paths, Path(out), options, note)
 
     def register(
         self,

@@ -118,7 +118,7 @@ def find_listed_media(paths: Sequence[Path]) -> MediaFiles:
     """The media among files and in folders, subfolders included; InputError with everything wrong:
     a path that is not there, a file or folder without video or sound, two files of one name."""
     files: list[Path] = []
-    problems = []
+    problems = [] if paths else ["no video is named"]
     for path in paths:
         listed = _files_in(path) if path.is_dir() else [path]
         if not path.exists():

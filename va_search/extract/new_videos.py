@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,11 +50,13 @@ class NewVideo:
         return [file for file in (self.job.video, self.job.beside) if file is not None]
 
     def identity(self) -> list[list[int | str]]:
-        """Sizes and times of change, by which a file that was replaced is known."""
+        """Sizes and times of change, by which a file that was replaced is known; a file that is
+        gone since it was listed has none."""
         facts: list[list[int | str]] = []
         for file in self.files:
-            stat = file.stat()
-            facts.append([file.name, stat.st_size, stat.st_mtime_ns])
+            with suppress(FileNotFoundError):
+                stat = file.stat()
+                facts.append([file.name, stat.st_size, stat.st_mtime_ns])
         return facts
 
 
@@ -206,7 +209,7 @@ def _declared_seconds(file: Path) -> float:
 
 @dataclass
 class VideoExtractor:
-    """Extracts new videos; weights are loaded at the first one and stay.
+    """Extracts new videos; weights are loaded once, by `prepare`.
 
     `rate`: frames per second, None for the videos' own frames; `rate_of_sound` is that of files
     without pictures. `watch` is told a video's name, one of its feature sets, and the
@@ -217,6 +220,7 @@ class VideoExtractor:
     rate: float | None
     rate_of_sound: float | None
     device: str
+    falls_back: bool
     watch: Callable[[str, str, float], None]
     remarks: list[str] = field(default_factory=list)
     _worker: Worker | None = None
@@ -277,25 +281,32 @@ class VideoExtractor:
             (job,) = take_sounds([job], timelines, self.remarks)
         return job, timelines, problems
 
+    def prepare(self) -> None:
+        """Load the extractors' weights; where the device can't have them, on the CPU instead if it
+        `falls_back`, else InputError."""
+        # cuda:0 is a device of torch; ONNX Runtime and extractors know cuda and cpu.
+        device = self.device.partition(":")[0]
+        annotations = Annotations("new", (), (), has_labels=False)
+        worker = Worker(self.matched.recipe, [], self, annotations, device, overlaps=True)
+        try:
+            worker.prepare()
+        except InputError as error:
+            if not self.falls_back or device == "cpu":
+                raise
+            self.remarks.append(f"features are extracted on the CPU: {error}")
+            worker = replace(worker, device="cpu", _extractors={})
+            worker.prepare()
+        self._worker = worker
+
     def _worker_of(self, job: Job, timelines: dict[Path, Timeline], rate: float | None) -> Worker:
         """The worker for one job; all of them share the extractors with their weights."""
+        assert self._worker is not None
         recording = AnnotatedRecording(job.name, job.subject, "test", job.name, (job.name,))
         annotations = Annotations("new", (), (recording,), rate=rate, has_labels=False)
 
         def watch(step: str, seconds: float) -> None:
             self.watch(job.name, step, seconds)
 
-        if self._worker is None:
-            self._worker = Worker(
-                self.matched.recipe,
-                [job],
-                self,
-                annotations,
-                # cuda:0 is a device of torch; ONNX Runtime and extractors know cuda and cpu
-                self.device.partition(":")[0],
-                overlaps=True,
-            )
-        self._worker = replace(
+        return replace(
             self._worker, jobs=[job], annotations=annotations, timelines=timelines, watch=watch
         )
-        return self._worker

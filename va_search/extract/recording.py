@@ -127,6 +127,11 @@ class Worker:
     _extractors: dict[str, Any] = field(default_factory=dict)
     _extracting: list[float] = field(default_factory=list)
 
+    def prepare(self) -> None:
+        """Load all weights now; InputError where one can't be loaded on the device."""
+        for feature_set in self.recipe.feature_sets:
+            self._extractor(feature_set)
+
     def __call__(self, index: int) -> RecordingOutcome:
         """Extract one recording and write its part."""
         job, began = self.jobs[index], time.perf_counter()

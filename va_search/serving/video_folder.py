@@ -41,7 +41,7 @@ HINT = "choose another --out"
 
 @dataclass(frozen=True)
 class VideoEntry:
-    """What the mark has of a recording: its `key`, its file, the rows of its CSV, its length and
+    """The mark's facts of a recording: its `key`, its file, the rows of its CSV, its length and
     the offset of its player's clock in seconds, and its frames per second."""
 
     key: str
@@ -131,6 +131,13 @@ class VideoFolder:
         self.entries[name] = entry
         self._write_mark()
         os.replace(written, file)
+
+    def remove(self, name: str) -> None:
+        """Remove what was predicted of a recording."""
+        if self.entries.pop(name, None) is not None:
+            self.file_of(name).unlink(missing_ok=True)
+            self._files.pop(self.file_of(name).name, None)
+            self._write_mark()
 
     def end(self) -> None:
         """Remove the scratch files, and take what else was made (a page, a store) into the mark."""

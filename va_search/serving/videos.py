@@ -54,12 +54,13 @@ class VideoPredictor:
         """A problem for each feature set with missing values that members know without any."""
         problems = []
         for expected in self.needed:
-            is_missing = np.isnan(recording.part.features[expected.name]).any(axis=1)
-            if is_missing.any() and not expected.missing:
+            values = recording.part.features[expected.name]
+            missing = int(np.count_nonzero(np.isnan(values).any(axis=1)))
+            if missing and not expected.missing:
                 problems.append(
                     f"recording {recording.name!r}: feature set {expected.name!r} is missing in "
-                    f"{int(is_missing.sum())} of {len(is_missing)} frames, and the ensemble was "
-                    "trained where none was missing"
+                    f"{missing} of {len(values)} frames, and the ensemble was trained where none "
+                    "was missing"
                 )
         return problems
 
