@@ -246,6 +246,7 @@ def test_a_study_over_folds_shows_configurations(tmp_path: Path) -> None:
             parts.append(shown.curves(names.index(recording.name)).series[number]["valence"])
         assert np.concatenate(parts).tobytes() == column.tobytes()
     single = [i for i, title in enumerate(titles) if "other folds" not in title]
+    assert single == [2], "on one fold of four, it comes last"
     in_fold_1 = next(r.name for r in world.store.labelled if r.fold == 1)
     assert single[0] not in shown.curves(names.index(in_fold_1)).series
 

@@ -7,6 +7,7 @@ Ranked by CCC on validation, in-sample; of several trials their mean. Nothing is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -146,7 +147,10 @@ def _predicted_splits(trial: Trial, store: Store, split: str | None) -> list[Spl
 
 
 def _ranked(trials: Sequence[Trial], by: str) -> list[_Configuration]:
-    """Configurations with their trials, the best first; those without a score last."""
+    """Configurations with their trials, the best first; those on fewer folds than is usual behind
+    the others, those without a score last.
+
+    A CCC on one fold may be high by luck, and such a configuration predicts few recordings."""
     grouped: dict[str, list[Trial]] = {}
     for trial in trials:
         key = trial.id
@@ -159,9 +163,12 @@ def _ranked(trials: Sequence[Trial], by: str) -> list[_Configuration]:
         by_fold = {str(trial.fold): trial for trial in group}
         configurations.append(_Configuration(tuple(by_fold.values())))
 
-    def rank(configuration: _Configuration) -> float:
+    counts = Counter(len(configuration.trials) for configuration in configurations)
+    usual = max(counts, key=lambda number: (counts[number], number), default=1)
+
+    def rank(configuration: _Configuration) -> tuple[bool, bool, float]:
         ccc = configuration.ccc(by)
-        return float("inf") if ccc is None else -ccc
+        return ccc is None, len(configuration.trials) < usual, -(ccc or 0.0)
 
     return sorted(configurations, key=rank)
 
