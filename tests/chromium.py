@@ -1,12 +1,12 @@
-"""Debian's chromium, driven as a person would: DevTools' protocol over a pipe, without a further package.
+"""Debian's chromium, driven as a person would: DevTools' protocol over a pipe, no further package.
 
     with Browser(tmp_path) as browser:
         page = browser.open(url)
         page.click("#next")
         assert page.run("document.title") == "..."
 
-Conventions: sizes and positions are in CSS pixels, times in seconds. Files that a page saves land in
-`browser.downloads`."""
+Conventions: sizes and positions are in CSS pixels, times in seconds. Files that a page saves land
+in `browser.downloads`."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class Page:
         return x, y
 
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
-        """Send one event of the mouse: "mouseMoved", "mousePressed", "mouseReleased", "mouseWheel"."""
+        """Send one event: "mouseMoved", "mousePressed", "mouseReleased" or "mouseWheel"."""
         self.send("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **more})
 
     def click(self, selector: str) -> None:

@@ -1,4 +1,4 @@
-"""Folders of `va-search look` for tests of the page: a few recordings, each with something of its own."""
+"""Folders of `va-search look` for tests of the page: a few recordings, each with its own oddity."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ def make_recording(
 
 
 def odd_recordings() -> list[Shown]:
-    """Five recordings: everything at once with a video; irregular times; an odd name without labels;
-    one frame; one whose file is to be removed."""
+    """Five recordings: everything at once with a video; irregular times; an odd name without
+    labels; one frame; one whose file is to be removed."""
     full = make_recording("P01_v1", 750, 0)
     full.annotation["valence"][100:130] = np.nan
     full.series["s1"]["valence"][:5] = [1e-45, -0.0, 0.1, 3.4e38, -1.5e-7]

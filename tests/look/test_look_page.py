@@ -1,5 +1,5 @@
-"""The page in a real browser: a person sorts, filters, seeks, zooms, exports, and uses keys only; what is
-exported is the arrays, to the last digit."""
+"""The page in a real browser: a person sorts, filters, seeks, zooms, exports, and uses keys only;
+what is exported is the arrays, to the last digit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from va_search.submission.formats import Sheet
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 SHOWN = "performance.getEntriesByName('va-recording').length > 0"
-VIEW = "(() => { const p = new URLSearchParams(location.hash.slice(1)); return [p.get('from'), p.get('to')]; })()"
+VIEW = "['from', 'to'].map(name => new URLSearchParams(location.hash.slice(1)).get(name))"
 NAMES = (
     "[...document.querySelectorAll('#recordings .shown tr')].map(row => row.cells[0].textContent)"
 )
@@ -92,6 +92,12 @@ def choose(page: Page, name: str) -> None:
     assert page.run("document.getElementById('name').textContent") == name
 
 
+def select(page: Page, ident: str, value: str) -> None:
+    """Choose an option of a list."""
+    element = f"document.getElementById('{ident}')"
+    page.run(f"{element}.value = '{value}'; {element}.dispatchEvent(new Event('change'))")
+
+
 def text(page: Page, selector: str) -> str:
     content: str = page.run(f"document.querySelector({json.dumps(selector)}).textContent")
     return content
@@ -128,10 +134,7 @@ def test_the_list_sorts_by_each_column_with_missing_scores_last(
     by_frames = sorted(recordings, key=lambda shown: shown.frames)
     assert page.run(NAMES) == [shown.name for shown in by_frames]
     for target in ("valence", "arousal"):
-        page.run(
-            f"(() => {{ const select = document.getElementById('scores-of'); select.value = '{target}';"
-            " select.dispatchEvent(new Event('change')); })()"
-        )
+        select(page, "scores-of", target)
         for score in ("ccc", "rmse", "bias", "spread"):
             scored = [shown for shown in recordings if shown.annotation and shown.frames > 1]
             scored.sort(key=lambda shown: shown.scores()[target][score])
@@ -154,10 +157,7 @@ def test_filters_narrow_the_list_together(page: Page) -> None:
     page.type("P02")
     assert page.run(NAMES) == ["P02_v10", "one frame"], "by name or subject"
     assert text(page, "#count") == "2 of 5 recordings"
-    page.run(
-        "(() => { const select = document.getElementById('filter-stimulus'); select.value = 'is:v10';"
-        " select.dispatchEvent(new Event('change')); })()"
-    )
+    select(page, "filter-stimulus", "is:v10")
     assert page.run(NAMES) == ["P02_v10"]
     page.type("x")
     assert page.run(NAMES) == []
@@ -175,8 +175,8 @@ def test_a_click_goes_to_the_moment_and_shows_its_exact_values(
         frame = frame_of(page)
         assert frame == pytest.approx(share * (shown.frames - 1), abs=2)
         cells = page.run(
-            "['annotation', 's0', 's1', 'raters-low'].map(id =>"
-            " [...document.querySelectorAll(`[data-series=${id}] td:not(.weight)`)].map(c => c.textContent))"
+            "['annotation', 's0', 's1', 'raters-low'].map(id => Array.from("
+            "document.querySelectorAll(`[data-series=${id}] td:not(.weight)`), c => c.textContent))"
         )
         assert np.float32(cells[0][0]) == shown.annotation["valence"][frame]
         assert float(cells[1][0]) == shown.series["s0"]["valence"][frame]
@@ -220,7 +220,7 @@ def test_the_video_follows_the_cursor_and_leads_it_while_it_plays(page: Page, ur
     page.wait("document.getElementById('clock').textContent.startsWith('0:05.0')")
     choose(page, "P02_v10")
     assert page.run("document.querySelector('video')") is None
-    assert page.run("document.getElementById('play').disabled")
+    assert page.run("document.getElementById('play').hidden")
 
 
 @pytest.mark.parametrize("medium", ["sound 1.wav", "none.mp4"])
@@ -238,7 +238,7 @@ def test_sound_plays_and_a_medium_that_is_not_there_is_named(
     assert "Its sound only." in text(page, "#player")
     if medium == "none.mp4":
         page.wait("document.getElementById('player').textContent.includes('none.mp4 is not there')")
-        assert page.run("document.getElementById('play').disabled")
+        assert page.run("document.getElementById('play').hidden")
     else:
         page.wait("document.querySelector('audio').readyState >= 1")
         page.press("ArrowRight", "Shift")
@@ -421,7 +421,8 @@ def test_a_link_opens_at_the_moment_with_members_and_zoom(
         assert text(page, ".target.chosen h3") == "Arousal"
         page.press("c")
         page.wait(
-            "document.querySelector('#link-dialog[open]') || !document.getElementById('message').hidden"
+            "document.querySelector('#link-dialog[open]')"
+            " || !document.getElementById('message').hidden"
         )
         shown = page.run("location.href")
         assert shown.replace("%2C", ",") == link
@@ -507,10 +508,10 @@ def test_every_control_has_a_name_and_every_chart_a_text(page: Page) -> None:
     page.press("?")
     page.press("Escape")
     nameless = page.run(
-        "[...document.querySelectorAll('button, input, select, summary, canvas, [role=img]')].filter(element =>"
-        " !(element.textContent.trim() || element.getAttribute('aria-label') || element.closest('label')"
-        " || element.ariaHidden || element.closest('[aria-hidden=true], [role=img][aria-label]')))"
-        ".map(element => element.outerHTML)"
+        "[...document.querySelectorAll('button, input, select, summary, canvas, [role=img]')]"
+        ".filter(control => !control.textContent.trim() && !control.getAttribute('aria-label')"
+        " && !control.closest('label, [aria-hidden=true], [role=img][aria-label]'))"
+        ".map(control => control.outerHTML)"
     )
     assert nameless == []
     label = page.run("document.querySelector('[role=img]').getAttribute('aria-label')")

@@ -10,7 +10,7 @@ import pytest
 from va_search.look.page import LIBRARY, LICENCE, SCRIPTS, page_html
 
 TEXT_CONTRAST, LINE_CONTRAST = 4.5, 3.0
-"""Least contrast of texts and of lines (WCAG 2.1, 1.4.3 and 1.4.11); marks that only shade need none."""
+"""Least contrast of texts and of lines (WCAG 2.1, 1.4.3 and 1.4.11); shades need none."""
 TEXTS = ("text", "faint", "accent", "alarm")
 LINES = ("error", *(f"curve{number}" for number in range(7)))
 

@@ -1,7 +1,8 @@
 """The page's one file: markup, style, script and the plotting library, put together.
 
 Conventions: the parts lie in page/, plain files without a build step. The script files share one
-scope and stand in the order in which they use one another. uPlot's licence is a comment of the page."""
+scope and stand in the order in which they use one another. uPlot's licence is a comment of the
+page."""
 
 from __future__ import annotations
 

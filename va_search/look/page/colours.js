@@ -6,12 +6,13 @@ tell apart, and beyond six curves other dashes too. */
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
 const THEMES = ["auto", "light", "dark"];
 const THEME_KEY = "va-look-theme";
-const COLOURS = { text: "", faint: "", line: "", back: "", error: "", missing: "", band: "", curves: [] };
+const NAMES = ["text", "faint", "line", "back", "error", "missing", "band"];
+const COLOURS = { curves: [] }; // and each of NAMES
 
 /** Read the colours of the theme that holds now. */
 function readColours() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["text", "faint", "line", "back", "error", "missing", "band"]) {
+  for (const name of NAMES) {
     COLOURS[name] = style.getPropertyValue(`--${name}`).trim();
   }
   COLOURS.curves = [0, 1, 2, 3, 4, 5, 6].map((number) => {

@@ -18,7 +18,8 @@ function loadScript(path) {
     };
     script.onerror = () => {
       script.remove();
-      reject(new Error(`${path} is not there or cannot be read: copy the whole folder, or make it again`));
+      const advice = "copy the whole folder, or make it again";
+      reject(new Error(`${path} is not there or cannot be read: ${advice}`));
     };
     document.head.append(script);
   });
@@ -80,7 +81,8 @@ class Folder {
     await loadScript("data/index.js");
     if (this.index === null) throw new Error("data/index.js is empty: make the folder again");
     if (this.index.format !== FORMAT) {
-      throw new Error(`data/index.js has format ${this.index.format}, and this page reads ${FORMAT}`);
+      const { format } = this.index;
+      throw new Error(`data/index.js has format ${format}, and this page reads ${FORMAT}`);
     }
     return this.index;
   }
@@ -217,7 +219,9 @@ function increasingTimes(written) {
   for (let frame = 0; frame < times.length; frame++) {
     if (!Number.isNaN(times[frame])) known.push(frame);
   }
-  const isRising = known.every((frame, index) => index === 0 || times[known[index - 1]] <= times[frame]);
+  const isRising = known.every((frame, index) => {
+    return index === 0 || times[known[index - 1]] <= times[frame];
+  });
   if (known.length === 0 || !isRising) return times.map((_, frame) => frame);
   const span = times[known.at(-1)] - times[known[0]];
   const step = known.length > 1 ? span / (known.at(-1) - known[0]) : 1;

@@ -6,17 +6,19 @@ millisecond the first counts. The format is EAF 3.0
 (https://www.mpi.nl/tools/elan/EAF_Annotation_Format_3.0_and_ELAN.pdf). */
 
 const MIME_TYPES = {
-  mp4: "video/mp4", m4v: "video/mp4", webm: "video/webm", mov: "video/quicktime", avi: "video/x-msvideo",
-  mkv: "video/x-matroska", ogv: "video/ogg", wav: "audio/x-wav", mp3: "audio/mpeg", m4a: "audio/mp4",
+  mp4: "video/mp4", m4v: "video/mp4", webm: "video/webm", mov: "video/quicktime",
+  avi: "video/x-msvideo", mkv: "video/x-matroska", ogv: "video/ogg",
+  wav: "audio/x-wav", mp3: "audio/mpeg", m4a: "audio/mp4",
   ogg: "audio/ogg", oga: "audio/ogg", opus: "audio/ogg", flac: "audio/flac", aac: "audio/aac",
 };
 const ELAN_TYPE = "default-lt";
+const NOT_XML = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g;
 
 /** Text as XML can hold it; control signs, which XML has no way to write, become "?". */
 function xmlText(text) {
   const signs = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-  const printable = String(text).replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "?");
-  return printable.toWellFormed().replace(/[&<>"]/g, (sign) => signs[sign]);
+  const printable = String(text).replace(NOT_XML, "?").toWellFormed();
+  return printable.replace(/[&<>"]/g, (sign) => signs[sign]);
 }
 
 /** Start of each frame in whole ms of the medium's clock, and the end of the last one. */
@@ -49,27 +51,35 @@ function runsOf(values, type, starts) {
 /** The .eaf's text. `columns`: [{name, values, type}], as the CSV has them. */
 function elanText(recording, columns) {
   const starts = millisecondsOf(recording);
-  const slots = []; // ms by number of the slot, from 1
   const tiers = [];
-  let annotations = 0;
+  const slots = []; // {time, run, key}, the runs' starts and ends
   for (const { name, values, type } of columns) {
-    const lines = [];
-    for (const { start, end, text } of runsOf(values, type, starts)) {
-      annotations += 1;
-      slots.push(start, end);
-      const references = `TIME_SLOT_REF1="ts${slots.length - 1}" TIME_SLOT_REF2="ts${slots.length}"`;
-      lines.push(
-        `<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a${annotations}" ${references}>` +
-          `<ANNOTATION_VALUE>${xmlText(text)}</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>`,
-      );
+    const runs = runsOf(values, type, starts);
+    tiers.push({ name, runs });
+    for (const run of runs) {
+      slots.push({ time: run.start, run, key: "first" }, { time: run.end, run, key: "last" });
     }
-    tiers.push(`<TIER LINGUISTIC_TYPE_REF="${ELAN_TYPE}" TIER_ID="${xmlText(name)}">`, ...lines, "</TIER>");
   }
-  const times = slots.map((time, slot) => `<TIME_SLOT TIME_SLOT_ID="ts${slot + 1}" TIME_VALUE="${time}"/>`);
+  // ELAN keeps its slots in the order of time.
+  slots.sort((left, right) => left.time - right.time);
+  slots.forEach(({ run, key }, position) => { run[key] = `ts${position + 1}`; });
+  const times = slots.map(({ time }, position) => {
+    return `<TIME_SLOT TIME_SLOT_ID="ts${position + 1}" TIME_VALUE="${time}"/>`;
+  });
+  const lines = [];
+  let annotations = 0;
+  for (const { name, runs } of tiers) {
+    lines.push(`<TIER LINGUISTIC_TYPE_REF="${ELAN_TYPE}" TIER_ID="${xmlText(name)}">`);
+    for (const run of runs) {
+      annotations += 1;
+      lines.push(annotationLine(`a${annotations}`, run));
+    }
+    lines.push("</TIER>");
+  }
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
-    `<ANNOTATION_DOCUMENT AUTHOR="va-search" DATE="${new Date().toISOString()}" FORMAT="3.0" VERSION="3.0"` +
-      ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"' +
+    `<ANNOTATION_DOCUMENT AUTHOR="va-search" DATE="${new Date().toISOString()}"` +
+      ' FORMAT="3.0" VERSION="3.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"' +
       ' xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">',
     '<HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">',
     mediaDescriptor(recording.entry.media),
@@ -78,11 +88,19 @@ function elanText(recording, columns) {
     "<TIME_ORDER>",
     ...times,
     "</TIME_ORDER>",
-    ...tiers,
-    `<LINGUISTIC_TYPE GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="${ELAN_TYPE}" TIME_ALIGNABLE="true"/>`,
+    ...lines,
+    `<LINGUISTIC_TYPE GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="${ELAN_TYPE}"` +
+      ' TIME_ALIGNABLE="true"/>',
     "</ANNOTATION_DOCUMENT>",
     "",
   ].filter((line) => line !== null).join("\n");
+}
+
+function annotationLine(id, { first, last, text }) {
+  const slots = `TIME_SLOT_REF1="${first}" TIME_SLOT_REF2="${last}"`;
+  const value = `<ANNOTATION_VALUE>${xmlText(text)}</ANNOTATION_VALUE>`;
+  const start = `<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="${id}" ${slots}>`;
+  return `${start}${value}</ALIGNABLE_ANNOTATION></ANNOTATION>`;
 }
 
 /** The link to the medium, absolute, as the .eaf may be put anywhere. */

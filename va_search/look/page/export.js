@@ -199,7 +199,8 @@ function legendRows(shown, width) {
   const curves = new Map(); // by id, as a curve may be of one target only
   for (const panel of shown) {
     for (const { id, title, style } of panel.curves) curves.set(id, { title, style: style() });
-    if (panel.band) curves.set("band", { title: `Raters: ${panel.band.text}`, style: BAND_STYLE() });
+    const { band } = panel;
+    if (band) curves.set("band", { title: `Raters: ${band.text}`, style: BAND_STYLE() });
     if (panel.error) curves.set("error", { title: "Error", style: ERROR_STYLE() });
   }
   const rows = [[]];

@@ -105,8 +105,9 @@ class Gestures {
     const ends = [this.drag.x - bounds.left, event.clientX - bounds.left];
     const left = Math.max(0, Math.min(...ends));
     const right = Math.min(bounds.width, Math.max(...ends));
-    for (const other of this.traces.charts) {
-      other.setSelect({ left, top: 0, width: right - left, height: other.over.clientHeight }, false);
+    const width = right - left;
+    for (const { over, setSelect } of this.traces.charts) {
+      setSelect({ left, top: 0, width, height: over.clientHeight }, false);
     }
     this.drag.selection = [chart.posToVal(left, "x"), chart.posToVal(right, "x")];
   }

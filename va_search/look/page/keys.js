@@ -27,9 +27,8 @@ function keysOf(page) {
     new Key(["p"], "p", "Previous recording", () => list.move(-1)),
     new Key(["/"], "/", "Filter the recordings", () => list.search.focus()),
     new Key([" "], "Space", "Play or pause", () => player.toggle()),
-    new Key(["ArrowLeft", "ArrowRight"], "← →", "One frame back or on; with Shift: one second", (event) => {
-      if (event.shiftKey) page.step(direction(event), true);
-      else page.step(direction(event), false);
+    new Key(["ArrowLeft", "ArrowRight"], "← →", "One frame; with Shift: one second", (event) => {
+      page.step(direction(event), event.shiftKey);
     }),
     new Key(["Home"], "Home", "First frame", () => page.seek(traces.whole.from)),
     new Key(["End"], "End", "Last frame", () => page.seek(traces.whole.to)),

@@ -6,12 +6,13 @@ Columns in which every recording says the same (one split, no subjects) are left
 const ROW_HEIGHT = 30; // pixels, as in the style sheet
 const SPARE_ROWS = 6; // drawn above and below the rows in sight, so that scrolling shows no gap
 const SPARKLINE = { width: 78, height: 22 };
+const GROUPS = { split: "Split", subject: "Subject", stimulus: "Stimulus" };
 const COLLATOR = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 const SCORES = {
   ccc: { title: "CCC", hint: "concordance correlation coefficient, 1 is best", decimals: 3 },
   rmse: { title: "RMSE", hint: "root mean squared error", decimals: 3 },
   bias: { title: "Bias", hint: "mean of prediction minus annotation", decimals: 3 },
-  spread: { title: "Spread", hint: "spread of the prediction in spreads of the annotation", decimals: 2 },
+  spread: { title: "Spread", hint: "the prediction's spread over the annotation's", decimals: 2 },
 };
 
 /** An element with a text and attributes. */
@@ -80,7 +81,7 @@ class RecordingList {
     for (const [key, { title, hint, decimals }] of Object.entries(SCORES)) {
       columns.push(new Column(key, title, { hint, isNumber: true, decimals }));
     }
-    for (const [key, title] of [["split", "Split"], ["subject", "Subject"], ["stimulus", "Stimulus"]]) {
+    for (const [key, title] of Object.entries(GROUPS)) {
       if (this.valuesOf(key).length > 1) columns.push(new Column(key, title));
     }
     columns.push(new Column("frames", "Frames", { isNumber: true }));
@@ -95,7 +96,7 @@ class RecordingList {
 
   makeFilters() {
     this.filters = {};
-    for (const key of ["split", "subject", "stimulus"]) {
+    for (const key of Object.keys(GROUPS)) {
       const select = document.getElementById(`filter-${key}`);
       select.replaceChildren(element("option", "all", { value: "all:" }));
       for (const value of this.valuesOf(key)) {
@@ -153,7 +154,8 @@ class RecordingList {
     if (event.target !== this.table || event.ctrlKey || event.metaKey || event.altKey) return;
     const page = Math.max(1, Math.floor(this.scroller.clientHeight / ROW_HEIGHT) - 2);
     const last = this.entries.length;
-    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -last, End: last };
+    const steps = { ArrowDown: 1, ArrowUp: -1, Home: -last, End: last };
+    Object.assign(steps, { PageDown: page, PageUp: -page });
     if (!(event.key in steps)) return;
     event.preventDefault();
     event.stopPropagation(); // arrows here choose a row, elsewhere they move the cursor
@@ -218,7 +220,7 @@ class RecordingList {
     });
   }
 
-  /** Make the rows in sight, and drop the others. Rows that stay are left as they are unless `anew`. */
+  /** Make the rows in sight, and drop the others; rows that stay are left alone unless `anew`. */
   drawRows(anew) {
     const inSight = Math.ceil(this.scroller.clientHeight / ROW_HEIGHT);
     const top = Math.floor(this.scroller.scrollTop / ROW_HEIGHT);

@@ -35,7 +35,8 @@ class Page {
     const when = new Date(index.made);
     const made = Number.isNaN(when.getTime()) ? index.made : when.toLocaleString();
     document.getElementById("title").textContent = index.title;
-    document.getElementById("made").textContent = `${index.kind} · va-search ${index.version} · ${made}`;
+    const origin = `${index.kind} · va-search ${index.version} · ${made}`;
+    document.getElementById("made").textContent = origin;
     const sentences = [index.scores_are, ...(index.notes ?? [])].filter(Boolean);
     document.getElementById("scores-are").textContent = sentences.join(" ");
     const verdict = document.getElementById("verdict");

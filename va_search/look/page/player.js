@@ -3,6 +3,7 @@
 Conventions: the medium's clock is the store's plus `media_offset` seconds. */
 
 const SOUNDS = /\.(wav|mp3|m4a|aac|ogg|oga|opus|flac|weba)$/i;
+const CONVERT = "ffmpeg -i FILE -c:v libx264 -pix_fmt yuv420p -c:a aac NEW.mp4";
 
 class Player {
   /** `onTime(time)` is called while it plays, and after a seek by its own controls. */
@@ -19,7 +20,7 @@ class Player {
     this.close();
     this.offset = entry.media_offset ?? 0;
     if (entry.media_note) this.note(entry.media_note);
-    this.button.disabled = !entry.media;
+    this.button.hidden = !entry.media;
     if (!entry.media) return;
     const path = entry.media.split(/[?#]/)[0];
     const isSound = SOUNDS.test(path);
@@ -63,8 +64,8 @@ class Player {
     }
     this.element.remove();
     this.element = null;
-    this.button.disabled = true;
-    this.note(`${name} is not there, or this browser cannot play it. To convert it: ffmpeg -i FILE -c:v libx264 -pix_fmt yuv420p -c:a aac NEW.mp4`);
+    this.button.hidden = true;
+    this.note(`${name} is not there, or this browser cannot play it. To convert it: ${CONVERT}`);
   }
 
   get isPlaying() {

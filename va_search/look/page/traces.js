@@ -1,9 +1,9 @@
 /* Traces: per target the annotation, the shown curves and the error below them, on one time line.
 
-Conventions: `view` is the span of seconds in sight, the same for every chart; `whole` is that of the
-recording. `curves` of a target are [{id, title, style, values}], the annotation first where there is
-one. The error is the main curve minus the annotation. Charts are uPlot's; cursor, zoom and pan are
-ours, so that one movement moves them all. */
+Conventions: `view` is the span of seconds in sight, the same for every chart; `whole` is that of
+the recording. `curves` of a target are [{id, title, style, values}], the annotation first where
+there is one. The error is the main curve minus the annotation. Charts are uPlot's; cursor, zoom and
+pan are ours, so that one movement moves them all. */
 
 const CHART_HEIGHT = 190;
 const STRIP_HEIGHT = 74;
@@ -33,14 +33,14 @@ class Traces {
     new ResizeObserver(() => this.resize()).observe(container);
   }
 
-  /** Show a recording's targets: [{target, curves, error, band, summary}]. Keeps the view where it is
-  the same recording. */
+  /** Show a recording's targets: [{target, curves, error, band, summary}]. The view stays where it
+  is the same recording. */
   show(recording, targets) {
     if (recording !== this.recording) {
       const last = recording.times[recording.frames - 1];
-      const half = recording.step / 2;
-      const isOneFrame = recording.frames === 1;
-      this.whole = { from: recording.times[0] - (isOneFrame ? half : 0), to: last + (isOneFrame ? half : 0) };
+      // One frame has no width: its chart is as wide as a frame would be.
+      const margin = recording.frames === 1 ? recording.step / 2 : 0;
+      this.whole = { from: recording.times[0] - margin, to: last + margin };
       this.view = { ...this.whole };
     }
     this.recording = recording;
@@ -113,8 +113,9 @@ class Traces {
   get isCoarse() {
     if (!this.isMoving) return false;
     const share = (this.view.to - this.view.from) / (this.whole.to - this.whole.from);
-    const curves = this.panels.reduce((sum, { shown }) => sum + Math.max(0, shown.curves.length - 2), 0);
-    return curves * this.recording.frames * share > CROWDED;
+    let beside = 0;
+    for (const { shown } of this.panels) beside += Math.max(0, shown.curves.length - 2);
+    return beside * this.recording.frames * share > CROWDED;
   }
 
   /** Zoom by a factor (below 1: nearer) around a time, which stays where it is. */
@@ -335,7 +336,8 @@ class Panel {
 /** uPlot's options of a curve; `style` is read when it is drawn, as the theme may change. */
 function seriesOptions(style) {
   const { dash, width } = style();
-  return { stroke: () => style().stroke, dash, width, points: { show: showLonePoints }, auto: false };
+  const points = { show: showLonePoints };
+  return { stroke: () => style().stroke, dash, width, points, auto: false };
 }
 
 /** A path over every n-th point. */

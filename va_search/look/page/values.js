@@ -1,5 +1,5 @@
-/* Values: the table of curves with their exact values at the cursor, which is legend and choice too;
-and the same in words for those who listen.
+/* Values: the table of curves with their exact values at the cursor, which is legend and choice
+too; and the same in words for those who listen.
 
 Conventions: "annotation" stands beside the series' ids. Numbers are the bank's own, to the last
 digit. */
@@ -41,7 +41,8 @@ class ValueTable {
       head.append(element("th", target.title, { scope: "col", class: "number" }));
     }
     for (const { target } of this.shown) {
-      head.append(element("th", `Weight, ${target.title}`, { scope: "col", class: "number weight" }));
+      const title = `Weight, ${target.title}`;
+      head.append(element("th", title, { scope: "col", class: "number weight" }));
     }
     this.table.tHead.replaceChildren(head);
     this.rows = [];
@@ -55,9 +56,13 @@ class ValueTable {
     }
     if (hasAny("band")) {
       const { text } = this.shown.find(({ band }) => band).band;
-      for (const edge of ["high", "low"]) this.addRow(`raters-${edge}`, `Raters, ${edge}`, text, BAND_STYLE());
+      for (const edge of ["high", "low"]) {
+        this.addRow(`raters-${edge}`, `Raters, ${edge}`, text, BAND_STYLE());
+      }
     }
-    if (hasAny("error")) this.addRow("error", "Error", "main curve minus annotation", ERROR_STYLE());
+    if (hasAny("error")) {
+      this.addRow("error", "Error", "main curve minus annotation", ERROR_STYLE());
+    }
     this.table.tBodies[0].replaceChildren(...this.rows.map(({ element: row }) => row));
     this.toggleWeights();
     this.makeMissing();
@@ -130,9 +135,10 @@ class ValueTable {
     for (const [name, ranges] of Object.entries(this.recording.content.missing ?? {})) {
       const frames = ranges.reduce((sum, [first, pastLast]) => sum + pastLast - first, 0);
       const share = (100 * frames) / this.recording.frames;
-      if (frames > 0) parts.push(`${name} in ${share < 0.1 ? "under 0.1" : share.toFixed(1)} % of the frames`);
+      const percent = share < 0.1 ? "under 0.1" : share.toFixed(1);
+      if (frames > 0) parts.push(`${name} in ${percent} % of the frames`);
     }
-    this.missing.textContent = parts.length ? `Missing features are shaded: ${parts.join(", ")}.` : "";
+    this.missing.textContent = `Missing features are shaded: ${parts.join(", ")}.`;
     this.missing.hidden = parts.length === 0;
   }
 
