@@ -126,6 +126,7 @@ def _shown_ensemble(
 ) -> Shown:
     from va_search.api.ensembles import open_ensemble
     from va_search.look.ensembles import shown_ensemble
+    from va_search.verdict.block import verdict_block
 
     document = open_ensemble(name, home=home).document
     bring_members(home, document, "predictions")
@@ -135,18 +136,8 @@ def _shown_ensemble(
         open_noted_store(document.store, store),
         members=members,
         split=split,
-        verdict=_verdict_rows(document),
+        verdict=verdict_block(home.files, document).rows,
     )
-
-
-def _verdict_rows(ensemble: Ensemble) -> tuple[tuple[str, str], ...]:
-    """The verdict on an ensemble as rows of a label and a sentence."""
-    from va_search.ensemble.verdict import verdict_of
-
-    rows = [("verdict", verdict_of(ensemble).text)]
-    if ensemble.estimate is not None:
-        rows.append(("expected", ensemble.estimate.text))
-    return tuple(rows)
 
 
 def _shown_study(
