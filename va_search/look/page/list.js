@@ -146,7 +146,7 @@ class RecordingList {
   /** Signs that a column is wide, each half a rem. */
   widthOf(column) {
     const title = column.title.length + 3; // with the sign of the direction
-    if (column.isNumber) return Math.max(title, 7);
+    if (column.isNumber) return Math.max(title, 8);
     if (column.key === "sparkline") return 12;
     const longest = Math.max(...this.index.recordings.map(({ [column.key]: text }) => {
       return text ? text.length : 1;
