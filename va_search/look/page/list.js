@@ -147,7 +147,7 @@ class RecordingList {
   widthOf(column) {
     const title = column.title.length + 3; // with the sign of the direction
     if (column.isNumber) return Math.max(title, 8);
-    if (column.key === "sparkline") return 12;
+    if (column.key === "sparkline") return 11;
     const longest = Math.max(...this.index.recordings.map(({ [column.key]: text }) => {
       return text ? text.length : 1;
     }));
