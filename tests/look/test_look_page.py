@@ -280,6 +280,9 @@ def test_wheel_drag_and_keys_zoom_and_pan_all_targets_together(page: Page) -> No
     assert view(page) is None
     page.press("-")
     assert view(page) is None, "no wider than the whole"
+    page.mouse("mouseWheel", left + 0.5 * width, y, deltaX=0, deltaY=300)
+    page.wait("document.querySelector('main').scrollTop > 0")
+    assert view(page) is None, "the wheel scrolls on"
     for _ in range(12):
         page.press("+")
     nearest = view(page)
@@ -287,6 +290,36 @@ def test_wheel_drag_and_keys_zoom_and_pan_all_targets_together(page: Page) -> No
     assert nearest[1] - nearest[0] == pytest.approx(4 / RATE, rel=0.02)
     page.click("#whole")
     assert view(page) is None
+
+
+def test_fingers_pan_and_zoom(page: Page) -> None:
+    page.resize(390, 844)
+    page.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    page.wait("document.querySelector('.chart canvas').getBoundingClientRect().right <= 390")
+    left, top, width = area(page)
+    y = top + 60
+
+    def touch(*steps: tuple[float, ...]) -> None:
+        """Put fingers down at shares of the width, move them through steps, lift them."""
+        for number, shares in enumerate(steps):
+            points = [
+                {"x": left + share * width, "y": y, "id": finger}
+                for finger, share in enumerate(shares)
+            ]
+            kind = "touchStart" if number == 0 else "touchMove"
+            page.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    touch((0.4, 0.6), (0.35, 0.65), (0.2, 0.8))
+    near = view(page)
+    assert near is not None
+    whole = 749 / RATE
+    assert near[1] - near[0] == pytest.approx(whole / 3, rel=0.05), "three times as near"
+    assert sum(near) / 2 == pytest.approx(whole / 2, rel=0.05)
+    touch((0.5,), (0.6,), (0.7,))
+    moved = view(page)
+    assert moved is not None
+    assert moved[0] == pytest.approx(near[0] - 0.2 * (near[1] - near[0]), rel=0.1)
 
 
 def test_the_worst_ten_seconds_of_a_target(page: Page, recordings: list[Shown]) -> None:
@@ -312,8 +345,8 @@ def exported(page: Page, kind: str, name: str) -> Path:
 
 
 def show_all_members(page: Page) -> None:
+    page.press("a")
     for number in (1, 2, 3):
-        page.click(f'[data-series="s{number}"] input')
         page.wait(f"document.querySelector('[data-series=s{number}] td').textContent !== ''")
     assert page.run("document.querySelectorAll('#values input:checked').length") == 3
 

@@ -1,6 +1,6 @@
 /* Gestures: wheel, pointer and fingers on the charts.
 
-Wheel zooms around the pointer, sideways it pans. A drag pans; with Shift it zooms into the range.
+Wheel zooms around the pointer, sideways it pans; where all is in sight it scrolls on. A drag pans; with Shift it zooms into the range.
 Two fingers zoom. A click without a drag seeks, a double click shows the whole. */
 
 const CLICK_PIXELS = 4; // a pointer that moved less has clicked
@@ -40,9 +40,10 @@ class Gestures {
   }
 
   onWheel(event, chart) {
-    if (event.ctrlKey && event.deltaY === 0) return;
-    event.preventDefault();
     const isSideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
+    // Nothing is farther than the whole: the page scrolls, or one could not leave the charts.
+    if (!isSideways && event.deltaY > 0 && this.traces.isWhole) return;
+    event.preventDefault();
     if (isSideways) {
       const pixels = event.deltaX || event.deltaY;
       this.traces.pan(pixels / chart.over.clientWidth);

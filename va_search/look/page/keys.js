@@ -41,6 +41,7 @@ function keysOf(page) {
     new Key(["t"], "t", "Next target", () => page.nextTarget()),
     new Key(["f"], "f", "Fit the height, or show the target's whole range", () => page.toggleFit()),
     new Key(["v"], "v", "Go to the curves and their values", () => page.focusValues()),
+    new Key(["a"], "a", "All curves, or the main one only", () => page.values.toggleAll()),
     new Key(["c"], "c", "Copy the link to this moment", () => page.copyLink()),
     new Key(["e"], "e", "Export", () => page.openExport()),
     new Key(["l"], "l", "Light, dark or the system's theme", () => page.theme.next()),

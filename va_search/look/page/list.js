@@ -63,6 +63,7 @@ class RecordingList {
     this.head = this.table.querySelector("thead");
     this.body = this.table.querySelector(".shown");
     this.rows = new Map(); // elements by position in `this.entries`
+    this.spareRows = []; // made before, out of sight now
     this.searchTexts = new Map();
     for (const entry of index.recordings) {
       const words = [entry.name, entry.subject, entry.stimulus, entry.split];
@@ -127,6 +128,8 @@ class RecordingList {
     const row = element("tr");
     for (const column of this.columns) {
       const cell = element("th", "", { scope: "col", class: column.key });
+      // Fixed widths: columns must not change theirs while rows come and go.
+      cell.style.width = `${this.widthOf(column) / 2}rem`;
       if (column.isNumber) cell.classList.add("number");
       if (column.key === "sparkline") {
         cell.textContent = column.title;
@@ -138,6 +141,17 @@ class RecordingList {
       row.append(cell);
     }
     this.head.replaceChildren(row);
+  }
+
+  /** Signs that a column is wide, each half a rem. */
+  widthOf(column) {
+    const title = column.title.length + 3; // with the sign of the direction
+    if (column.isNumber) return Math.max(title, 8);
+    if (column.key === "sparkline") return 11;
+    const longest = Math.max(...this.index.recordings.map(({ [column.key]: text }) => {
+      return text ? text.length : 1;
+    }));
+    return Math.max(title, Math.min(20, longest + 2));
   }
 
   listen() {
@@ -230,6 +244,7 @@ class RecordingList {
       if (anew || position < first || position >= pastLast) {
         row.remove();
         this.rows.delete(position);
+        this.spareRows.push(row);
       }
     }
     let before = null; // rows are made from the last to the first, each before the one behind it
@@ -248,42 +263,49 @@ class RecordingList {
     this.markChosen();
   }
 
+  /** A row out of sight with a recording's contents, or a new one: making them takes longest. */
   makeRow(position) {
     const entry = this.entries[position];
-    const row = element("tr", "", { id: `row-${entry.id}`, "aria-rowindex": position + 2 });
+    const row = this.spareRows.pop() ?? this.newRow();
+    row.id = `row-${entry.id}`;
+    row.setAttribute("aria-rowindex", position + 2);
     row.dataset.position = position;
+    for (const [number, column] of this.columns.entries()) {
+      const cell = row.cells[number];
+      if (column.key === "sparkline") {
+        this.drawSparklines(cell.firstElementChild, entry);
+        continue;
+      }
+      const text = column.text(entry, this.target);
+      cell.textContent = text;
+      if (!column.isNumber) cell.title = text;
+    }
+    return row;
+  }
+
+  newRow() {
+    const row = element("tr");
     for (const column of this.columns) {
       const cell = element(column.key === "name" ? "th" : "td", "", { class: column.key });
       if (column.isNumber) cell.classList.add("number");
-      if (column.key === "sparkline") {
-        cell.append(this.makeSparkline(entry));
-      } else {
-        const text = column.text(entry, this.target);
-        cell.textContent = text;
-        if (!column.isNumber) cell.title = text;
-      }
+      if (column.key === "sparkline") cell.append(newSparkline());
       row.append(cell);
     }
     row.firstElementChild.scope = "row";
     return row;
   }
 
-  makeSparkline(entry) {
-    const canvas = element("canvas", "", { "aria-hidden": "true" });
-    const ratio = window.devicePixelRatio;
-    canvas.width = SPARKLINE.width * ratio;
-    canvas.height = SPARKLINE.height * ratio;
-    const curves = entry.sparkline?.[this.target];
-    if (!curves) return canvas;
+  drawSparklines(canvas, entry) {
     const context = canvas.getContext("2d");
-    context.scale(ratio, ratio);
+    context.clearRect(0, 0, SPARKLINE.width, SPARKLINE.height);
+    const curves = entry.sparkline?.[this.target];
+    if (!curves) return;
     const pairs = [[curves.annotation, COLOURS.text], [curves.prediction, COLOURS.curves[0]]];
     const numbers = [...(curves.annotation ?? []), ...(curves.prediction ?? [])];
     const [low, high] = extremes([numbers.filter((number) => number !== null)]);
     for (const [values, colour] of pairs) {
       if (values) drawSparkline(context, values, colour, low, high);
     }
-    return canvas;
   }
 
   /** Choose a recording: mark it, show its row, and tell the page. */
@@ -321,6 +343,16 @@ class RecordingList {
     }
     if (this.chosen) this.table.setAttribute("aria-activedescendant", `row-${this.chosen.id}`);
   }
+}
+
+/** An empty sparkline, as sharp as the screen. */
+function newSparkline() {
+  const canvas = element("canvas", "", { "aria-hidden": "true" });
+  const ratio = window.devicePixelRatio;
+  canvas.width = SPARKLINE.width * ratio;
+  canvas.height = SPARKLINE.height * ratio;
+  canvas.getContext("2d").scale(ratio, ratio);
+  return canvas;
 }
 
 /** One curve of a sparkline; null is a gap. */

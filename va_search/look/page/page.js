@@ -11,7 +11,7 @@ class Page {
     this.target = this.index.targets[0]?.name ?? null;
     this.members = new Set(); // ids of the curves beside the main one
     this.isFitted = true;
-    this.latest = null; // the entry asked for last: an earlier one may arrive later
+    this.requests = 0; // what was asked for earlier may arrive later, and is not shown then
     const traces = document.getElementById("traces");
     this.traces = new Traces(traces, this.index.series[0]?.id, () => this.writeAddress());
     this.gestures = new Gestures(this.traces, {
@@ -38,10 +38,12 @@ class Page {
     const origin = `${index.kind} · va-search ${index.version} · ${made}`;
     document.getElementById("made").textContent = origin;
     const sentences = [index.scores_are, ...(index.notes ?? [])].filter(Boolean);
-    document.getElementById("scores-are").textContent = sentences.join(" ");
+    document.getElementById("scores-are").append(...richText(sentences.join(" ")));
     const verdict = document.getElementById("verdict");
     for (const [label, sentence] of index.verdict ?? []) {
-      verdict.querySelector("dl").append(element("dt", label), element("dd", sentence));
+      const description = element("dd");
+      description.append(...richText(sentence));
+      verdict.querySelector("dl").append(element("dt", label), description);
     }
     verdict.hidden = (index.verdict ?? []).length === 0;
   }
@@ -88,7 +90,8 @@ class Page {
 
   /** Load and show a recording. */
   async open(entry) {
-    this.latest = entry;
+    this.requests += 1;
+    const request = this.requests;
     const isSame = this.recording?.entry === entry;
     let recording = null;
     let shown = [];
@@ -99,7 +102,7 @@ class Page {
     } catch (error) {
       problem = error.message;
     }
-    if (this.latest !== entry) return;
+    if (request !== this.requests) return;
     this.showTitle(entry, problem);
     if (!isSame) this.player.show(entry);
     if (problem) {
@@ -333,6 +336,13 @@ class Page {
   showKeys() {
     document.getElementById("keys").showModal();
   }
+}
+
+/** Nodes of a sentence in which `commands` stand between backticks. */
+function richText(sentence) {
+  return sentence.split("`").map((part, position) => {
+    return position % 2 === 1 ? element("code", part) : document.createTextNode(part);
+  });
 }
 
 /** Left minus right, NaN where either has no value. */

@@ -13,6 +13,8 @@ class ValueTable {
     this.onToggle = onToggle;
     this.table = document.getElementById("values");
     this.missing = document.getElementById("missing");
+    this.all = document.getElementById("all");
+    this.all.addEventListener("click", () => this.toggleAll());
     this.spoken = document.getElementById("cursor-text");
     this.recording = null;
     this.rows = []; // {id, element, box, cells}, a cell a target
@@ -31,6 +33,9 @@ class ValueTable {
     for (const row of this.rows) {
       if (row.box) row.box.checked = chosen.has(row.id);
     }
+    const boxes = this.rows.filter(({ box }) => box);
+    this.all.hidden = boxes.length === 0;
+    this.all.textContent = boxes.every(({ box }) => box.checked) ? "Main only" : "Show all";
     this.findValues();
   }
 
@@ -89,6 +94,15 @@ class ValueTable {
       row.append(element("td", text, { class: "number weight" }));
     }
     this.rows.push({ id, element: row, box, cells });
+  }
+
+  /** Show every curve, or none beside the main one where all are shown. */
+  toggleAll() {
+    const boxes = this.rows.filter(({ box }) => box);
+    const isShown = !boxes.every(({ box }) => box.checked);
+    for (const { id, box } of boxes) {
+      if (box.checked !== isShown) this.onToggle(id, isShown);
+    }
   }
 
   /** Find the values of each cell; a curve that isn't shown has none. */
