@@ -141,14 +141,29 @@ def single_trials(ensemble: Ensemble) -> str | None:
     scores, single = ensemble.scores.get("out_of_fold"), ensemble.best_single.get("out_of_fold")
     if not scores or not single:
         return None
-    names = []
+    ids = set()
+    per_target = []
     for target, weighted in ensemble.dimensions.items():
         trial = weighted.best_single
         if trial is not None:
+            ids.add((trial.study, trial.trial))
             score = f"out-of-fold {single[target]:.3f}"
-            names.append(f"{target} {trial.study}/{trial.trial} ({score})")
-    comparison = verdict_of(ensemble).comparison.replace(USE_BEST, "").removesuffix(".")
-    return f"{comparison}; per target: {', '.join(names)}" if names else comparison
+            per_target.append(f"{target} {trial.study}/{trial.trial} ({score})")
+    sentence = verdict_of(ensemble).comparison.replace(USE_BEST, "").removesuffix(".")
+    if per_target:
+        sentence += f"; per target: {', '.join(per_target)}"
+    overall = ensemble.best_for_both
+    if overall is None or ids == {(overall.study, overall.trial)}:
+        return sentence
+    # The score that the search printed is another trial's, and in-sample.
+    targets = "both" if len(ensemble.dimensions) == 2 else "all targets"
+    both = f"for {targets} in one trial: {overall.study}/{overall.trial}"
+    measured = []
+    for measure, words in (("out_of_fold", "out-of-fold"), ("in_sample", "in-sample")):
+        known = overall.scores.get(measure)
+        if known:
+            measured.append(f"{words} {known[SCORE]:.3f}")
+    return f"{sentence}; {both} ({', '.join(measured)}: the search's best score)"
 
 
 def judge(
