@@ -145,7 +145,7 @@ def test_the_trial_of_the_searchs_best_score_is_named_where_it_is_another(folder
     assert len(singles) == 2, "else nothing is to be told apart"
     assert row(block_of(world, ensemble), "best single trial").endswith(
         f"; for both in one trial: first/{both.trial} (out-of-fold {out_of_fold['score']:.3f}, "
-        f"in-sample {in_sample['score']:.3f}: the search's best score)"
+        f"in-sample {in_sample['score']:.3f}, as a search's best score is)"
     )
     only = ensemble.model_copy(update={"best_for_both": None})
     assert "one trial" not in row(block_of(world, only), "best single trial")
