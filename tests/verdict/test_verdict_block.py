@@ -134,6 +134,23 @@ def test_the_best_single_trials_are_named_and_judged_alike(lopsided: World) -> N
         assert f"{target} first/good (out-of-fold {single[target]:.3f})" in text
 
 
+def test_the_trial_of_the_searchs_best_score_is_named_where_it_is_another(folder: Path) -> None:
+    world = made(folder, trials={"a": 1.0, "b": 1.4, "c": 0.9, "d": 1.2, "f": 1.1})
+    ensemble = built(world)
+    both = ensemble.best_for_both
+    assert both is not None
+    in_sample, out_of_fold = both.scores["in_sample"], both.scores["out_of_fold"]
+    assert in_sample is not None and out_of_fold is not None
+    singles = {part.best_single.trial for part in ensemble.dimensions.values() if part.best_single}
+    assert len(singles) == 2, "else nothing is to be told apart"
+    assert row(block_of(world, ensemble), "best single trial").endswith(
+        f"; for both in one trial: first/{both.trial} (out-of-fold {out_of_fold['score']:.3f}, "
+        f"in-sample {in_sample['score']:.3f}, as a search's best score is)"
+    )
+    only = ensemble.model_copy(update={"best_for_both": None})
+    assert "one trial" not in row(block_of(world, only), "best single trial")
+
+
 @pytest.mark.parametrize(
     ("recipe", "ends", "reason"),
     [

@@ -69,8 +69,10 @@ def _table(scores: Scores) -> Table:
     for name in scores["ensemble"]["test"] or ():
         for who, by_measure in scores.items():
             cells = [number((by_measure[measure] or {}).get(name)) for measure in measures]
-            title = name if who == "best single" else ""
-            table.add_row(title, who, *cells, end_section=who == "ensemble")
+            is_single = who == "best single"
+            title = name if is_single else ""
+            label = "best single trial per target" if is_single else who
+            table.add_row(title, label, *cells, end_section=who == "ensemble")
     return table
 
 

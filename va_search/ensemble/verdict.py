@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from va_search.data.baselines import TITLES
 from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
-from va_search.ensemble.saved import Ensemble, ScoresOfBaseline
+from va_search.ensemble.saved import Ensemble, MeasuredOn, ScoresOfBaseline
 from va_search.trial import ALL, SCORE
 
 Outcome = Literal["better", "ahead", "same", "behind", "worse", "unknown"]
@@ -75,15 +75,22 @@ def verdict_of(ensemble: Ensemble) -> Verdict:
     """The verdict on a saved ensemble; `unknown`, with the reason, where it has no out-of-fold
     score."""
     scores, single = ensemble.scores.get("out_of_fold"), ensemble.best_single.get("out_of_fold")
-    what = "configuration" if ensemble.measured_on.fold == ALL else "trial"
+    noun = single_noun(ensemble.measured_on)
     if scores and single:
         on = ensemble.measured_on.generalises_to or UNSEEN
-        verdict = judge(scores, single, ensemble.differences, what=what, on=on)
+        verdict = judge(scores, single, ensemble.differences, what=noun, on=on)
         return _beside_baselines(verdict, scores, ensemble.baselines or {})
     reason = ensemble.measured_on.reason or "there is no out-of-fold score"
-    text = f"Whether this ensemble is better than a single {what} is not known: {reason}."
+    text = f"Whether this ensemble is better than a single {noun} is not known: {reason}."
     outcomes: dict[str, Outcome] = dict.fromkeys(ensemble.target_names, "unknown")
     return Verdict("unknown", None, None, None, None, outcomes, text)
+
+
+def single_noun(measured_on: MeasuredOn) -> str:
+    """`trial`, or `configuration` where members are configurations over folds."""
+    if measured_on.fold == ALL:
+        return "configuration"
+    return "trial"
 
 
 def _beside_baselines(
@@ -141,14 +148,33 @@ def single_trials(ensemble: Ensemble) -> str | None:
     scores, single = ensemble.scores.get("out_of_fold"), ensemble.best_single.get("out_of_fold")
     if not scores or not single:
         return None
-    names = []
+    ids = set()
+    per_target = []
     for target, weighted in ensemble.dimensions.items():
         trial = weighted.best_single
         if trial is not None:
+            ids.add((trial.study, trial.trial))
             score = f"out-of-fold {single[target]:.3f}"
-            names.append(f"{target} {trial.study}/{trial.trial} ({score})")
-    comparison = verdict_of(ensemble).comparison.replace(USE_BEST, "").removesuffix(".")
-    return f"{comparison}; per target: {', '.join(names)}" if names else comparison
+            per_target.append(f"{target} {trial.study}/{trial.trial} ({score})")
+    sentence = verdict_of(ensemble).comparison.removesuffix(".")
+    if per_target:
+        sentence += f"; per target: {', '.join(per_target)}"
+    overall = ensemble.best_for_both
+    if overall is None or ids == {(overall.study, overall.trial)}:
+        return sentence
+    # The best score that a search prints is this trial's, and in-sample.
+    targets = "all targets"
+    if len(ensemble.dimensions) == 2:
+        targets = "both"
+    both = (
+        f"for {targets} in one {single_noun(ensemble.measured_on)}: {overall.study}/{overall.trial}"
+    )
+    measured = []
+    for measure, words in (("out_of_fold", "out-of-fold"), ("in_sample", "in-sample")):
+        known = overall.scores.get(measure)
+        if known:
+            measured.append(f"{words} {known[SCORE]:.3f}")
+    return f"{sentence}; {both} ({', '.join(measured)}, as a search's best score is)"
 
 
 def judge(
@@ -173,7 +199,16 @@ def judge(
     on = on.replace(", ", " and ")
     text = _sentence(outcome, (score, single_score), interval, who=who, what=what, on=on)
     value = score - single_score
-    return Verdict(outcome, score, single_score, value, interval, outcomes, text, comparison=text)
+    return Verdict(
+        outcome,
+        score,
+        single_score,
+        value,
+        interval,
+        outcomes,
+        text,
+        comparison=text.replace(USE_BEST, ""),
+    )
 
 
 def _outcome(difference: float, interval: Interval | None) -> Outcome:

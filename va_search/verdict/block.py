@@ -16,10 +16,11 @@ from typing import Any
 
 from va_search.ensemble.fresh import complete_trials, newer_trials
 from va_search.ensemble.refit import REFIT
-from va_search.ensemble.saved import Ensemble, known_ensembles, read_ensemble
+from va_search.ensemble.saved import Ensemble, MeasuredOn, known_ensembles, read_ensemble
 from va_search.ensemble.verdict import (
     Verdict,
     baselines_sentence,
+    single_noun,
     single_trials,
     verdict_of,
     within_recordings,
@@ -58,13 +59,19 @@ INDENT = 2
 COMMAND = ": va-search "
 """How a command follows its sentence."""
 REASONS = {
-    "better": "better than the best single trial per target by more than chance",
-    "ahead": "ahead of the best single trial per target, but within chance",
-    "same": "as good as the best single trial per target",
-    "behind": "the best single trial per target has the higher score, though within chance",
-    "worse": "the best single trial per target is better by more than chance",
+    "better": "better than {single} by more than chance",
+    "ahead": "ahead of {single}, but within chance",
+    "same": "as good as {single}",
+    "behind": "{single} has the higher score, though within chance",
+    "worse": "{single} is better by more than chance",
 }
 """Why the ensemble, or the best single trial in its place, by the verdict's outcome."""
+REASONS_WITHOUT_CHANCE = {
+    **REASONS,
+    "ahead": "ahead of {single}; chance is not known",
+    "behind": "{single} has the higher score; chance is not known",
+}
+"""Reasons for an ensemble of an earlier version, which has no interval of the difference."""
 
 
 @dataclass(frozen=True)
@@ -182,15 +189,20 @@ def submit_sentence(verdict: Verdict, ensemble: Ensemble, name: str) -> str:
                 "left to score them on"
             )
         return f"{name}: {verdict.text[:1].lower()}{verdict.text[1:].removesuffix('.')}"
-    reason = REASONS[verdict.outcome]
-    if verdict.interval is None and verdict.outcome != "same":
-        reason = reason.partition(" by more")[0].partition(",")[0] + "; chance is not known"
+    reason = reason_of(verdict, ensemble.measured_on)
     if verdict.not_beaten:
         targets = " and ".join(verdict.not_beaten)
         reason += f"; for {targets} a baseline that needs no training is as good or better"
     if not verdict.use_best:
         return f"{name}: {reason}"
     return f"{name} (recipe best), not {ensemble.name}: {reason}"
+
+
+def reason_of(verdict: Verdict, measured_on: MeasuredOn) -> str:
+    """The outcome against the best single trial in a few words."""
+    reasons = REASONS if verdict.interval is not None else REASONS_WITHOUT_CHANCE
+    reason = reasons.get(verdict.outcome, "whether it is better than {single} is not known")
+    return reason.format(single=f"the best single {single_noun(measured_on)} per target")
 
 
 def score_rows(ensemble: Ensemble) -> Iterator[tuple[str, str]]:

@@ -13,10 +13,10 @@ from va_search.ensemble.fresh import complete_trials
 from va_search.ensemble.material import Materials
 from va_search.ensemble.recipe import Recipe
 from va_search.ensemble.saved import Ensemble, MeasuredOn
-from va_search.ensemble.verdict import UNSEEN, judge, verdict_of
+from va_search.ensemble.verdict import UNSEEN, judge, single_noun, verdict_of
 from va_search.home import Home
 from va_search.trial import SCORE
-from va_search.verdict.block import REASONS, UNFINISHED, VerdictBlock, score_rows
+from va_search.verdict.block import UNFINISHED, VerdictBlock, reason_of, score_rows
 from va_search.verdict.next_command import BEST, ensemble_command
 from va_search.verdict.stale import unfinished
 
@@ -51,17 +51,19 @@ def advised_recipe(rows: Sequence[RecipeScores], materials: Materials) -> Advise
         text = f"There are no folds to compare recipes on; recipe {recipe} is the default."
         return AdvisedRecipe(recipe, "the default; there are no folds to compare recipes on", text)
     # First the default against the best single trial, as a verdict on an ensemble does.
+    measured_on = MeasuredOn.of(materials)
     verdict = judge(
         default.out_of_fold,
         single.out_of_fold,
         differences(default.predicted, single.predicted, materials),
         who=f"recipe {DEFAULT_RECIPE}",
-        on=MeasuredOn.of(materials).generalises_to or UNSEEN,
+        what=single_noun(measured_on),
+        on=measured_on.generalises_to or UNSEEN,
     )
     reference = single if verdict.use_best else default
     name = reference.recipe
     beside = "in place of the default" if verdict.use_best else "the default"
-    reason = f"{beside}, {REASONS.get(verdict.outcome, 'chance is not known')}"
+    reason = f"{beside}, {reason_of(verdict, measured_on)}"
     if highest is reference or highest.out_of_fold is None or reference.out_of_fold is None:
         return AdvisedRecipe(name, reason, verdict.text)
     # Then the highest against that one: it must be better by more than chance.
