@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from ensemble_world import World, make_world
+from serving_world import TRIALS, make_ensemble, train, write_store
 from trial_world import make_trial
 from typer.testing import CliRunner
 
@@ -15,6 +18,8 @@ from va_search.api.study import OpenStudy, open_study
 from va_search.cli.main import app
 from va_search.cli.trials import chart
 from va_search.errors import InputError
+from va_search.home import Home
+from va_search.predictions.bank import Bank
 from va_search.search.study import Study
 from va_search.trial import Epoch
 
@@ -74,7 +79,9 @@ def test_a_trial_is_shown_with_its_curve_and_lines_of_python_that_run(world: Wor
     code, text = run(world, "trial", "first/b")
     assert code == 0
     assert "trial first/b2: valence" in text
+    assert "5 epochs of 30; best epoch: valence 1" in text
     assert "score by epoch:" in text
+    assert "in no ensemble of this home" in text
     assert "0.500 |    *" in text
     code, text = run(world, "trial", "first/b2", "--json")
     document = json.loads(text)
@@ -82,6 +89,38 @@ def test_a_trial_is_shown_with_its_curve_and_lines_of_python_that_run(world: Wor
     names: dict[str, object] = {}
     exec("\n".join(document["python"]), names)
     assert list(names["trial"].curves["score"]) == [0.1, 0.2, 0.3, 0.4, 0.5]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("is_at_url", [False, True], ids=["folder", "url"])
+def test_the_lines_of_python_load_the_weights_wherever_the_home_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_at_url: bool
+) -> None:
+    store = write_store(tmp_path / "store")
+    home = Home(tmp_path / "home")
+    train(Bank(home.bank), store, "first", "c", TRIALS["c"])
+    make_ensemble(home, store, {"valence": {"c": 1.0}, "arousal": {"c": 0.25}})
+    # Of a home at a URL this machine has nothing yet.
+    monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path / "cache"))
+    place = f"file://{home.root}" if is_at_url else str(home.root)
+    result = CliRunner().invoke(app, ["trial", "first/c", "--home", place])
+    assert result.exit_code == 0, result.output
+    text = result.stdout
+    assert f"Files in {place}/bank/first/c" in text
+    for file in (home.bank / "first" / "c").iterdir():
+        assert file.name in text
+    assert "in ensemble mix, with weight: valence 1.00, arousal 0.25" in text
+    assert "│ encoder" in text and "hidden_size" in text and "attention_heads" not in text
+    snippet = [line.strip() for line in text.partition("In Python:\n")[2].splitlines()]
+    assert snippet[0] == "import va_search as va"
+    names: dict[str, Any] = {}
+    exec("\n".join(snippet), names)
+    recordings = store.recordings[:1]
+    predicted = names["valence"].predict(names["store"], recordings)
+    assert predicted.shape == (recordings[0].frames, 2) and np.isfinite(predicted).all()
+    sizes = names["trial"].files
+    assert (
+        sizes["valence.safetensors"] == (home.bank / "first/c/valence.safetensors").stat().st_size
+    )
 
 
 def test_a_beginning_of_an_id_must_be_of_one_trial(study: OpenStudy) -> None:

@@ -39,7 +39,7 @@ def home_contents(home: OpenHome | str | Path | None = None) -> HomeContents:
     with a warning."""
     with open_home(home).using() as opened:
         files = opened.files
-        ensembles = _ensembles(files)
+        ensembles = ensembles_of(files)
         studies = []
         for name in studies_of(files):
             try:
@@ -55,7 +55,7 @@ def list_studies(*, home: OpenHome | str | Path | None = None) -> list[StudyEntr
     return list(home_contents(home).studies)
 
 
-def _ensembles(home: Home) -> dict[str, Ensemble | InputError]:
+def ensembles_of(home: Home) -> dict[str, Ensemble | InputError]:
     """Each ensemble of the home by name, or why it can't be read."""
     from va_search.ensemble.saved import known_ensembles, read_ensemble
 
@@ -146,7 +146,7 @@ class StudyEntry:
 
 def study_entry(home: Home, name: str) -> StudyEntry:
     """Return one study of a home; InputError where its document is damaged."""
-    return _study_entry(home, name, _ensembles(home))
+    return _study_entry(home, name, ensembles_of(home))
 
 
 def _study_entry(

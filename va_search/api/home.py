@@ -17,6 +17,7 @@ from va_search.files import share_with_group
 from va_search.home import DEFAULT_HOME, HOME_VARIABLE, Home
 
 if TYPE_CHECKING:
+    from va_search.api.contents import HomeContents
     from va_search.api.ensembles import OpenEnsemble
     from va_search.api.study import OpenStudy
     from va_search.data.store import Store
@@ -62,6 +63,12 @@ class OpenHome:
 
         with self.using():
             return known_ensembles(self.files)
+
+    def contents(self) -> HomeContents:
+        """Return its studies and ensembles with sizes, ages, and what is wrong with each."""
+        from va_search.api.contents import home_contents
+
+        return home_contents(self)
 
     def study(self, name: str) -> OpenStudy:
         """Open a study; InputError, with the known names, where there is none."""

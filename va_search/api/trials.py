@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from va_search.errors import InputError, unknown_name
-from va_search.predictions.entries import WEIGHTS, weights_of
+from va_search.files import read_json
+from va_search.predictions.entries import WEIGHTS, sealed_files, weights_of
+from va_search.predictions.records import RECORD, files_beside
 from va_search.trial import SCORE, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from va_search.api.study import OpenStudy
     from va_search.data.store import Store
+    from va_search.ensemble.saved import Ensemble
     from va_search.search.saves import Claims
     from va_search.training.weights import TrainedModel
 
@@ -60,20 +64,45 @@ class OpenTrial:
         return {measure: best.ccc for measure, best in self.record.best.items()}
 
     @property
-    def changed_settings(self) -> Mapping[str, Any]:
-        """The settings that are not a trial's defaults, with seed and fold; all of them where only
-        another version of the package knows them."""
-        from va_search.trial_settings import TrialSettings
+    def effective_settings(self) -> Mapping[str, Any]:
+        """The settings that have an effect in it, with seed and fold, as plain data; all of them
+        where only another version of the package knows them."""
+        from va_search.trial_settings import unused
 
-        if self.record.settings is None:
-            return self.settings
-        shown = {}
-        for name, value in self.record.settings.model_dump(mode="json").items():
-            default = TrialSettings.model_fields[name].get_default(call_default_factory=True)
-            as_json = list(default) if isinstance(default, tuple) else default
-            if name in ("features", "seed", "fold") or value != as_json:
-                shown[name] = value
-        return shown
+        without_effect = unused(self.settings) if self.record.settings is not None else ()
+        settings = self.settings.items()
+        return {name: value for name, value in settings if name not in without_effect}
+
+    @property
+    def default_settings(self) -> Mapping[str, Any]:
+        """Those of `effective_settings` that have their default, but seed, fold and features."""
+        from va_search.trial_settings import setting_field
+
+        defaults = {}
+        for name, value in self.effective_settings.items():
+            field = setting_field(name)
+            if field is None or name in ("features", "seed", "fold"):
+                continue
+            default = field.get_default(call_default_factory=True)
+            if value == (list(default) if isinstance(default, tuple) else default):
+                defaults[name] = value
+        return defaults
+
+    @property
+    def ensembles(self) -> dict[str, dict[str, float]]:
+        """Its weight by target in each ensemble of the home that has it as a member, of a blend
+        times the share of its part; an ensemble that can't be read is left out."""
+        from va_search.api.contents import ensembles_of
+
+        using: dict[str, dict[str, float]] = {}
+        with self.study.home.using():
+            for name, ensemble in ensembles_of(self.study.home.files).items():
+                weights = {}
+                if not isinstance(ensemble, InputError):
+                    weights = _weights_in(ensemble, self.study.name, self.id)
+                if weights:
+                    using[name] = weights
+        return using
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -82,10 +111,17 @@ class OpenTrial:
 
     @property
     def files(self) -> dict[str, int]:
-        """Sizes of the files in its folder, by name; those that were brought of a home at a URL."""
-        folder = self.folder
-        names = sorted(path.name for path in folder.glob("[!.]*"))
-        return {name: (folder / name).stat().st_size for name in names}
+        """Sizes of the files in its folder, by name. They are read from its record, so that of a
+        home at a URL none has to be brought."""
+        with self.study.home.using():
+            record = self.folder / RECORD
+            sealed = sealed_files(read_json(record))
+            if sealed is None:  # written before there were seals
+                names = files_beside(self.folder)
+                sizes = {name: (self.folder / name).stat().st_size for name in names}
+            else:
+                sizes = {name: seal.bytes for name, seal in sealed.items()}
+            return {**sizes, RECORD: record.stat().st_size}
 
     @property
     def folder(self) -> Path:
@@ -132,18 +168,41 @@ class OpenTrial:
         return self.study.predictions(self.id, split, store=store)
 
     def python(self) -> list[str]:
-        """Lines of Python that open it."""
+        """Lines of Python that open it, and load and use its models."""
         files = self.study.home.files
         location = files.url or str(files.root.resolve())
         lines = [
             "import va_search as va",
             f"trial = va.open_study({self.study.name!r}, home={location!r}).trial({self.id!r})",
-            "trial.curves",
+            "trial.curves  # loss and scores by epoch",
         ]
-        targets = [path.name.removesuffix(WEIGHTS) for path in self.folder.glob(f"[!.]*{WEIGHTS}")]
-        for target in sorted(targets):
-            lines.append(f"{target} = trial.load_model({target!r})")
+        targets = []
+        for name in sorted(self.files):
+            if name.endswith(WEIGHTS):
+                targets.append(name.removesuffix(WEIGHTS))
+        for target in targets:
+            variable = target if target.isidentifier() and not iskeyword(target) else "model"
+            lines.append(f"{variable} = trial.load_model({target!r})")
+        if targets and self.record.store_path is not None:
+            lines += [
+                f"store = va.open_store({self.record.store_path!r})  # or one of new recordings",
+                f"{variable}.predict(store, store.recordings[:1])  # (frames, targets)",
+            ]
         return lines
+
+
+def _weights_in(ensemble: Ensemble, study: str, trial: str) -> dict[str, float]:
+    """The weight of a trial in an ensemble by target; trials of a configuration over folds share its
+    weight."""
+    weights: dict[str, float] = {}
+    for share, piece in ensemble.pieces:
+        for target, weighted in piece.dimensions.items():
+            for member in weighted.members:
+                trials = list(member.trials.values()) if member.trials else [member.trial]
+                if member.study == study and trial in trials:
+                    weight = share * member.weight / len(trials)
+                    weights[target] = weights.get(target, 0.0) + weight
+    return weights
 
 
 def open_trial(study: OpenStudy, name: str) -> OpenTrial:

@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from va_search import __version__
 from va_search.cli import (
@@ -41,6 +40,7 @@ from va_search.cli import (
     submit,
     trials,
 )
+from va_search.cli.completion import NamesGroup
 
 FIRST = "Start here, in this order"
 BEGIN = ("data", "plan", "fit", "search", "status", "ensemble", "report", "submit")
@@ -49,7 +49,7 @@ ENSEMBLE = "More with an ensemble"
 ALL = "Features, clusters, this machine, whole examples"
 
 
-class Commands(TyperGroup):
+class Commands(NamesGroup):
     """The root of all commands, listed in the order they are used.
 
     With --json a wrong call ends in a JSON document, as any other error does.

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from va_search.table import DASH, Table, TableCell, columns, number, row
-from va_search.trial import SCORE
 
 if TYPE_CHECKING:
     from va_search.api.ranking import Ranking
@@ -33,6 +32,7 @@ def _best_table(ranking: Ranking, most: int) -> Table:
     """The best trials with all settings that vary among the study's trials, but no others."""
     from va_search.api.ranking import SECONDS
     from va_search.report.words import ELSEWHERE, kept_epochs
+    from va_search.trial import SCORE
 
     best = ranking.trials[:most]
     names = ranking.names
@@ -92,6 +92,8 @@ def _decisive_table(ranking: Ranking) -> Table:
 
 def ranking_document(ranking: Ranking, most: int) -> dict[str, object]:
     """Plain data for JSON."""
+    from va_search.trial import SCORE
+
     best = []
     for trial in ranking.trials[:most]:
         best.append(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.api.home import check_studies
+from va_search.api.progress import duration
 from va_search.cli.contents import size_text
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import named_home
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from va_search.api.trials import OpenTrial
+    from va_search.trial import Trial
 
 TRIALS_EXAMPLE = "Example: va-search trials first --csv first.csv"
 TRIAL_EXAMPLE = "Example: va-search trial first/3f2a, where 3f2a begins the trial's id"
@@ -85,7 +87,8 @@ def trial(
         _show(output, open_trial)
         document = open_trial.record.to_json()
         python = open_trial.python()
-        output.done({**document, "files": open_trial.files, "python": python})
+        more = {"files": open_trial.files, "ensembles": open_trial.ensembles, "python": python}
+        output.done({**document, **more})
 
 
 def _short(study: str, table: pd.DataFrame, differing: Sequence[str]) -> Table:
@@ -124,26 +127,60 @@ def _show(output: Output, trial: OpenTrial) -> None:
     record = trial.record
     scores = [f"{measure} {number(ccc)}" for measure, ccc in trial.scores.items()]
     output.show(f"trial {record.label}: {', '.join(scores) or 'no validation, so no scores'}")
-    where = [record.device, record.node, record.finished_at]
-    output.show(
-        f"{record.source}, {', '.join(str(part) for part in where if part) or 'no times known'}"
-    )
-    settings = [row(name, _setting_text(value)) for name, value in trial.changed_settings.items()]
-    if settings:
-        title = "Settings (all others: --json, and trial.settings in Python)"
-        output.show(Table(title, columns("Setting", "Value"), tuple(settings)))
+    origin = [record.source, record.device, record.node, record.finished_at]
+    if record.seconds is not None:
+        origin.append(duration(record.seconds))
+    output.show(", ".join(str(part) for part in origin if part))
+    if record.history:
+        output.show(_epochs_text(record))
+    if trial.settings:
+        output.show(_settings_table(trial))
     for line in _curve_lines(trial):
         output.show(line)
+    ensembles = trial.ensembles
+    for name, weights in ensembles.items():
+        texts = [f"{target} {weight:.2f}" for target, weight in weights.items()]
+        output.show(f"in ensemble {name}, with weight: {', '.join(texts)}")
+    if not ensembles:
+        output.show("in no ensemble of this home")
     sizes = [row(name, size_text(size)) for name, size in trial.files.items()]
     heads = (*columns("File"), *columns("Size", kind="number"))
-    output.show(Table(f"Files in {trial.folder}", heads, tuple(sizes)))
+    files = trial.study.home.files
+    folder = trial.folder
+    place = str(folder) if files.url is None else f"{files.url}/{folder.relative_to(files.root)}"
+    output.show(Table(f"Files in {place}", heads, tuple(sizes)))
     output.show("In Python:")
     for line in trial.python():
         output.show(f"    {line}")
 
 
-def _setting_text(value: object) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+def _epochs_text(record: Trial) -> str:
+    """`12 epochs of 30 (stopped early); best epoch: valence 7, arousal 9`."""
+    text = counted(record.epochs or len(record.history), "epoch")
+    if record.settings is not None:
+        text += f" of {record.settings.epochs}"
+    if record.stopped:
+        text += " (stopped early)"
+    best = []
+    for measure, reached in record.best.items():
+        if reached.epoch is not None:
+            best.append(f"{measure} {reached.epoch}")
+    return f"{text}; best epoch: {', '.join(best)}" if best else text
+
+
+def _settings_table(trial: OpenTrial) -> Table:
+    """The settings that have an effect: those that were chosen by row, defaults in a line."""
+    from va_search.trial_settings import value_text
+
+    defaults = trial.default_settings
+    rows = []
+    for name, value in trial.effective_settings.items():
+        if name not in defaults:
+            rows.append(row(name, value_text(value)))
+    texts = [f"{name} {value_text(value)}" for name, value in defaults.items()]
+    notes = (f"Defaults: {', '.join(texts)}.",) if texts else ()
+    title = "Settings that have an effect"
+    return Table(title, columns("Setting", "Value"), tuple(rows), notes=notes)
 
 
 def _curve_lines(trial: OpenTrial) -> list[str]:
