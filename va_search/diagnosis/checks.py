@@ -1,4 +1,4 @@
-"""A finding of a check: ok, a remark, or a problem with what to do about it."""
+"""A check and its result: ok, a remark, or a problem with what to do about it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The result of a check, in a sentence; `advice` is what to do, empty where all is well."""
 
     state: State
@@ -43,19 +43,19 @@ class Check:
     """A check by the name that its line begins with."""
 
     name: str
-    find: Callable[[Subject], Finding]
+    find: Callable[[Subject], CheckResult]
 
 
-def ok(text: str) -> Finding:
+def ok(text: str) -> CheckResult:
     """Return that all is well."""
-    return Finding(State.OK, text)
+    return CheckResult(State.OK, text)
 
 
-def remark(text: str, advice: str = "") -> Finding:
+def remark(text: str, advice: str = "") -> CheckResult:
     """Return something worth knowing."""
-    return Finding(State.REMARK, text, advice)
+    return CheckResult(State.REMARK, text, advice)
 
 
-def problem(text: str, advice: str) -> Finding:
+def problem(text: str, advice: str) -> CheckResult:
     """Return something that must be mended."""
-    return Finding(State.PROBLEM, text, advice)
+    return CheckResult(State.PROBLEM, text, advice)
