@@ -7,6 +7,7 @@ nearest folder is tried, in a folder of its own."""
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import statistics
 import tempfile
@@ -192,6 +193,7 @@ def check_store(subject: Subject) -> CheckResult:
         store = subject.store if isinstance(subject.store, Store) else Store.open(subject.store)
         store.check_files()
     except VaSearchError as error:
-        return problem(str(error).splitlines()[0], "look at it: va-search data check STORE")
+        command = shlex.join(["va-search", "data", "check", str(subject.store)])
+        return problem(str(error).splitlines()[0], f"for all that is wrong with it: {command}")
     recordings = len(store.recordings)
     return ok(f"{store.place}: {recordings:,} recordings, {store.frames:,} frames")
