@@ -228,7 +228,7 @@ def test_a_check_that_hangs_or_breaks(subject: Subject) -> None:
     def break_down(subject: Subject) -> CheckResult:
         raise ValueError("a defect")
 
-    assert "no answer within" in found_by(Check("x", hang), subject, seconds=0.05).text
+    assert "no answer within" in found_by(Check("x", hang, 0.05), subject).text
     assert "ValueError: a defect" in found_by(Check("x", break_down), subject).text
 
 

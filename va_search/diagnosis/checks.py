@@ -9,6 +9,8 @@ from enum import StrEnum
 from va_search.data.store import Store
 from va_search.home import Home
 
+CHECK_SECONDS = 20.0
+
 
 class State(StrEnum):
     """`REMARK`: worth knowing, nothing fails for it. `PROBLEM`: a search would fail, or train on the
@@ -40,10 +42,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Check:
-    """A check by the name that its line begins with."""
+    """A check by the name that its line begins with, and the seconds that it may take."""
 
     name: str
     find: Callable[[Subject], CheckResult]
+    seconds: float = CHECK_SECONDS
 
 
 def ok(text: str) -> CheckResult:

@@ -1,6 +1,6 @@
 """All checks in their order, and what they found: for people, for programs, for a bug report.
 
-Conventions: each check runs on a thread of its own and is given `CHECK_SECONDS`: a file system or
+Conventions: each check runs on a thread of its own and may take so long: a file system or
 server that hangs is a finding too. What leaves the machine has no secrets, user's name, host name or
 home folder in it."""
 
@@ -20,15 +20,17 @@ from typing import Any
 from va_search.diagnosis import disk, network, resources, software
 from va_search.diagnosis.checks import Check, CheckResult, State, Subject, problem
 from va_search.errors import VaSearchError
+from va_search.search.machine import PROBE_SECONDS
 from va_search.storage.redaction import without_secrets
 
-CHECK_SECONDS = 60.0
+GPU_SECONDS = PROBE_SECONDS + 60.0
+"""A broken driver may keep PyTorch for long, which is imported on the way."""
 
 CHECKS = (
     Check("python", software.check_python),
     Check("packages", software.check_packages),
     Check("extraction", software.check_extraction),
-    Check("gpu", software.check_gpu),
+    Check("gpu", software.check_gpu, GPU_SECONDS),
     Check("cores", resources.check_cores),
     Check("memory", resources.check_memory),
     Check("shared memory", resources.check_shared_memory),
@@ -122,8 +124,8 @@ def examine(subject: Subject) -> Diagnosis:
     return Diagnosis({check.name: found_by(check, subject) for check in checks})
 
 
-def found_by(check: Check, subject: Subject, seconds: float = CHECK_SECONDS) -> CheckResult:
-    """Return what a check finds; a problem where it fails, or does not end in so many seconds."""
+def found_by(check: Check, subject: Subject) -> CheckResult:
+    """Return what a check finds; a problem where it fails, or does not end in its time."""
     findings: list[CheckResult] = []
 
     def find() -> None:
@@ -140,10 +142,10 @@ def found_by(check: Check, subject: Subject, seconds: float = CHECK_SECONDS) -> 
 
     thread = threading.Thread(target=find, name=f"check {check.name}", daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(check.seconds)
     if not findings:
         advice = "a file system or server hangs: look at `mount` and the network"
-        return problem(f"no answer within {seconds:.0f} s", advice)
+        return problem(f"no answer within {check.seconds:.0f} s", advice)
     finding = findings[0]
     return CheckResult(finding.state, without_secrets(finding.text), finding.advice)
 
