@@ -16,12 +16,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import va_search as va
-from va_search.api.watching import watch_study
+from va_search.api.watching import search_lines, watch_study
 from va_search.cli.main import app
 from va_search.data.store import Store
 from va_search.files import write_json
 from va_search.home import Home
-from va_search.search.live import LiveFile, RunningTrial
+from va_search.search.live import LiveFile, LiveSearch, RunningTrial
 from va_search.search.scheduler import Scheduler
 from va_search.search.space import load_space
 from va_search.search.study import Study
@@ -144,6 +144,18 @@ def test_a_notebook(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("va_search.api.watching.notebook_output", lambda text: written.append)
     show_once(scheduler, monkeypatch)
     assert "searching now (1 running)" in written[0] and "▁ █" in written[0]
+
+
+def test_processes_that_search_together_and_what_happened_lately() -> None:
+    gpus = LiveSearch("1 on a", 9, 0, 0, 2, 5.0, None, "one GPU each", False, ("trial x: killed",))
+    starts = LiveSearch("2 on b", 9, 0, 0, 1, 5.0, None, None, True)
+    assert list(search_lines([gpus, starts])) == [
+        "process 1 on a: 2 running on one GPU each",
+        "trial x: killed",
+        "process 2 on b: starting Ray …",
+        "stopping: running trials keep their last checkpoint",
+    ]
+    assert next(search_lines([starts])) == "starting Ray …"
 
 
 def test_a_study_in_a_notebook(scheduler: Scheduler, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ import va_search as va
 from va_search.cli.main import app
 from va_search.data.store import Store
 from va_search.diagnosis import disk, network, resources, software
+from va_search.diagnosis.checks import Check, CheckResult, State, Subject, ok, problem
 from va_search.diagnosis.examination import CHECKS, Diagnosis, anonymous, found_by
-from va_search.diagnosis.finding import Check, Finding, State, Subject, ok, problem
 from va_search.home import Home
 
 
@@ -38,7 +38,7 @@ def in_shell(limit: str, check: str) -> str:
     """State and text of a check in a process that begins after a shell command."""
     code = (
         "from va_search.diagnosis.examination import CHECKS, found_by\n"
-        "from va_search.diagnosis.finding import Subject\n"
+        "from va_search.diagnosis.checks import Subject\n"
         "from va_search.home import Home\n"
         f"check, = [check for check in CHECKS if check.name == {check!r}]\n"
         "finding = found_by(check, Subject(Home('nowhere')))\n"
@@ -92,7 +92,7 @@ def test_a_full_shared_memory(
 ) -> None:
     folder = mounted("size=1m")
     monkeypatch.setattr(resources, "SHARED_MEMORY", folder)
-    finding = resources.shared_memory_finding(subject)
+    finding = resources.check_shared_memory(subject)
     assert finding.state is State.PROBLEM and "--shm-size" in finding.advice
 
 
@@ -100,8 +100,8 @@ def test_a_full_disk(mounted: Callable[[str], Path]) -> None:
     folder = mounted("size=64k")
     (folder / "filler").write_bytes(b"1" * 65536)
     subject = Subject(Home(folder))
-    assert disk.space_finding(subject).state is State.PROBLEM
-    home = found_by(Check("home", disk.home_finding), subject)
+    assert disk.check_space(subject).state is State.PROBLEM
+    home = found_by(Check("home", disk.check_home), subject)
     assert home.state is State.PROBLEM and "No space left" in home.text
 
 
@@ -115,7 +115,7 @@ def test_a_home_that_is_read_only(mounted: Callable[[str], Path]) -> None:
 
 def test_a_home_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
-    assert "is a file" in disk.home_finding(Subject(Home(tmp_path / "home"))).text
+    assert "is a file" in disk.check_home(Subject(Home(tmp_path / "home"))).text
 
 
 def test_temporary_files_where_no_program_may_run(
@@ -123,7 +123,7 @@ def test_temporary_files_where_no_program_may_run(
 ) -> None:
     folder = mounted("noexec,size=2g")
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    finding = disk.temporary_finding(subject)
+    finding = disk.check_temporary(subject)
     assert finding.state is State.REMARK and "noexec" in finding.text
 
 
@@ -133,7 +133,7 @@ def test_a_path_too_long_for_sockets(
     folder = tmp_path / ("x" * 80)
     folder.mkdir()
     monkeypatch.setenv("RAY_TMPDIR", str(folder))
-    finding = disk.sockets_finding(subject)
+    finding = disk.check_sockets(subject)
     assert finding.state is State.REMARK and "path too long" in finding.text
 
 
@@ -141,13 +141,13 @@ def test_proxies(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*network.PROXIES, "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    assert network.proxy_finding(subject) == ok("none in the environment")
+    assert network.check_proxy(subject) == ok("none in the environment")
     monkeypatch.setenv("http_proxy", "http://me:hush1234@proxy.example:3128")
-    finding = network.proxy_finding(subject)
+    finding = network.check_proxy(subject)
     assert finding.state is State.PROBLEM and "no_proxy" in finding.advice
     assert "hush1234" not in finding.text
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
-    assert network.proxy_finding(subject).state is State.OK
+    assert network.check_proxy(subject).state is State.OK
 
 
 def free_port() -> int:
@@ -157,7 +157,7 @@ def free_port() -> int:
 
 def test_mlflow_that_does_not_answer(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{free_port()}"
-    finding = network.mlflow_finding(Subject(Home(tmp_path), tracking_uri=address))
+    finding = network.check_mlflow(Subject(Home(tmp_path), tracking_uri=address))
     assert finding.state is State.PROBLEM and "does not answer" in finding.text
     assert "mlflow server" in finding.advice
 
@@ -178,14 +178,14 @@ def test_mlflow_of_a_version(tmp_path: Path, served: str | None, state: State) -
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        finding = network.mlflow_finding(Subject(Home(tmp_path), tracking_uri=address))
+        finding = network.check_mlflow(Subject(Home(tmp_path), tracking_uri=address))
         server.shutdown()
     assert finding.state is state and text in finding.text
 
 
 def test_a_database_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("no database, but long enough to be read as one" * 40)
-    finding = network.mlflow_finding(Subject(Home(tmp_path)))
+    finding = network.check_mlflow(Subject(Home(tmp_path)))
     assert finding.state is State.PROBLEM and "not a database" in finding.text
 
 
@@ -197,12 +197,12 @@ def test_a_gpu_that_this_pytorch_cannot_use(
     import torch
 
     fake_gpus.set("GPU-aaaa", "GPU-bbbb")
-    finding = software.gpu_finding(subject)
+    finding = software.check_gpu(subject)
     assert finding.state is State.PROBLEM
     assert finding.text.startswith("2 × Fake-40GB (43 GB), driver 550.1, but PyTorch")
     assert torch.version.cuda is not None or "built for the CPU only" in finding.text
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert software.gpu_finding(subject).state is State.REMARK
+    assert software.check_gpu(subject).state is State.REMARK
 
 
 def test_a_driver_that_does_not_answer(
@@ -211,24 +211,24 @@ def test_a_driver_that_does_not_answer(
     (tmp_path / "nvidia0").write_text("")
     monkeypatch.setattr("va_search.search.machine.DEVICES", tmp_path)
     monkeypatch.setattr("va_search.search.nvml.LIBRARY", "no-such-library.so")
-    finding = software.gpu_finding(subject)
+    finding = software.check_gpu(subject)
     assert finding.state is State.PROBLEM and "nvidia-smi" in finding.advice
 
 
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:
-    finding = disk.store_finding(Subject(Home(tmp_path), store=str(tmp_path / "none")))
+    finding = disk.check_store(Subject(Home(tmp_path), store=str(tmp_path / "none")))
     assert finding.state is State.PROBLEM and finding.advice
 
 
 def test_a_check_that_hangs_or_breaks(subject: Subject) -> None:
-    def hang(subject: Subject) -> Finding:
+    def hang(subject: Subject) -> CheckResult:
         time.sleep(2)
         return ok("late")
 
-    def break_down(subject: Subject) -> Finding:
+    def break_down(subject: Subject) -> CheckResult:
         raise ValueError("a defect")
 
-    assert "no answer within" in found_by(Check("x", hang), subject, seconds=0.05).text
+    assert "no answer within" in found_by(Check("x", hang, 0.05), subject).text
     assert "ValueError: a defect" in found_by(Check("x", break_down), subject).text
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from va_search.api.home import open_home
+from va_search.api.study import OpenStudy
 from va_search.files import write_json
 from va_search.home import Home
 from va_search.search.study import Study
@@ -82,7 +84,7 @@ def test_a_study_of_the_homes_own_database(home: Home, serve: Any) -> None:
     client = open_client(home.tracking_uri)
     experiment = open_experiment(client, "night", home.artifacts)
     (port,) = serve()
-    page = Study(home, "night").trials_page
+    page = OpenStudy(open_home(home.root), "night").mlflow
     assert page == TrialsPage(
         f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?{QUERY}",
         f"mlflow ui --backend-store-uri sqlite:///{home.root / 'mlflow.db'}",

@@ -24,8 +24,8 @@ def diagnose(
     `.findings` by check, `.problems` among them; printed it is what `va-search doctor` shows, and
     `.document()` is what a bug report needs. `tracking_uri`: MLflow's server, if there is one."""
     from va_search.data.store import Store
+    from va_search.diagnosis.checks import Subject
     from va_search.diagnosis.examination import examine
-    from va_search.diagnosis.finding import Subject
 
     files = open_home(home).files
     examined = str(store) if isinstance(store, Path) else store

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from va_search.search.machine import Options
     from va_search.search.study import Study
     from va_search.search.summary import Summary
+    from va_search.tracking.links import TrialsPage
     from va_search.trial import Trial
 
 
@@ -260,6 +261,13 @@ class OpenStudy:
         from va_search.api.watching import watch_study
 
         watch_study(self.home, self.name, seconds)
+
+    @property
+    def mlflow(self) -> TrialsPage | None:
+        """The page of MLflow that lists the trials: its `.address`, and the `.command` that starts it
+        (None: it runs); None where MLflow does not have the study."""
+        with self.home.using():
+            return self.files.trials_page
 
     def _repr_html_(self) -> str:
         """The study in a notebook: where its search stands, the best trials, what runs now."""

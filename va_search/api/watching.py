@@ -69,7 +69,7 @@ class Watched:
         lines += _best_lines(trials)
         if progress.searching:
             searches = live_searches(home, self.study)
-            lines += _search_lines(searches)
+            lines += search_lines(searches)
             lines += _trial_lines(study, searches, self._trials, width)
         settled = progress.complete + progress.failed
         all_settled = progress.planned is not None and settled >= progress.planned
@@ -88,14 +88,16 @@ def _best_lines(trials: list[Trial]) -> Iterator[str]:
         yield f"best {measure:8} {number(ccc)}  trial {trial_id}"
 
 
-def _search_lines(searches: list[LiveSearch]) -> Iterator[str]:
+def search_lines(searches: list[LiveSearch]) -> Iterator[str]:
     """Yield a line for each process where several search, and what happened lately."""
     for search in searches:
+        state = "starting Ray …"
+        if search.device is not None:
+            state = f"{search.running} running on {search.device}"
         if len(searches) > 1:
-            device = search.device or "starting Ray"
-            yield f"process {search.process}: {search.running} running on {device}"
+            yield f"process {search.process}: {state}"
         elif search.device is None:
-            yield "starting Ray …"
+            yield state
         if search.stopping:
             yield "stopping: running trials keep their last checkpoint"
         yield from search.remarks

@@ -7,6 +7,7 @@ nearest folder is tried, in a folder of its own."""
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import statistics
 import tempfile
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from va_search.data.store import Store
-from va_search.diagnosis.finding import Finding, Subject, ok, problem, remark
+from va_search.diagnosis.checks import CheckResult, Subject, ok, problem, remark
 from va_search.errors import InputError, JobError, VaSearchError
 from va_search.locks import Lock, flock_holds_for_all, is_on_one_machine, mount_of
 from va_search.search.ray_backend.folder import usable_place
@@ -42,11 +43,11 @@ def _tried_folder(subject: Subject) -> Iterator[Path]:
         yield Path(folder)
 
 
-def home_finding(subject: Subject) -> Finding:
+def check_home(subject: Subject) -> CheckResult:
     """Return the home's place and kind of file system, and if files can be written there."""
     home = subject.home
     if home.url is not None:
-        return _url_finding(home.url)
+        return _check_url(home.url)
     if home.root.exists() and not home.root.is_dir():
         return problem(f"{home.root} is a file", "give a folder as --home")
     text = str(home.root.absolute())
@@ -64,7 +65,7 @@ def home_finding(subject: Subject) -> Finding:
     return ok(f"{text}: files are written and renamed")
 
 
-def _url_finding(url: str) -> Finding:
+def _check_url(url: str) -> CheckResult:
     """Try storage at a URL: write, read and remove a small object; compare the clocks."""
     remote, name = Remote(url).impatient(), f"probe-{uuid.uuid4().hex}.json"
     try:
@@ -84,7 +85,7 @@ def _url_finding(url: str) -> Finding:
     return ok(f"{url}: objects are written, read and removed")
 
 
-def locks_finding(subject: Subject) -> Finding:
+def check_locks(subject: Subject) -> CheckResult:
     """Return if processes, also those of other machines, can lock files of the home."""
     if subject.home.url is not None:
         return ok("not needed: a home at a URL has a lease")
@@ -110,7 +111,7 @@ def locks_finding(subject: Subject) -> Finding:
     return ok(f"flock works, {shared}")
 
 
-def links_finding(subject: Subject) -> Finding:
+def check_links(subject: Subject) -> CheckResult:
     """Return if a file may have two names: studies then share trials without copies."""
     with _tried_folder(subject) as folder:
         (folder / "file").write_text("1", encoding="utf-8")
@@ -122,7 +123,7 @@ def links_finding(subject: Subject) -> Finding:
     return ok("hard links work: studies share trials without copies")
 
 
-def space_finding(subject: Subject) -> Finding:
+def check_space(subject: Subject) -> CheckResult:
     """Return the free space for the home."""
     disk = shutil.disk_usage(nearest(subject.home.root))
     text = f"{disk.free / 2**30:.1f} of {disk.total / 2**30:.1f} GiB free"
@@ -132,7 +133,7 @@ def space_finding(subject: Subject) -> Finding:
     return ok(text)
 
 
-def flush_finding(subject: Subject) -> Finding:
+def check_flush(subject: Subject) -> CheckResult:
     """Return how long the home's disk takes to flush a small file, and if its clock is this
     machine's."""
     seconds = []
@@ -158,7 +159,7 @@ def flush_finding(subject: Subject) -> Finding:
     return ok(f"{text}, its clock is this machine's")
 
 
-def temporary_finding(subject: Subject) -> Finding:
+def check_temporary(subject: Subject) -> CheckResult:
     """Return the folder for temporary files: its space, and if programs may run there."""
     folder = Path(tempfile.gettempdir())
     disk, mount = shutil.disk_usage(folder), mount_of(folder)
@@ -173,7 +174,7 @@ def temporary_finding(subject: Subject) -> Finding:
     return ok(text)
 
 
-def sockets_finding(subject: Subject) -> Finding:
+def check_sockets(subject: Subject) -> CheckResult:
     """Return the folder in which Ray would put its sockets, whose paths must be short."""
     try:
         folder = usable_place()
@@ -185,13 +186,14 @@ def sockets_finding(subject: Subject) -> Finding:
     return ok(f"{folder} holds Ray's sockets")
 
 
-def store_finding(subject: Subject) -> Finding:
+def check_store(subject: Subject) -> CheckResult:
     """Return if the store can be opened and its files are whole."""
     assert subject.store is not None
     try:
         store = subject.store if isinstance(subject.store, Store) else Store.open(subject.store)
         store.check_files()
     except VaSearchError as error:
-        return problem(str(error).splitlines()[0], "look at it: va-search data check STORE")
+        command = shlex.join(["va-search", "data", "check", str(subject.store)])
+        return problem(str(error).splitlines()[0], f"for all that is wrong with it: {command}")
     recordings = len(store.recordings)
     return ok(f"{store.place}: {recordings:,} recordings, {store.frames:,} frames")

@@ -1,6 +1,6 @@
 """All checks in their order, and what they found: for people, for programs, for a bug report.
 
-Conventions: each check runs on a thread of its own and is given `CHECK_SECONDS`: a file system or
+Conventions: each check runs on a thread of its own and may take so long: a file system or
 server that hangs is a finding too. What leaves the machine has no secrets, user's name, host name or
 home folder in it."""
 
@@ -18,36 +18,38 @@ from pathlib import Path
 from typing import Any
 
 from va_search.diagnosis import disk, network, resources, software
-from va_search.diagnosis.finding import Check, Finding, State, Subject, problem
+from va_search.diagnosis.checks import Check, CheckResult, State, Subject, problem
 from va_search.errors import VaSearchError
+from va_search.search.machine import PROBE_SECONDS
 from va_search.storage.redaction import without_secrets
 
-CHECK_SECONDS = 60.0
+GPU_SECONDS = PROBE_SECONDS + 60.0
+"""A broken driver may keep PyTorch for long, which is imported on the way."""
 
 CHECKS = (
-    Check("python", software.python_finding),
-    Check("packages", software.packages_finding),
-    Check("extraction", software.extraction_finding),
-    Check("gpu", software.gpu_finding),
-    Check("cores", resources.cores_finding),
-    Check("memory", resources.memory_finding),
-    Check("shared memory", resources.shared_memory_finding),
-    Check("open files", resources.open_files_finding),
-    Check("home", disk.home_finding),
-    Check("locks", disk.locks_finding),
-    Check("links", disk.links_finding),
-    Check("space", disk.space_finding),
-    Check("flush, clock", disk.flush_finding),
-    Check("temporary", disk.temporary_finding),
-    Check("Ray's sockets", disk.sockets_finding),
-    Check("loopback", network.loopback_finding),
-    Check("ports", network.ports_finding),
-    Check("proxies", network.proxy_finding),
-    Check("MLflow", network.mlflow_finding),
+    Check("python", software.check_python),
+    Check("packages", software.check_packages),
+    Check("extraction", software.check_extraction),
+    Check("gpu", software.check_gpu, GPU_SECONDS),
+    Check("cores", resources.check_cores),
+    Check("memory", resources.check_memory),
+    Check("shared memory", resources.check_shared_memory),
+    Check("open files", resources.check_open_files),
+    Check("home", disk.check_home),
+    Check("locks", disk.check_locks),
+    Check("links", disk.check_links),
+    Check("space", disk.check_space),
+    Check("flush, clock", disk.check_flush),
+    Check("temporary", disk.check_temporary),
+    Check("Ray's sockets", disk.check_sockets),
+    Check("loopback", network.check_loopback),
+    Check("ports", network.check_ports),
+    Check("proxies", network.check_proxy),
+    Check("MLflow", network.check_mlflow),
 )
 """A check is a function and an entry here; one that raises OSError has found a problem."""
 
-STORE = Check("store", disk.store_finding)
+STORE = Check("store", disk.check_store)
 
 VARIABLES = re.compile(
     r"^(VA_SEARCH|RAY|TUNE|CUDA|NVIDIA|MLFLOW|SLURM_(CPUS|MEM|JOB_NUM)|OMP|MKL)_?"
@@ -61,19 +63,19 @@ VARIABLES = re.compile(
 class Diagnosis:
     """The findings by their checks' names, in order."""
 
-    findings: dict[str, Finding]
+    findings: dict[str, CheckResult]
 
     @property
-    def problems(self) -> dict[str, Finding]:
+    def problems(self) -> dict[str, CheckResult]:
         """The findings that must be mended."""
         return self._of(State.PROBLEM)
 
     @property
-    def remarks(self) -> dict[str, Finding]:
+    def remarks(self) -> dict[str, CheckResult]:
         """The findings that are worth knowing."""
         return self._of(State.REMARK)
 
-    def _of(self, state: State) -> dict[str, Finding]:
+    def _of(self, state: State) -> dict[str, CheckResult]:
         return {name: finding for name, finding in self.findings.items() if finding.state is state}
 
     @property
@@ -122,9 +124,9 @@ def examine(subject: Subject) -> Diagnosis:
     return Diagnosis({check.name: found_by(check, subject) for check in checks})
 
 
-def found_by(check: Check, subject: Subject, seconds: float = CHECK_SECONDS) -> Finding:
-    """Return what a check finds; a problem where it fails, or does not end in so many seconds."""
-    findings: list[Finding] = []
+def found_by(check: Check, subject: Subject) -> CheckResult:
+    """Return what a check finds; a problem where it fails, or does not end in its time."""
+    findings: list[CheckResult] = []
 
     def find() -> None:
         try:
@@ -140,12 +142,12 @@ def found_by(check: Check, subject: Subject, seconds: float = CHECK_SECONDS) -> 
 
     thread = threading.Thread(target=find, name=f"check {check.name}", daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(check.seconds)
     if not findings:
         advice = "a file system or server hangs: look at `mount` and the network"
-        return problem(f"no answer within {seconds:.0f} s", advice)
+        return problem(f"no answer within {check.seconds:.0f} s", advice)
     finding = findings[0]
-    return Finding(finding.state, without_secrets(finding.text), finding.advice)
+    return CheckResult(finding.state, without_secrets(finding.text), finding.advice)
 
 
 def anonymous(text: str) -> str:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from va_search.diagnosis.finding import Finding, Subject, ok, problem
+from va_search.diagnosis.checks import CheckResult, Subject, ok, problem
 from va_search.tracking.shown import shown
 
 LOOPBACK = "127.0.0.1"
@@ -25,7 +25,7 @@ PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 ANSWER_SECONDS = 5.0
 
 
-def loopback_finding(subject: Subject) -> Finding:
+def check_loopback(subject: Subject) -> CheckResult:
     """Return if this machine's processes can reach one another, which is all that Ray needs here."""
     try:
         with socket.create_server((LOOPBACK, 0)) as server:
@@ -38,7 +38,7 @@ def loopback_finding(subject: Subject) -> Finding:
     return ok(f"processes reach one another at {LOOPBACK}")
 
 
-def ports_finding(subject: Subject) -> Finding:
+def check_ports(subject: Subject) -> CheckResult:
     """Return if enough ports are left for Ray, and which of the well-known ones somebody holds."""
     lowest, highest = _port_range()
     held = [f"{port} ({name})" for port, name in PORTS.items() if _listens(port)]
@@ -66,7 +66,7 @@ def _listens(port: int) -> bool:
     return True
 
 
-def proxy_finding(subject: Subject) -> Finding:
+def check_proxy(subject: Subject) -> CheckResult:
     """Return the environment's proxies; a problem where they are asked for this machine, too."""
     named = []
     for name in (*PROXIES, *(name.upper() for name in PROXIES)):
@@ -85,18 +85,18 @@ def proxy_finding(subject: Subject) -> Finding:
     return ok(f"{text}; not for this machine")
 
 
-def mlflow_finding(subject: Subject) -> Finding:
+def check_mlflow(subject: Subject) -> CheckResult:
     """Return if MLflow's database or server can be reached."""
     uri = subject.tracking_uri or subject.home.tracking_uri
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
-        return _server_finding(uri.rstrip("/"))
+        return _check_server(uri.rstrip("/"))
     if scheme == "sqlite":
-        return _database_finding(Path(uri.removeprefix("sqlite:///").partition("?")[0]))
+        return _check_database(Path(uri.removeprefix("sqlite:///").partition("?")[0]))
     return ok(f"{shown(uri)}: not looked at")
 
 
-def _server_finding(uri: str) -> Finding:
+def _check_server(uri: str) -> CheckResult:
     """Ask a server for its version."""
     try:
         with urllib.request.urlopen(f"{uri}/version", timeout=ANSWER_SECONDS) as answer:  # noqa: S310
@@ -116,7 +116,7 @@ def _server_finding(uri: str) -> Finding:
     return ok(text)
 
 
-def _database_finding(path: Path) -> Finding:
+def _check_database(path: Path) -> CheckResult:
     """Look at a home's own database, without changing it."""
     installed = version("mlflow")
     if not path.exists():

@@ -6,7 +6,7 @@ import os
 import resource
 from pathlib import Path
 
-from va_search.diagnosis.finding import Finding, Subject, ok, problem, remark
+from va_search.diagnosis.checks import CheckResult, Subject, ok, problem, remark
 from va_search.search.machine import confined_to, cores, cpu_quota, memory_available, memory_limit
 from va_search.search.readiness import LEAST_FILES
 
@@ -20,7 +20,7 @@ LEAST_MEMORY = 2 * 2**30
 OPEN_FILES = 1024
 
 
-def cores_finding(subject: Subject) -> Finding:
+def check_cores(subject: Subject) -> CheckResult:
     """Return the cores of the machine and those that this process may use."""
     quota = cpu_quota()
     parts = [f"{cores()} of {os.cpu_count() or '?'} usable"]
@@ -34,7 +34,7 @@ def cores_finding(subject: Subject) -> Finding:
     return ok(f"{text}; as many trials side by side")
 
 
-def memory_finding(subject: Subject) -> Finding:
+def check_memory(subject: Subject) -> CheckResult:
     """Return the memory that new processes may take."""
     limit, available = memory_limit(), memory_available()
     if available is None:
@@ -48,7 +48,7 @@ def memory_finding(subject: Subject) -> Finding:
     return ok(text)
 
 
-def shared_memory_finding(subject: Subject) -> Finding:
+def check_shared_memory(subject: Subject) -> CheckResult:
     """Return the size of the shared memory, in which Ray keeps its objects."""
     try:
         disk = os.statvfs(SHARED_MEMORY)
@@ -67,7 +67,7 @@ def shared_memory_finding(subject: Subject) -> Finding:
     return ok(text)
 
 
-def open_files_finding(subject: Subject) -> Finding:
+def check_open_files(subject: Subject) -> CheckResult:
     """Return how many files a process may open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     is_bounded = hard != resource.RLIM_INFINITY

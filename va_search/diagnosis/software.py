@@ -8,7 +8,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
 from va_search import __version__
-from va_search.diagnosis.finding import Finding, Subject, ok, problem, remark
+from va_search.diagnosis.checks import CheckResult, Subject, ok, problem, remark
 from va_search.search.machine import gpu_files, hidden_by_user, torch_problem
 from va_search.search.nvml import Gpu, driver_version, read_gpus
 
@@ -19,7 +19,7 @@ EXTRACTING = ("av", "transformers")
 FFMPEG_SECONDS = 10.0
 
 
-def python_finding(subject: Subject) -> Finding:
+def check_python(subject: Subject) -> CheckResult:
     """Return the versions of va-search, Python and the system."""
     machine = f"{platform.system()} {platform.release()} {platform.machine()}"
     return ok(f"va-search {__version__}, Python {platform.python_version()}, {machine}")
@@ -36,7 +36,7 @@ def versions() -> dict[str, str | None]:
     return installed
 
 
-def packages_finding(subject: Subject) -> Finding:
+def check_packages(subject: Subject) -> CheckResult:
     """Return the packages' versions; a problem where one is missing."""
     installed = versions()
     missing = [name for name in NEEDED if installed[name] is None]
@@ -46,7 +46,7 @@ def packages_finding(subject: Subject) -> Finding:
     return ok(", ".join(f"{name} {installed[name]}" for name in NEEDED))
 
 
-def extraction_finding(subject: Subject) -> Finding:
+def check_extraction(subject: Subject) -> CheckResult:
     """Return if features can be extracted from videos, and ffmpeg's version."""
     installed = versions()
     missing = [name for name in EXTRACTING if installed[name] is None]
@@ -77,7 +77,7 @@ def ffmpeg_version() -> str | None:
     return words[2] if len(words) > 2 else None
 
 
-def gpu_finding(subject: Subject) -> Finding:
+def check_gpu(subject: Subject) -> CheckResult:
     """Return the GPUs, and if PyTorch can use them."""
     gpus = read_gpus()
     if gpus is None and gpu_files() > 0:

@@ -1,4 +1,4 @@
-"""A finding of a check: ok, a remark, or a problem with what to do about it."""
+"""A check and its result: ok, a remark, or a problem with what to do about it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from va_search.data.store import Store
 from va_search.home import Home
+
+CHECK_SECONDS = 20.0
 
 
 class State(StrEnum):
@@ -20,7 +22,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The result of a check, in a sentence; `advice` is what to do, empty where all is well."""
 
     state: State
@@ -40,22 +42,23 @@ class Subject:
 
 @dataclass(frozen=True)
 class Check:
-    """A check by the name that its line begins with."""
+    """A check by the name that its line begins with, and the seconds that it may take."""
 
     name: str
-    find: Callable[[Subject], Finding]
+    find: Callable[[Subject], CheckResult]
+    seconds: float = CHECK_SECONDS
 
 
-def ok(text: str) -> Finding:
+def ok(text: str) -> CheckResult:
     """Return that all is well."""
-    return Finding(State.OK, text)
+    return CheckResult(State.OK, text)
 
 
-def remark(text: str, advice: str = "") -> Finding:
+def remark(text: str, advice: str = "") -> CheckResult:
     """Return something worth knowing."""
-    return Finding(State.REMARK, text, advice)
+    return CheckResult(State.REMARK, text, advice)
 
 
-def problem(text: str, advice: str) -> Finding:
+def problem(text: str, advice: str) -> CheckResult:
     """Return something that must be mended."""
-    return Finding(State.PROBLEM, text, advice)
+    return CheckResult(State.PROBLEM, text, advice)
