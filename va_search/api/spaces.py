@@ -136,7 +136,8 @@ def make_space(
     to search it. `store`: where it lies now if it was moved.
 
     InputError where the names are wrong, or the store refuses the space."""
-    from va_search.search.study_space import Wish, ablated_setting, make_study_space
+    from va_search.search.study_space import Wish, make_study_space
+    from va_search.search.variations import ablated_setting
 
     _refuse_together(best, ablate, around)
     names = _names(source)

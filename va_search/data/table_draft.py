@@ -15,7 +15,6 @@ from pathlib import Path
 from shlex import quote
 
 import numpy as np
-import yaml
 
 from va_search.data.arrays import Floats
 from va_search.data.clock import PER_SECOND
@@ -33,6 +32,7 @@ from va_search.data.guesses import (
 from va_search.data.problems import listed, shortened
 from va_search.data.readers import TABLE_SUFFIXES, read_header, read_numbers, suffix_of
 from va_search.data.resampling import usual_step
+from va_search.document.words import flow
 from va_search.errors import InputError, counted
 
 FILES = "recordings"
@@ -152,9 +152,9 @@ def draft_table(
     """Return the draft. `rate`: frames per second, where the user says them. `listed_already`: there
     is a recordings.csv, which stays."""
     draft = TableDraft(files.source)
-    draft.lines = ["# A draft: look at each guess.", f"name: {_flow(files.source.resolve().name)}"]
+    draft.lines = ["# A draft: look at each guess.", f"name: {flow(files.source.resolve().name)}"]
     if files.folder != FILES:
-        draft.lines.append(f"folder: {_flow(files.folder)}    # where the recordings' files are")
+        draft.lines.append(f"folder: {flow(files.folder)}    # where the recordings' files are")
     clock, rates = _clock(draft, files, rate)
     labelled = _add_targets(draft, files, labels)
     used = {column for target in labels for column in target.columns} | {clock}
@@ -162,12 +162,6 @@ def draft_table(
     if not listed_already:
         _add_recordings(draft, files, labelled, rates)
     return draft
-
-
-def _flow(value: object) -> str:
-    """A value on one line of YAML."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=1_000_000, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
 
 
 # -- the clock
@@ -202,7 +196,7 @@ def _clock(
     if unit is None:
         unit = _unit_of_step(step, rate)
     if unit is None:
-        draft.lines.append(f"# time_column: {_flow(column)}")
+        draft.lines.append(f"# time_column: {flow(column)}")
         draft.questions.append(
             f"time_unit: steps of {step:g} in column {column!r} fit several units, or none; write "
             "time_column, time_unit and frames_per_second"
@@ -217,9 +211,9 @@ def _clock(
         draft.lines.append(f"frames_per_second: {usual:g}    # guess: of {column!r}{doubt}")
         differ = {name for name, each in per_second.items() if abs(each / usual - 1) > RATES_ALIKE}
         if differ and rate is None:
-            draft.lines.extend((f"time_column: {_flow(column)}", f"time_unit: {unit}"))
+            draft.lines.extend((f"time_column: {flow(column)}", f"time_unit: {unit}"))
             return column, per_second
-    draft.lines.append(f"time_column: {_flow(column)}    # guess: by its name{doubt}")
+    draft.lines.append(f"time_column: {flow(column)}    # guess: by its name{doubt}")
     draft.lines.append(f"time_unit: {unit}")
     return column, {}
 
@@ -280,7 +274,7 @@ def _add_targets(draft: TableDraft, files: TableFiles, labels: Sequence[LabelCol
             guess = "range, since no file has a label"
         if "column" in entry:
             guess += f"; {target.columns[0]!r} for {target.target}"
-        draft.lines.append(f"  {_flow(target.target)}: {_flow(entry)}    # guess: {guess}")
+        draft.lines.append(f"  {flow(target.target)}: {flow(entry)}    # guess: {guess}")
     return labelled
 
 
@@ -326,8 +320,8 @@ def _add_features(draft: TableDraft, files: TableFiles, used: set[str | None]) -
     for name, names in sets.items():
         modality = modality_of(name, " ".join(names[:100]))
         shown = _columns_text(names, files.header)
-        entry = f"{{modality: {modality}, columns: {_flow(shown)}}}"
-        draft.lines.append(f"  {_flow(name)}: {entry}    # guess: modality {modality}")
+        entry = f"{{modality: {modality}, columns: {flow(shown)}}}"
+        draft.lines.append(f"  {flow(name)}: {entry}    # guess: modality {modality}")
     ignored = [*texts]
     visual = [name for name in sets if modality_of(name) == "visual"]
     for name in files.header:
@@ -339,7 +333,7 @@ def _add_features(draft: TableDraft, files: TableFiles, used: set[str | None]) -
             ignored.append(name)
     if ignored:
         why = "no values by their names" if not texts else "no values by their names, or texts"
-        draft.lines.append(f"ignored_columns: {_flow(ignored)}    # guess: {why}")
+        draft.lines.append(f"ignored_columns: {flow(ignored)}    # guess: {why}")
 
 
 def _numbered(columns: Sequence[str]) -> dict[str, str]:
