@@ -82,7 +82,9 @@ def variants_of(
         if changed is not None and changed != settings:
             variants.append(Variant(changed, f", with {name} {flow(value)}"))
     if not variants:
-        raise InputError(f"--ablate {name}: there is no other valid value of it")
+        raise InputError(
+            f"--ablate {name}: the study tried no other valid value of it, and no menu lists any"
+        )
     return variants
 
 
