@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 import va_search as va
 from va_search.cli.main import app
-from va_search.search.study_space import neighbours
+from va_search.search.variations import neighbours
 
 LAYERS_OF_THE_BEST = 2
 

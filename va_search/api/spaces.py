@@ -44,36 +44,36 @@ class MadeSpace:
     store: Store
     name: str
     head: tuple[str, ...]
-    made: StudySpace
+    study_space: StudySpace
 
     def __repr__(self) -> str:
         return self.text()
 
     @property
     def document(self) -> dict[str, Any]:
-        return self.made.document
+        return self.study_space.document
 
     @property
     def trials(self) -> int:
-        return self.made.trials
+        return self.study_space.trials
 
     @property
     def complete(self) -> int:
-        return self.made.complete
+        return self.study_space.complete
 
     @property
     def seconds(self) -> float | None:
-        return self.made.seconds
+        return self.study_space.seconds
 
     @property
     def size(self) -> str:
         """`20 trials: 5 are in the home already, 15 new; about 3 min on this machine`."""
         text = counted(self.trials, "trial")
-        if self.made.space.sampler != "grid":
-            text += f" at most, proposed by {self.made.space.sampler}"
+        if self.study_space.space.sampler != "grid":
+            text += f" at most, proposed by {self.study_space.space.sampler}"
         elif self.complete:
             verb = "is" if self.complete == 1 else "are"
-            text += f": {self.complete} {verb} in the home already, {self.made.new} new"
+            text += f": {self.complete} {verb} in the home already, {self.study_space.new} new"
         else:
             text += ", all new"
         if self.seconds:
@@ -82,7 +82,9 @@ class MadeSpace:
 
     def text(self, path: str | Path = "SPACE.yaml") -> str:
         """Return the YAML file that `write` writes."""
-        return self.made.text([*self.head, f"{self.size}.", f"To search it: {self.command(path)}"])
+        return self.study_space.text(
+            [*self.head, f"{self.size}.", f"To search it: {self.command(path)}"]
+        )
 
     def write(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the YAML file; InputError where another file is there, unless `force`."""
@@ -136,28 +138,27 @@ def make_space(
     to search it. `store`: where it lies now if it was moved.
 
     InputError where the names are wrong, or the store refuses the space."""
-    from va_search.search.study_space import Wish, ablated_setting, make_study_space
+    from va_search.search.study_space import Wish, make_study_space
+    from va_search.search.variations import ablated_setting
 
     _refuse_together(best, ablate, around)
     names = _names(source)
     opened = open_home(home if home is not None else _home_of(source))
-    with opened.using() as there:
-        files = there.files
+    files = opened.files
+    with opened.using():
         ensemble = _ensemble(files, names)
         studies = names if ensemble is None else list(ensemble.studies)
-        noted = _noted_store(files, studies) if ensemble is None else ensemble.store
-        on = open_noted_store(noted, store)
-        trials = _trials(files, studies, on)
-        if by not in (SCORE, *on.target_names):
-            raise InputError(unknown_name("target", by, (SCORE, *on.target_names)))
+        searched = _open_store(files, studies, ensemble, store)
+        if by not in (SCORE, *searched.target_names):
+            raise InputError(unknown_name("target", by, (SCORE, *searched.target_names)))
+        trials = _trials(files, studies, searched)
         setting = None if ablate is None else ablated_setting(ablate)
         bases = _bases(files, trials, ensemble, best=best, by=by, ablate=setting, around=around)
         wish = Wish(_folds(folds), seeds, setting, around is not None)
-        free = name or _free_name(files, names[0], wish, around)
-        made = make_study_space(files, on, bases, trials, wish)
-    source_text = _source_text(names, ensemble, len(trials))
-    head = _head(source_text, bases, by, setting, around)
-    return MadeSpace(opened, on, free, tuple(head), made)
+        study_space = make_study_space(files, searched, bases, trials, wish)
+        next_study = name or _free_name(files, names[0], wish)
+    head = _head(_source_text(names, ensemble, len(trials)), bases, by, wish)
+    return MadeSpace(opened, searched, next_study, tuple(head), study_space)
 
 
 def _refuse_together(best: int | None, ablate: str | None, around: str | None) -> None:
@@ -171,7 +172,9 @@ def _refuse_together(best: int | None, ablate: str | None, around: str | None) -
 
 
 def _names(source: Named | Sequence[Named]) -> list[str]:
-    names = [each if isinstance(each, str) else each.name for each in _several(source)]
+    names = []
+    for named in _several(source):
+        names.append(named if isinstance(named, str) else named.name)
     if not names:
         raise InputError("no study or ensemble was named")
     return list(dict.fromkeys(names))
@@ -179,9 +182,9 @@ def _names(source: Named | Sequence[Named]) -> list[str]:
 
 def _home_of(source: Named | Sequence[Named]) -> OpenHome | None:
     """The home of a study or an ensemble that is open; None for names."""
-    for each in _several(source):
-        if not isinstance(each, str):
-            return each.home
+    for named in _several(source):
+        if not isinstance(named, str):
+            return named.home
     return None
 
 
@@ -203,26 +206,41 @@ def _ensemble(home: Home, names: Sequence[str]) -> Ensemble | None:
     return None
 
 
+def _open_store(
+    home: Home,
+    studies: Sequence[str],
+    ensemble: Ensemble | None,
+    store: Store | str | Path | None,
+) -> Store:
+    """The store that the user says, or the one that the ensemble or the studies note."""
+    if store is not None:
+        return open_noted_store("", store)
+    if ensemble is not None:
+        return open_noted_store(ensemble.store, None)
+    return open_noted_store(_noted_store(home, studies), None)
+
+
 def _noted_store(home: Home, studies: Sequence[str]) -> str:
     """The path of the only store that the studies are of; InputError where they are of several."""
     from va_search.predictions.bank import Bank
     from va_search.search.study import Study
 
-    paths: dict[str, str] = {}
+    study_on: dict[str, str] = {}
     for name in studies:
         study = Study(home, name)
         noted = study.document().get("store_path") if study.exists() else None
         if noted is None:
-            for trial in Bank(home.bank).each_trial(name):
-                noted = noted or trial.store_path
+            # A study of models from elsewhere has no document.
+            paths = [trial.store_path for trial in Bank(home.bank).each_trial(name)]
+            noted = next((path for path in paths if path), None)
         if noted is not None:
-            paths[str(noted)] = name
-    if not paths:
+            study_on.setdefault(str(noted), name)
+    if not study_on:
         raise InputError(f"{', '.join(studies)}: no store is noted; give it with --data STORE")
-    if len(paths) > 1:
-        listed = ", ".join(f"{name} on {path}" for path, name in paths.items())
-        raise InputError(f"the studies are of {len(paths)} stores ({listed}); name those of one")
-    return next(iter(paths))
+    if len(study_on) > 1:
+        listed = ", ".join(f"{name} on {path}" for path, name in study_on.items())
+        raise InputError(f"the studies are of {len(study_on)} stores ({listed}); name those of one")
+    return next(iter(study_on))
 
 
 def _trials(home: Home, studies: Sequence[str], store: Store) -> list[Trial]:
@@ -257,17 +275,7 @@ def _bases(
     from va_search.search.study_space import Basis, best_configurations
 
     if around is not None and around != BEST:
-        beginning = around.rpartition("/")[2]
-        chosen = [trial for trial in trials if trial.id.startswith(beginning)]
-        if not chosen:
-            known = [trial.id for trial in trials]
-            raise InputError(f"--around: {unknown_name('trial', around, known)}")
-        if len(chosen) > 1:
-            raise InputError(
-                f"--around {around}: begins the ids of {counted(len(chosen), 'trial')} "
-                f"({', '.join(trial.id for trial in chosen[:3])}, …); give more of it"
-            )
-        return [Basis.of(chosen, by)]
+        return [Basis.of([_trial_of(trials, around)], by)]
     if ensemble is None:
         return best_configurations(trials, best or 1, by=by, with_setting=ablate)
     members = _members(home, ensemble)
@@ -280,6 +288,20 @@ def _bases(
     bases = [Basis.of([member], by) for member in members]
     bases.sort(key=lambda basis: -(basis.ccc if basis.ccc is not None else -1.0))
     return bases if best is None else bases[:best]
+
+
+def _trial_of(trials: Sequence[Trial], name: str) -> Trial:
+    """The trial whose id is, or begins with, a name, a study's name and a slash before it or not;
+    InputError for none or several."""
+    beginning = name.rpartition("/")[2]
+    matching = [trial for trial in trials if trial.id.startswith(beginning)]
+    if not matching:
+        raise InputError(f"--around: {unknown_name('trial', name, [trial.id for trial in trials])}")
+    if len(matching) > 1:
+        ids = ", ".join(trial.id for trial in matching[:3])
+        count = counted(len(matching), "trial")
+        raise InputError(f"--around {name}: begins the ids of {count} ({ids}, …); give more of it")
+    return matching[0]
 
 
 def _members(home: Home, ensemble: Ensemble) -> list[Trial]:
@@ -327,13 +349,7 @@ def _source_text(names: Sequence[str], ensemble: Ensemble | None, trials: int) -
     return f"{noun} {', '.join(names)} ({counted(trials, 'trial')})"
 
 
-def _head(
-    source: str,
-    bases: Sequence[Basis],
-    by: str,
-    ablate: str | None,
-    around: str | None,
-) -> list[str]:
+def _head(source: str, bases: Sequence[Basis], by: str, wish: Wish) -> list[str]:
     """Lines for the top of the file: what it was made from, and what may be changed."""
     lines = [f"Made by va-search space from {source}."]
     ranked = "its mean CCC on validation" if by == SCORE else f"its CCC of {by} on validation"
@@ -344,11 +360,11 @@ def _head(
         lines.append(
             f"{len(bases)} configurations, listed with the trial that each is of and {ranked}."
         )
-    if ablate is not None:
+    if wish.ablate is not None:
         lines.append(
-            f"Ablation: only `{ablate}` differs, and settings that only some of its values have."
+            f"Ablation: only `{wish.ablate}` differs, and settings that only some of its values have."
         )
-    if around is not None:
+    if wish.around:
         lines.append(
             "Numbers near its own, and it itself as `first`. Widen a range or add a choice where "
             "you believe in more."
@@ -356,18 +372,18 @@ def _head(
     return lines
 
 
-def _free_name(home: Home, first: str, wish: Wish, around: str | None) -> str:
+def _free_name(home: Home, source: str, wish: Wish) -> str:
     """A name for the study to come that no study has: first-folds, first-ablation, …"""
     kind = "next"
     if wish.ablate is not None:
         kind = "ablation" if wish.ablate == "features" else f"{wish.ablate}-ablation"
-    elif around is not None:
+    elif wish.around:
         kind = "around"
     elif wish.folds is not None:
         kind = "mix" if wish.folds == [MIX] else "folds"
     elif wish.seeds is not None:
         kind = "seeds"
-    name = free = f"{first}-{kind}"
+    name = free = f"{source}-{kind}"
     number = 1
     while home.study(free).exists() or (home.bank / free).exists():
         number += 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from va_search.data.column_names import role_of, words_of
+from va_search.data.column_names import words_of
 from va_search.data.draft import OTHER_SPLITS
 from va_search.targets import name_problem
 
@@ -173,11 +173,6 @@ def modality_of(*texts: str) -> str:
     return OTHER
 
 
-def is_bookkeeping(column: str) -> bool:
-    """Return True for columns that are no values by their names: numbers of frames, times, …"""
-    return role_of(column) != "values"
-
-
 # -- recordings
 
 
@@ -207,9 +202,9 @@ def stimuli_of(subjects: dict[str, str]) -> dict[str, str]:
     people have the same ones; none where names tell no clips. `subjects`: by recording."""
     clips: dict[str, str] = {}
     for name, subject in subjects.items():
-        _, found, behind = name.partition(subject)
+        _, _, behind = name.partition(subject)
         clip = behind.strip("-_ /.")
-        if not found or not clip or SITTING.match(clip):
+        if not clip or SITTING.match(clip):
             return {}
         clips[name] = clip
     watched = Counter(clips.values())

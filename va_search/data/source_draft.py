@@ -26,7 +26,7 @@ STREAMS = "streams.yaml"
 
 @dataclass(frozen=True)
 class Guess:
-    """A guess, and the place where it can be changed: a file's line, or a column of it."""
+    """A guess, and the file and line where it can be changed."""
 
     place: str
     text: str

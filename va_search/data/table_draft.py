@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from pathlib import Path
 from shlex import quote
 
 import numpy as np
-import yaml
 
 from va_search.data.arrays import Floats
 from va_search.data.clock import PER_SECOND
@@ -33,6 +33,7 @@ from va_search.data.guesses import (
 from va_search.data.problems import listed, shortened
 from va_search.data.readers import TABLE_SUFFIXES, read_header, read_numbers, suffix_of
 from va_search.data.resampling import usual_step
+from va_search.document.words import flow
 from va_search.errors import InputError, counted
 
 FILES = "recordings"
@@ -58,9 +59,11 @@ class TableDraft:
     """The two files as text lines and rows, and what to know of them.
 
     `lines` are those of dataset.yaml; `rows` of recordings.csv, None where there is one already.
-    `remarks` are guesses on recordings.csv; `questions` what must be answered before an import."""
+    `time_column` is "" where there is none. `remarks` are guesses on recordings.csv; `questions` what
+    must be answered before an import."""
 
     source: Path
+    time_column: str = ""
     lines: list[str] = field(default_factory=list)
     rows: list[dict[str, str]] | None = None
     remarks: list[str] = field(default_factory=list)
@@ -124,11 +127,14 @@ def find_table(source: Path, paths: Sequence[Path]) -> TableFiles | None:
         return None
     if any(suffix_of(path.name) not in TABLE_SUFFIXES for path in paths):
         return None
-    headers = [read_header(path) for path in paths[:: -(-len(paths) // LOOKED_AT)]]
+    spacing = math.ceil(len(paths) / LOOKED_AT)
+    headers = [read_header(path) for path in paths[::spacing]]
     common = set(headers[0]).intersection(*headers)
-    values = [name for name in headers[0] if name in common and name in roles_of(common).values]
-    if not values or any(len(common) <= SAME_KIND * len(header) for header in headers):
+    fewest = max(len(header) for header in headers) * SAME_KIND
+    if len(common) <= fewest or not roles_of(common).values:
         return None
+
+    # The files' folder is the source, or the only folder in it.
     folder = "."
     tops = {path.relative_to(source).parts[0] for path in paths}
     if len(tops) == 1 and (source / next(iter(tops))).is_dir():
@@ -137,8 +143,10 @@ def find_table(source: Path, paths: Sequence[Path]) -> TableFiles | None:
     stems = [name.rpartition("/")[2] for name in names]
     if len(set(stems)) == len(stems):
         names = stems
-    header = tuple(dict.fromkeys(name for names_of in headers for name in names_of))
-    return TableFiles(source, folder, dict(zip(names, paths, strict=True)), header)
+    columns: dict[str, None] = {}
+    for header in headers:
+        columns |= dict.fromkeys(header)
+    return TableFiles(source, folder, dict(zip(names, paths, strict=True)), tuple(columns))
 
 
 def _without_suffix(path: Path) -> str:
@@ -152,76 +160,83 @@ def draft_table(
     """Return the draft. `rate`: frames per second, where the user says them. `listed_already`: there
     is a recordings.csv, which stays."""
     draft = TableDraft(files.source)
-    draft.lines = ["# A draft: look at each guess.", f"name: {_flow(files.source.resolve().name)}"]
+    draft.lines = ["# A draft: look at each guess.", f"name: {flow(files.source.resolve().name)}"]
     if files.folder != FILES:
-        draft.lines.append(f"folder: {_flow(files.folder)}    # where the recordings' files are")
-    clock, rates = _clock(draft, files, rate)
+        draft.lines.append(f"folder: {flow(files.folder)}    # where the recordings' files are")
+    rates = _add_clock(draft, files, _clock_of(files), rate)
     labelled = _add_targets(draft, files, labels)
-    used = {column for target in labels for column in target.columns} | {clock}
+    used = {draft.time_column}
+    for target in labels:
+        used.update(target.columns)
     _add_features(draft, files, used)
     if not listed_already:
         _add_recordings(draft, files, labelled, rates)
     return draft
 
 
-def _flow(value: object) -> str:
-    """A value on one line of YAML."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=1_000_000, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
 # -- the clock
 
 
-def _clock(
-    draft: TableDraft, files: TableFiles, rate: float | None
-) -> tuple[str | None, dict[str, float]]:
-    """Add the time column and the frame rate; the column that is used, and the rates of recordings
-    where they differ."""
-    clocks = [
-        name for name in (*files.roles.clocks, *files.roles.frames) if _is_number(files, name)
-    ]
-    if not clocks:
+def _clock_of(files: TableFiles) -> str:
+    """The first column that is a time by its name, else a frame's number; "" without one."""
+    for column in (*files.roles.clocks, *files.roles.frames):
+        if _is_number(files, column):
+            return column
+    return ""
+
+
+def _add_clock(
+    draft: TableDraft, files: TableFiles, column: str, rate: float | None
+) -> dict[str, float]:
+    """Add the time column and the frame rate, or what is to be asked; the rates of recordings where
+    they differ."""
+    if not column:
         _add_rate(draft, rate, "no column is a time")
-        return None, {}
-    column = clocks[0]
-    others = clocks[1:]
-    doubt = "" if not others else f"; {listed(others, NAMES_SHOWN)} may be it as well"
-    unit = unit_of(column)
-    steps: dict[str, float] = {}
-    for name, path in files.files.items():
-        times = read_numbers(path, [column])[:, 0]
-        forward = np.diff(times)
-        forward = forward[np.isfinite(forward) & (forward > 0)]
-        if forward.size:
-            steps[name] = usual_step(forward)
+        return {}
+    steps = _steps(files, column)
     if not steps:
         _add_rate(draft, rate, f"the files have one row, so {column!r} tells no rate")
-        return None, {}
+        return {}
     step = float(np.median(list(steps.values())))
+    unit = unit_of(column) or _unit_of_step(step, rate)
     if unit is None:
-        unit = _unit_of_step(step, rate)
-    if unit is None:
-        draft.lines.append(f"# time_column: {_flow(column)}")
+        reason = f"steps of {step:g} in column {column!r} fit several units, or none"
+        draft.lines.append(f"# time_column: {flow(column)}")
         draft.questions.append(
-            f"time_unit: steps of {step:g} in column {column!r} fit several units, or none; write "
-            "time_column, time_unit and frames_per_second"
+            f"time_unit: {reason}; write time_column, time_unit and frames_per_second"
         )
-        _add_rate(draft, rate, f"steps of {step:g} in column {column!r} fit several units, or none")
-        return None, {}
+        _add_rate(draft, rate, reason)
+        return {}
+    rates: dict[str, float] = {}
     if unit == "frames":
         _add_rate(draft, rate, f"column {column!r} counts frames")
     else:
-        per_second = {name: _rounded(PER_SECOND[unit] / each) for name, each in steps.items()}
         usual = _rounded(PER_SECOND[unit] / step) if rate is None else rate
-        draft.lines.append(f"frames_per_second: {usual:g}    # guess: of {column!r}{doubt}")
-        differ = {name for name, each in per_second.items() if abs(each / usual - 1) > RATES_ALIKE}
-        if differ and rate is None:
-            draft.lines.extend((f"time_column: {_flow(column)}", f"time_unit: {unit}"))
-            return column, per_second
-    draft.lines.append(f"time_column: {_flow(column)}    # guess: by its name{doubt}")
+        draft.lines.append(f"frames_per_second: {usual:g}    # guess: of {column!r}")
+        if rate is None:
+            rates = _differing_rates(steps, unit, usual)
+    draft.time_column = column
+    draft.lines.append(f"time_column: {flow(column)}    # guess: by its name")
     draft.lines.append(f"time_unit: {unit}")
-    return column, {}
+    return rates
+
+
+def _steps(files: TableFiles, column: str) -> dict[str, float]:
+    """The usual step of a clock in each recording that has one."""
+    steps: dict[str, float] = {}
+    for name, path in files.files.items():
+        differences = np.diff(read_numbers(path, [column])[:, 0])
+        forward = differences[np.isfinite(differences) & (differences > 0)]
+        if forward.size:
+            steps[name] = usual_step(forward)
+    return steps
+
+
+def _differing_rates(steps: dict[str, float], unit: str, usual: float) -> dict[str, float]:
+    """The frames per second of all recordings, where those of some are not the usual ones."""
+    rates = {name: _rounded(PER_SECOND[unit] / step) for name, step in steps.items()}
+    is_usual = [abs(rate / usual - 1) <= RATES_ALIKE for rate in rates.values()]
+    return {} if all(is_usual) else rates
 
 
 def _add_rate(draft: TableDraft, rate: float | None, reason: str) -> None:
@@ -280,7 +295,7 @@ def _add_targets(draft: TableDraft, files: TableFiles, labels: Sequence[LabelCol
             guess = "range, since no file has a label"
         if "column" in entry:
             guess += f"; {target.columns[0]!r} for {target.target}"
-        draft.lines.append(f"  {_flow(target.target)}: {_flow(entry)}    # guess: {guess}")
+        draft.lines.append(f"  {flow(target.target)}: {flow(entry)}    # guess: {guess}")
     return labelled
 
 
@@ -307,7 +322,7 @@ def _is_number(files: TableFiles, column: str) -> bool:
     return False
 
 
-def _add_features(draft: TableDraft, files: TableFiles, used: set[str | None]) -> None:
+def _add_features(draft: TableDraft, files: TableFiles, used: set[str]) -> None:
     """Add the feature sets, and the columns that are none."""
     roles = files.roles
     columns = [name for name in roles.values if name not in used]
@@ -326,8 +341,8 @@ def _add_features(draft: TableDraft, files: TableFiles, used: set[str | None]) -
     for name, names in sets.items():
         modality = modality_of(name, " ".join(names[:100]))
         shown = _columns_text(names, files.header)
-        entry = f"{{modality: {modality}, columns: {_flow(shown)}}}"
-        draft.lines.append(f"  {_flow(name)}: {entry}    # guess: modality {modality}")
+        entry = f"{{modality: {modality}, columns: {flow(shown)}}}"
+        draft.lines.append(f"  {flow(name)}: {entry}    # guess: modality {modality}")
     ignored = [*texts]
     visual = [name for name in sets if modality_of(name) == "visual"]
     for name in files.header:
@@ -338,8 +353,8 @@ def _add_features(draft: TableDraft, files: TableFiles, used: set[str | None]) -
         if name not in roles.success or not is_clear:
             ignored.append(name)
     if ignored:
-        why = "no values by their names" if not texts else "no values by their names, or texts"
-        draft.lines.append(f"ignored_columns: {_flow(ignored)}    # guess: {why}")
+        reason = "no values by their names" if not texts else "no values by their names, or texts"
+        draft.lines.append(f"ignored_columns: {flow(ignored)}    # guess: {reason}")
 
 
 def _numbered(columns: Sequence[str]) -> dict[str, str]:
@@ -378,13 +393,12 @@ def _add_recordings(
     """Add the rows of recordings.csv, and what in them is a guess."""
     names = [*files.files]
     paths = files.paths
-    known = {name: subject_of(paths[name]) for name in names}
-    subjects = {name: known[name] or name for name in names}
-    stimuli = {}
-    if all(known.values()):
-        clips_by_path = stimuli_of({paths[name]: subjects[name] for name in names})
-        if clips_by_path:
-            stimuli = {name: clips_by_path[paths[name]] for name in names}
+    people = {name: subject_of(paths[name]) for name in names}
+    subjects = {name: people[name] or name for name in names}
+    unnamed = [name for name in names if people[name] is None]
+    clips = {}
+    if not unnamed:
+        clips = stimuli_of({paths[name]: subjects[name] for name in names})
     unlabelled = [name for name in names if labelled and name not in labelled]
     splits = {name: split_of(paths[name]) for name in names}
     if all(splits.values()):
@@ -394,24 +408,21 @@ def _add_recordings(
     draft.rows = []
     for name in names:
         row = {"recording": name, "subject": subjects[name], "split": splits[name]}
-        if stimuli:
-            row["stimulus"] = stimuli[name]
+        if clips:
+            row["stimulus"] = clips[paths[name]]
         if rates:
             row["frames_per_second"] = f"{rates.get(name, np.nan):g}".replace("nan", "")
         draft.rows.append(row)
-    people = len(set(subjects.values()))
-    unnamed = [name for name in names if known[name] is None]
-    text = f"{counted(people, 'person', 'people')}, by the beginning of names"
+    text = f"{counted(len(set(subjects.values())), 'person', 'people')}, by the beginning of names"
     if len(unnamed) == len(names):
         text = "names tell no people, so each recording is a person of its own"
     elif unnamed:
         text += f"; {listed(unnamed, NAMES_SHOWN)} name none, so each is one of its own"
     draft.remarks.append(f"column subject: {text}; a person must not be in two splits")
-    if stimuli:
-        clips = len(set(stimuli.values()))
+    if clips:
         draft.remarks.append(
-            f"column stimulus: {counted(clips, 'clip')}, by the ends of names that several people "
-            "share; take the column out if these are no clips"
+            f"column stimulus: {counted(len(set(clips.values())), 'clip')}, by the ends of names that "
+            "several people share; take the column out if these are no clips"
         )
     if rates:
         draft.remarks.append("column frames_per_second: by the clocks, which differ")
@@ -422,7 +433,8 @@ def _divided(
 ) -> dict[str, str]:
     """The split of each recording by label and person, where nothing tells it."""
     labelled = [name for name in names if name not in unlabelled]
-    validation = validating(subjects[name] for name in labelled)
+    people = {subjects[name] for name in labelled}
+    validation = validating(people)
     splits = {}
     for name in names:
         splits[name] = "validation" if subjects[name] in validation else "train"
@@ -436,7 +448,7 @@ def _divided(
     if validation:
         draft.remarks.append(
             f"column split: nothing tells it, so each fifth person validates ({len(validation)} of "
-            f"{len({subjects[name] for name in labelled})}: {shortened(sorted(validation), NAMES_SHOWN)})"
+            f"{len(people)}: {shortened(sorted(validation), NAMES_SHOWN)})"
         )
     else:
         draft.remarks.append(

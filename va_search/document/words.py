@@ -14,6 +14,7 @@ import types
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from va_search.errors import unknown_name
@@ -54,6 +55,9 @@ EXPONENT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+")
 
 SHOWN = 80
 """Letters of a wrong value that a message repeats at most."""
+
+LONGEST_LINE = 1_000_000
+"""Columns of a line of YAML, so that none is broken."""
 
 
 def dotted(place: Place) -> str:
@@ -158,6 +162,14 @@ def written(value: Any) -> str:
     if len(text) > SHOWN:
         text = f"{text[:SHOWN]}…"
     return text
+
+
+def flow(value: Any) -> str:
+    """Return a value on one line of YAML, as it is read back."""
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=LONGEST_LINE
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def number_hint(value: Any) -> str:

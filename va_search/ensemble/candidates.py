@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from va_search.data.store import OFFICIAL, Recording, Store, frames_hash
+from va_search.data.store import MIX, OFFICIAL, Recording, Store, frames_hash
 from va_search.errors import InputError, counted, unknown_name
 from va_search.home import Home
 from va_search.predictions.bank import Bank
@@ -194,3 +194,10 @@ def _left_out_reason(
     if test_hash is not None and candidate.frames_hash("test") != test_hash:
         return "no predictions of this store's test recordings"
     return None
+
+
+def space_advice(home: Home, studies: Sequence[str], folds: str) -> str:
+    """The command that makes a space of the studies' best configurations on these folds."""
+    file = f"{studies[0]}-{'mix' if folds == MIX else 'folds'}.yaml"
+    best = ("--best", "5", "--folds", folds)
+    return f"; to train some: {home.command('space', *studies, *best, '--out', file)}"

@@ -33,6 +33,7 @@ from va_search.ensemble.candidates import (
     NO_VALIDATION,
     LineUp,
     find_candidates,
+    space_advice,
     test_hash_of,
 )
 from va_search.errors import InputError, counted
@@ -129,6 +130,7 @@ def line_up(home: Home, studies: Sequence[str], store: Store) -> LineUp:
         )
         raise InputError(
             f"no configuration is complete on all folds of {store.path} ({reasons or 'no trials'})"
+            f"{space_advice(home, studies, ALL)}"
         )
     return LineUp(
         store=store,

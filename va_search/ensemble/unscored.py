@@ -21,6 +21,7 @@ from va_search.ensemble.candidates import (
     find_candidates,
     find_store,
     predicting,
+    space_advice,
     test_hash_of,
 )
 from va_search.ensemble.compare import named
@@ -107,7 +108,7 @@ def mean_of_mix(
             of_target = f" that predicts {target}" if members else ""
             raise InputError(
                 f"no trial of fold train_val_mix{of_target} in {', '.join(studies)} "
-                f"({reasons or 'no trials'})"
+                f"({reasons or 'no trials'}){space_advice(home, studies, MIX)}"
             )
         weighted[target] = _equal(members_of_target, plan)
     return Ensemble(

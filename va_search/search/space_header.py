@@ -17,13 +17,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
 from va_search.data.folds import folds_command
 from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.document import StrictModel, YamlFile
-from va_search.document.words import Place, expected_found
+from va_search.document.words import Place, expected_found, flow
 from va_search.errors import unknown_name
 from va_search.trial import ALL, FoldKind
 
@@ -207,11 +206,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
                 what = "trials" if name == "trials" else "first configurations"
                 lines.append(f"it lists {listed[0]} {what}, {listed[1]} before")
         elif name not in before:
-            lines.append(f"{name} is new: {_short(now[name])}")
+            lines.append(f"{name} is new: {flow(now[name])}")
         elif name not in now:
-            lines.append(f"{name} is gone; it was {_short(before[name])}")
+            lines.append(f"{name} is gone; it was {flow(before[name])}")
         elif before[name] != now[name]:
-            lines.append(f"{name} was {_short(before[name])}, now is {_short(now[name])}")
+            lines.append(f"{name} was {flow(before[name])}, now is {flow(now[name])}")
     return lines
 
 
@@ -221,8 +220,3 @@ def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
     for name, declared in (flat.pop("settings", None) or {}).items():
         flat[f"settings.{name}"] = declared
     return flat
-
-
-def _short(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000)
-    return text.removesuffix("\n...\n").strip()

@@ -9,20 +9,17 @@ written. A space is read for the study's store before anyone sees it."""
 from __future__ import annotations
 
 import math
-import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
 
-import yaml
-
 from va_search.data.folds import folds_command
 from va_search.data.store import MIX, OFFICIAL, Store
+from va_search.document.words import flow
 from va_search.errors import InputError, unknown_name
 from va_search.home import Home
-from va_search.models.menu import MENUS
 from va_search.search.budget import planned_trials
 from va_search.search.configurations import Configuration, Space
 from va_search.search.listed import TRIALS
@@ -30,7 +27,17 @@ from va_search.search.machine import cores, gpus_seen, side_by_side
 from va_search.search.plan import START_SECONDS, earlier_trials
 from va_search.search.sameness import sameness_of
 from va_search.search.space import read_space
-from va_search.trial import SCORE, Trial, known_settings
+from va_search.search.variations import (
+    FEATURES,
+    NOT_STATED,
+    Variant,
+    combinations,
+    effective_of,
+    numbers_around,
+    rank,
+    variants_of,
+)
+from va_search.trial import SCORE, Trial
 from va_search.trial_settings import (
     TrialSettings,
     configuration_id,
@@ -38,25 +45,10 @@ from va_search.trial_settings import (
     setting_field,
 )
 
-MOST_SETS = 8
-"""Feature sets of an ablation: all together, all but each one, each one alone."""
-FACTOR = 3.0
-"""A learning rate or a weight decay may be so many times lower or higher."""
-SHARE_STEP = 0.1
-"""A dropout or another share may be so much lower or higher."""
-SMALL = 8
-"""A whole number below has its neighbours beside it, a larger one its half and its double."""
 AROUND_TRIALS = 24
 """Budget of a space around a configuration."""
-ALWAYS_AROUND = (
-    "learning_rate", "width", "layers", "hidden_size", "recurrent_layers", "encoder_dropout",
-    "batch_size", "frame_step", "family.iterations", "family.leaves",
-)  # fmt: skip
-"""Settings that vary around a configuration, besides the numbers that vary in its study."""
-NOT_STATED = ("seed", "fold", "averaged_epochs")
 NAMED = ("encoder", "family")
 """Written although they are at their default: nobody knows defaults by heart."""
-LONGEST_LINE = 10_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ class Basis:
         best stands for it."""
         cccs = [trial.ccc(by) for trial in trials]
         known = [ccc for ccc in cccs if ccc is not None and math.isfinite(ccc)]
-        best = max(trials, key=lambda trial: _ranked(trial.ccc(by)))
+        best = max(trials, key=lambda trial: rank(trial.ccc(by)))
         assert best.settings is not None
         seconds = [trial.seconds for trial in trials if trial.seconds]
         return cls(
@@ -89,6 +81,10 @@ class Basis:
             ccc=mean(known) if known else None,
             seconds=mean(seconds) if seconds else None,
         )
+
+    def without_patience(self) -> Basis:
+        """Return the configuration trained for all its epochs."""
+        return replace(self, settings=self.settings.model_copy(update={"patience": None}))
 
 
 @dataclass(frozen=True)
@@ -130,12 +126,12 @@ class StudySpace:
             if key == TRIALS:
                 lines.append(f"{TRIALS}:")
                 for entry, remark in zip(value, self.entries, strict=True):
-                    lines.append(f"- {_flow(entry)}    # {remark}")
+                    lines.append(f"- {flow(entry)}    # {remark}")
             elif isinstance(value, dict) and key == "settings":
                 lines.append(f"{key}:")
-                lines += [f"  {name}: {_flow(declared)}" for name, declared in value.items()]
+                lines += [f"  {name}: {flow(declared)}" for name, declared in value.items()]
             else:
-                lines.append(f"{key}: {_flow(value)}")
+                lines.append(f"{key}: {flow(value)}")
         return "\n".join(lines) + "\n"
 
 
@@ -150,7 +146,7 @@ def best_configurations(
     if not scored:
         raise InputError("no trial was trained and validated, so none is the best")
     if with_setting is not None:
-        scored = [trial for trial in scored if with_setting in _effective(trial)]
+        scored = [trial for trial in scored if with_setting in effective_of(trial)]
         if not scored:
             raise InputError(f"`{with_setting}` has no effect in any trial of the study")
     fold = _main_fold(scored)
@@ -161,7 +157,7 @@ def best_configurations(
             key = configuration_id(trial.settings, but=("seed", "fold"))
             groups.setdefault(key, []).append(trial)
     ranked = [Basis.of(group, by) for group in groups.values()]
-    ranked.sort(key=lambda basis: -_ranked(basis.ccc))
+    ranked.sort(key=lambda basis: -rank(basis.ccc))
     return ranked[:number]
 
 
@@ -192,6 +188,9 @@ def space_document(
     """Return the document of the space that `make_study_space` returns, and a remark for each trial
     that it lists."""
     folds = _folds(wish, bases, store)
+    if folds == [MIX]:
+        # Nothing is validated there, so that nothing could end a training early.
+        bases = [basis.without_patience() for basis in bases]
     if wish.around:
         return _around(bases[0], trials, store, folds), []
     return _listed(bases, trials, store, wish, folds)
@@ -200,15 +199,6 @@ def space_document(
 def checked_space(document: dict[str, Any], store: Store) -> Space:
     """Return the space of a document; InputError where the store refuses it."""
     return read_space(document, store, path=Path("the space"), name="space", kept=True)
-
-
-def _ranked(ccc: float | None) -> float:
-    return -math.inf if ccc is None or math.isnan(ccc) else ccc
-
-
-def _effective(trial: Trial) -> dict[str, Any]:
-    """The settings of a trial that have an effect; none of a model from elsewhere."""
-    return {} if trial.settings is None else effective_settings(trial.settings)
 
 
 def _main_fold(trials: Sequence[Trial]) -> int | str:
@@ -251,46 +241,62 @@ def _listed(
 ) -> tuple[dict[str, Any], list[str]]:
     """The document of a space of the configurations and what an ablation makes of them, and a
     remark for each trial that it lists; one configuration alone is a grid."""
-    name = wish.ablate
-    if wish.folds == [MIX]:
-        # Nothing is validated there, so that nothing could end a training early.
-        bases = [replace(basis, settings=_to_the_end(basis.settings)) for basis in bases]
-    if name is not None and len(bases) == 1 and name == "features":
-        settings = stated(bases[0].settings)
-        settings["features"] = {"choice": _combinations(bases[0].settings, store)}
-        return _grid(bases[0], wish, folds, settings), []
-    if name is None and len(bases) == 1:
-        return _grid(bases[0], wish, folds, stated(bases[0].settings)), []
+    if len(bases) == 1 and wish.ablate in (None, FEATURES):
+        return _grid(bases[0], store, wish, folds), []
     sameness = sameness_of(store, [])
     entries: list[Configuration] = []
     remarks: list[str] = []
     for basis in bases:
-        label = basis.label
-        if basis.ccc is not None:
-            label += f", CCC {basis.ccc:.3f}"
-        for changed, change in _variants(basis.settings, name, trials, store):
+        variants = [Variant(basis.settings)]
+        if wish.ablate is not None:
+            variants += variants_of(basis.settings, wish.ablate, trials, store)
+        score = "" if basis.ccc is None else f", CCC {basis.ccc:.3f}"
+        for variant in variants:
             seeds = _seeds(basis.seeds, wish.seeds)
-            if sameness.draws_nothing(changed):
+            if sameness.draws_nothing(variant.settings):
                 seeds = seeds[:1]  # every seed would train the same
             for seed in seeds:
-                entry = stated(changed)
+                entry = stated(variant.settings)
                 if seed:
                     entry["seed"] = seed
                 if entry not in entries:
                     entries.append(entry)
-                    remarks.append(f"{label}{change}")
+                    remarks.append(f"{basis.label}{score}{variant.change}")
     return {"sampler": "grid", "folds": folds, TRIALS: entries}, remarks
 
 
-def _to_the_end(settings: TrialSettings) -> TrialSettings:
-    return settings.model_copy(update={"patience": None})
-
-
-def _grid(
-    basis: Basis, wish: Wish, folds: str | list[int | str], settings: dict[str, Any]
-) -> dict[str, Any]:
+def _grid(basis: Basis, store: Store, wish: Wish, folds: str | list[int | str]) -> dict[str, Any]:
+    """The document of a space of one configuration, or of all its combinations of feature sets."""
+    settings = stated(basis.settings)
+    if wish.ablate == FEATURES:
+        settings[FEATURES] = {"choice": combinations(basis.settings, store)}
     seeds = _seeds(basis.seeds, wish.seeds)
     return {"sampler": "grid", "seeds": seeds, "folds": folds, "settings": settings}
+
+
+def _around(
+    basis: Basis, trials: Sequence[Trial], store: Store, folds: str | list[int | str]
+) -> dict[str, Any]:
+    """The document of a space around a configuration, which is its first trial. InputError where
+    it has no number to vary."""
+    varied = numbers_around(basis.settings, trials, sameness_of(store, []))
+    if not varied:
+        raise InputError(
+            f"{basis.label}: this model has no number that could be a little higher or lower; "
+            "`--ablate SETTING` varies any other setting"
+        )
+    own = effective_settings(basis.settings)
+    fixed = stated(basis.settings)
+    for name in varied:
+        fixed.pop(name, None)
+    return {
+        "sampler": "tpe",
+        "budget": {"trials": AROUND_TRIALS},
+        "seeds": [basis.settings.seed],
+        "folds": folds,
+        "settings": {**fixed, **varied},
+        "first": [{name: own[name] for name in varied}],
+    }
 
 
 def stated(settings: TrialSettings) -> dict[str, Any]:
@@ -318,169 +324,3 @@ def _seeds(trained: Sequence[int], number: int | None) -> list[int]:
             seeds.append(seed)
         seed += 1
     return sorted(seeds)
-
-
-# -- ablations
-
-
-def ablated_setting(name: str) -> str:
-    """Return the setting that an ablation varies: `encoders` means `encoder`. InputError for a name
-    that is none."""
-    for spelling in (name, name.removesuffix("s"), f"{name}s"):
-        if spelling not in NOT_STATED and setting_field(spelling) is not None:
-            return spelling
-    known = set(TrialSettings.model_fields) - set(NOT_STATED)
-    raise InputError(f"--ablate: {unknown_name('setting', name, known)}")
-
-
-def _variants(
-    settings: TrialSettings, name: str | None, trials: Sequence[Trial], store: Store
-) -> Iterator[tuple[TrialSettings, str]]:
-    """The settings, then with each other value of one of them, with the change in words."""
-    yield settings, ""
-    if name is None:
-        return
-    values: Sequence[Any] = _combinations(settings, store)
-    if name != "features":
-        values = _other_values(settings, name, trials)
-    count = 0
-    for value in values:
-        changed = _changed(settings, name, value, trials)
-        if changed is not None and changed != settings:
-            count += 1
-            yield changed, f", with {name} {_flow(value)}"
-    if count == 0:
-        raise InputError(f"--ablate {name}: there is no other valid value of it")
-
-
-def _combinations(settings: TrialSettings, store: Store) -> list[list[str]]:
-    """All of the feature sets, all but each one, each one alone; each combination once. The
-    configuration's own come first, where the store has too many."""
-    sets = list(dict.fromkeys([*settings.features, *store.feature_sets]))[:MOST_SETS]
-    if len(sets) < 2:
-        raise InputError("the store has one feature set only, so there is nothing to leave out")
-    combinations = [sets]
-    for left_out in sets:
-        combinations.append([name for name in sets if name != left_out])
-    for name in sets:
-        # Of two sets "all but one" is each of them alone already.
-        if [name] not in combinations:
-            combinations.append([name])
-    return combinations
-
-
-def _other_values(settings: TrialSettings, name: str, trials: Sequence[Trial]) -> list[Any]:
-    """The values of a setting that the study tried; where that is one alone, those of its menu or
-    its neighbours."""
-    own = effective_settings(settings).get(name)
-    tried: list[Any] = []
-    for trial in trials:
-        values = _effective(trial)
-        if name in values and values[name] not in (own, *tried):
-            tried.append(values[name])
-    if tried:
-        return tried
-    if isinstance(own, bool):
-        return [not own]
-    if isinstance(own, int | float):
-        return [value for value in neighbours(name, own) if value != own]
-    for menu in MENUS:
-        if menu.setting == name:
-            return [entry for entry in menu if entry != own]
-    field_info = setting_field(name)
-    choices = typing.get_args(None if field_info is None else field_info.annotation)
-    return [value for value in choices if isinstance(value, str) and value != own]
-
-
-def _changed(
-    settings: TrialSettings, name: str, value: Any, trials: Sequence[Trial]
-) -> TrialSettings | None:
-    """The settings with another value of one of them; None where that is invalid.
-
-    What comes into play with the value is as in the best trial of the study that has it."""
-    document = effective_settings(settings)
-    best: dict[str, Any] = {}
-    highest = -math.inf
-    for trial in trials:
-        values = _effective(trial)
-        if values.get(name) == value and _ranked(trial.score) >= highest:
-            best, highest = values, _ranked(trial.score)
-    return known_settings({**best, **document, name: value})
-
-
-# -- the values around a configuration
-
-
-def neighbours(name: str, value: float) -> list[Any]:
-    """Return a number of a setting with the numbers beside it, in rising order: shares a tenth
-    apart, rates by a factor, small whole numbers by one, larger ones by half and double."""
-    if isinstance(value, int):
-        beside = [value - 1, value, value + 1]
-        if value >= SMALL:
-            beside = [value // 2, value, value * 2]
-        return [number for number in beside if number >= 1]
-    if value > 0 and name.endswith(("rate", "decay")):
-        return [float(f"{value / FACTOR:.3g}"), value, float(f"{value * FACTOR:.3g}")]
-    lowest = max(0.0, round(value - SHARE_STEP, 3))
-    return [*dict.fromkeys([lowest, value, round(value + SHARE_STEP, 3)])]
-
-
-def _around(
-    basis: Basis, trials: Sequence[Trial], store: Store, folds: str | list[int | str]
-) -> dict[str, Any]:
-    """The document of a space around a configuration, which is its first trial."""
-    own = stated(basis.settings)
-    sameness = sameness_of(store, [])
-    settings: dict[str, Any] = {}
-    first: dict[str, Any] = {}
-    for name, value in effective_settings(basis.settings).items():
-        if name in NOT_STATED or not _varies_around(name, value, trials):
-            continue
-        values = []
-        meanings = []
-        for number in neighbours(name, value):
-            changed = known_settings({**own, name: number})
-            if changed is not None:
-                values.append(number)
-                meanings.append(sameness.meaning(changed))
-        if all(meaning == meanings[0] for meaning in meanings):
-            continue
-        first[name] = value
-        is_range = isinstance(value, float) and name.endswith(("rate", "decay"))
-        settings[name] = {"choice": values}
-        if is_range:
-            settings[name] = {"float": [values[0], values[-1]], "log": True}
-    if not settings:
-        raise InputError(
-            f"{basis.label}: this model has no number that could be a little higher or lower; "
-            "`--ablate SETTING` varies any other setting"
-        )
-    fixed = {name: value for name, value in own.items() if name not in settings}
-    return {
-        "sampler": "tpe",
-        "budget": {"trials": AROUND_TRIALS},
-        "seeds": [basis.settings.seed],
-        "folds": folds,
-        "settings": {**fixed, **settings},
-        "first": [first],
-    }
-
-
-def _varies_around(name: str, value: Any, trials: Sequence[Trial]) -> bool:
-    """Return True for a number that is worth a change: one of `ALWAYS_AROUND`, or one that varies
-    in the study."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    values = {value}
-    for trial in trials:
-        values.add(_effective(trial).get(name, value))
-    return name in ALWAYS_AROUND or len(values) > 1
-
-
-# -- words
-
-
-def _flow(value: Any) -> str:
-    """A value on one line of YAML."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=LONGEST_LINE)
-    return text.removesuffix("\n").removesuffix("\n...")
