@@ -102,15 +102,15 @@ def unfinished(gathered: Gathered) -> list[str]:
 def _best_trials(gathered: Gathered) -> str:
     """The best trials of the main fold by each target and by the score; empty without one."""
     bests = []
-    wanted = {target: target for target in gathered.targets}
+    words = dict(zip(gathered.targets, gathered.targets, strict=True))
     # With one target the score is its CCC, which stands there already.
-    if len(wanted) > 1:
-        wanted = {SCORE: all_targets(gathered.targets), **wanted}
-    for measure, words in wanted.items():
+    if len(words) > 1:
+        words = {SCORE: all_targets(gathered.targets), **words}
+    for measure, measure_words in words.items():
         measured = [trial for trial in gathered.on_main_fold if trial.ccc(measure) is not None]
         if measured:
             best = max(measured, key=lambda trial: trial.ccc(measure) or 0.0)
-            bests.append(f"for {words} {best.id} ({measure} {number(best.ccc(measure))})")
+            bests.append(f"for {measure_words} {best.id} ({measure} {number(best.ccc(measure))})")
     return sentence(", ".join(bests)) if bests else ""
 
 

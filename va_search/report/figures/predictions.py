@@ -64,11 +64,15 @@ class RecordingCurves:
             return math.nan
         return ccc(self.prediction[:, column], labels)
 
+    @cached_property
+    def cccs(self) -> list[float]:
+        """Of each target."""
+        return list(map(self.ccc, range(self.annotation.shape[1])))
+
     @property
     def mean_ccc(self) -> float:
         """Mean over the targets; NaN where one of them has none."""
-        cccs = [self.ccc(column) for column in range(self.annotation.shape[1])]
-        return sum(cccs) / len(cccs)
+        return sum(self.cccs) / len(self.cccs)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ frame is read twice."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,8 +71,8 @@ def size_figure(gathered: Gathered) -> Figure:
 def size_path(material: Material, rule: SizeRule) -> SizePath:
     """The CCCs of ensembles of 1 to all members, at most `SIZES`'s last."""
     statistics = material.statistics
-    last = min(statistics.members, SIZES[-1])
-    sizes = [*(size for size in SIZES if size < last), last]
+    largest = min(statistics.members, SIZES[-1])
+    sizes = [*SIZES[: bisect_left(SIZES, largest)], largest]
     # In-sample: chosen and measured on all recordings.
     total = statistics.total()
     in_sample = np.array([total.ccc(rule(total, size)) for size in sizes])

@@ -52,7 +52,7 @@ def _row(rank: int, curves: RecordingCurves, *, has_stimuli: bool) -> TableRow:
     about = [recording.subject]
     if has_stimuli:
         about.append(recording.stimulus or "")
-    cccs = [curves.ccc(column) for column in range(curves.annotation.shape[1])]
+    cccs = list(curves.cccs)
     if len(cccs) > 1:
         cccs.append(curves.mean_ccc)
     seconds = f"{recording.frames / recording.frames_per_second:,.0f}"

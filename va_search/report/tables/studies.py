@@ -94,27 +94,28 @@ STATES = {
 
 def studies_table(gathered: Gathered) -> Table:
     """One row per study: complete trials, those of each state that occurs, planned ones, time."""
-    counts = {study.name: _counts(study) for study in gathered.studies}
-    states, notes = [], []
-    for state, note in STATES.items():
-        if any(count[state] for count in counts.values()):
+    counts = list(map(_counts, gathered.studies))
+    states = []
+    for state in STATES:
+        # A state that no trial is in would be a column of zeros.
+        if any(count[state] for count in counts):
             states.append(state)
-            notes.append(note)
     rows = []
-    for study in gathered.studies:
-        texts = [f"{counts[study.name][state]:,}" for state in states]
+    for study, count in zip(gathered.studies, counts, strict=True):
+        texts = [f"{count[state]:,}" for state in states]
         planned = time = DASH
         if study.planned is not None:
             planned = f"{study.planned:,}"
         if study.seconds is not None:
             time = _time(study.seconds)
         rows.append(row(study.name, f"{len(study.trials):,}", *texts, planned, time))
+    notes = list(filter(None, map(STATES.__getitem__, states)))
     notes.append("Planned: trials of the whole search, where that is known.")
     return Table(
         "The studies",
         (*columns("Study"), *columns("Complete", *states, "Planned", "Time", kind="number")),
         tuple(rows),
-        notes=(*filter(None, notes), *_notes(gathered)),
+        notes=(*notes, *_notes(gathered)),
     )
 
 
