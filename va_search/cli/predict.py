@@ -36,7 +36,7 @@ def predict(
     ensemble: Annotated[str, typer.Argument(help="The ensemble's name.")],
     more_videos: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="More videos, after --videos FILE.", hidden=True),
+        typer.Argument(metavar="FILE", help="More videos, after --videos FILE.", hidden=True),
     ] = None,
     *,
     data: Annotated[
