@@ -288,3 +288,11 @@ def test_another_ensembles_folder_is_replaced_only_where_that_is_said(world: Vid
     assert refused.exit_code == 2 and "add --replace to replace it" in refused.output
     assert predict(world, "--replace").exit_code == 0
     assert {path.name for path in out.glob("*.csv")} == {"film7.csv", "film8.csv"}
+
+
+def test_a_video_whose_pictures_begin_late_has_an_offset_for_its_player(world: VideoWorld) -> None:
+    write_film(world.folder / "late" / "film7.mp4", 7, TIMES + 0.2)
+    assert predict(world, videos="late").exit_code == 0
+    times, _ = read_curves(world.folder / "out" / "film7.csv")
+    np.testing.assert_allclose(times, TIMES, atol=1e-3)
+    assert entries(world)["film7"]["offset"] == pytest.approx(0.2, abs=0.03)

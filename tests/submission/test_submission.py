@@ -344,12 +344,12 @@ from va_search.ensemble.saved import read_ensemble
 from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.submission import folder, submit
-honest = folder._check
+honest = folder.check_sheet
 def slow(*given):
     honest(*given)
     print("one", flush=True)
     time.sleep(30)
-folder._check = slow
+folder.check_sheet = slow
 home = Home(Path({str(world.home.root)!r}))
 store = Store.open(Path({str(world.store.path)!r}))
 submit(read_ensemble(home, "e"), store, Bank(home.bank), format="recordings", out=Path({str(out)!r}))
@@ -367,14 +367,14 @@ submit(read_ensemble(home, "e"), store, Bank(home.bank), format="recordings", ou
 def test_a_file_that_came_while_it_was_predicted_is_not_removed(
     world: World, built: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, check = tmp_path / "out", folder._check
+    out, check = tmp_path / "out", folder.check_sheet
     write(world, built, out)
 
     def meanwhile(*given: Any) -> None:
         (out / "notes.txt").write_text("mine")
         check(*given)
 
-    monkeypatch.setattr(folder, "_check", meanwhile)
+    monkeypatch.setattr(folder, "check_sheet", meanwhile)
     with pytest.raises(InputError, match=r"files added or removed \(notes.txt\)"):
         write(world, built, out)
     assert (out / "notes.txt").read_text() == "mine" and (out / "x1.csv").is_file()

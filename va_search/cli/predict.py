@@ -4,7 +4,7 @@ weights."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ def predict(
     ensemble: Annotated[str, typer.Argument(help="The ensemble's name.")],
     more_videos: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="More videos, after --videos FILE.", hidden=True),
+        typer.Argument(metavar="FILE", help="More videos, after --videos FILE.", hidden=True),
     ] = None,
     *,
     data: Annotated[
@@ -109,49 +109,37 @@ def predict(
         import va_search as va
 
         allow_code(trust_code)
-        files = opened.files
         paths = [*(videos or []), *(more_videos or [])]
-        options = {
-            "--recipe": recipe,
-            "--crops": crops,
-            "--subjects": subjects,
-            "--frames-per-second": frames_per_second,
-            "--keep-features": keep_features,
+        options: dict[str, Any] = {
+            "recipe": recipe,
+            "crops": crops,
+            "subjects": subjects,
+            "frames_per_second": frames_per_second,
+            "keep_features": keep_features,
         }
         _check_options(
             data, videos, paths, split, [name for name, value in options.items() if value]
         )
-        source = ["--videos", *map(str, paths)] if paths else ["--data", str(data)]
-        words = [*source, "--split", split or "test", "--out", str(out)]
+        words = ["--data", str(data), "--split", split or "test", "--out", str(out)]
         if paths:
-            words = [*source, "--out", str(out)]
+            words = ["--videos", *map(str, paths), "--out", str(out)]
+        files = opened.files
         check_ensemble(files, ensemble, lambda name: files.command("predict", name, *words))
         saved = va.open_ensemble(ensemble, home=opened)
-        if paths:
-            written = saved.predict_videos(
-                paths,
-                out,
-                recipe=recipe,
-                store=data,
-                crops=crops,
-                subjects=subjects,
-                frames_per_second=frames_per_second,
-                keep_features=keep_features,
-                device=device,
-                replace=replace,
-                note=output.note,
+        if data is None or paths:
+            options |= {"store": data, "device": device, "replace": replace}
+            show_videos(
+                output, saved.predict_videos(paths, out, note=output.note, **options), saved
             )
-            show_videos(output, written, saved)
             return
-        assert data is not None
-        predictions = saved.write_predictions(
+        written = saved.write_predictions(
             data, out, split or "test", device=device, replace=replace
         )
-        show(output, predictions, saved.document)
+        show(output, written, saved.document)
         remarks = saved.remarks
         for remark in remarks:
             output.show(remark)
-        output.done({**vars(predictions), "folder": str(predictions.folder), "remarks": remarks})
+        output.done({**vars(written), "folder": str(written.folder), "remarks": remarks})
 
 
 def _check_options(
@@ -169,7 +157,8 @@ def _check_options(
     if paths and split is not None:
         raise InputError("--split is of a store's recordings; leave it out with --videos")
     if not paths and of_videos:
-        raise InputError(f"{', '.join(of_videos)}: for --videos only")
+        names = ", ".join("--" + name.replace("_", "-") for name in of_videos)
+        raise InputError(f"{names}: for --videos only")
 
 
 def show_videos(output: Output, written: PredictedVideos, saved: OpenEnsemble) -> None:
