@@ -21,9 +21,11 @@ from PIL import Image
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.extract import recording
+from va_search.extract.new_videos import VideoExtractor, find_new_videos
 from va_search.extract.pipeline import extract
 from va_search.extract.recipe import load_recipe
 from va_search.extract.sources import Sources
+from va_search.extract.stored_recipe import MatchedRecipe
 
 HIDDEN = range(10, 15)  # frames, from 0, without a face
 
@@ -228,3 +230,30 @@ def test_whole_pictures_and_faces_are_decoded_once_to_the_same_crops(world, monk
     apart = Store.open(to.with_name("apart"))
     np.testing.assert_array_equal(store.features("bright"), apart.features("bright"))
     assert store.features("scene").max() < 0.5  # the whole picture is mostly black
+
+
+def test_crops_that_are_given_for_new_videos_are_read_and_never_written(world):
+    recipe, places, to = world
+    extract(load_recipe(recipe), places, to)
+    crops = next(to.parent.glob("store.crops/*"))
+    before = {path: path.read_bytes() for path in crops.rglob("*") if path.is_file()}
+    given = MatchedRecipe(load_recipe(recipe), given_crops=True)
+    scratch = to.with_name("scratch")
+    scratch.mkdir()
+    with pytest.raises(InputError, match=r"bright; give those of the new videos with --crops DIR"):
+        find_new_videos([places.videos], given, scratch)
+    videos, _ = find_new_videos([places.videos], given, scratch, crops=crops)
+    extractor = VideoExtractor(given, scratch, None, None, "cpu", False, lambda *told: None)
+    extractor.prepare()
+    apart = extractor.extract(videos[0])
+    assert {path: path.read_bytes() for path in crops.rglob("*") if path.is_file()} == before
+    # Found anew they are the same, lie among the scratch files, and go.
+    found = MatchedRecipe(load_recipe(recipe), given_crops=False)
+    (video, _), _ = find_new_videos([places.videos], found, scratch)
+    extractor = VideoExtractor(found, scratch, None, None, "cpu", False, lambda *told: None)
+    extractor.prepare()
+    anew = extractor.extract(video)
+    np.testing.assert_array_equal(anew.part.features["bright"], apart.part.features["bright"])
+    assert not any((scratch / "crops").iterdir())
+    with pytest.raises(InputError, match=r"the recipe finds the faces itself; leave it out"):
+        find_new_videos([places.videos], found, scratch, crops=crops)

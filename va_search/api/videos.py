@@ -30,7 +30,7 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """How videos are predicted, as `OpenEnsemble.predict_videos` says; `device` is "auto", "cpu" or
+    """Options of predicting videos, as `OpenEnsemble.predict_videos` says; `device` is "auto", "cpu" or
     a torch device."""
 
     recipe: Path | None = None

@@ -148,7 +148,8 @@ def find_new_videos(
     people = {name: name for name in names}
     if subjects is not None:
         people |= people_of(subjects, names)
-    finds_crops = matched.recipe.faces is not None
+    # Crops that were given are read, never written or removed.
+    finds_crops = matched.recipe.faces is not None and crops is None
     problems = _wrong_crops(matched, crops)
     jobs = []
     for name in names:

@@ -68,8 +68,8 @@ def video_frames(video: Path, timeline: Timeline) -> Iterator[tuple[int, Image]]
 
 
 def ahead(pictures: Iterator[tuple[int, Image]], most: int) -> Iterator[tuple[int, Image]]:
-    """The same pictures, made by a thread of its own while the reader looks at earlier ones: up to
-    `most` wait, or as many as `AHEAD` bytes hold. Errors come where they would have come."""
+    """Pass on pictures that are made by a thread of its own while the reader looks at earlier ones:
+    up to `most` wait, or as many as `AHEAD` bytes hold. Errors come where they would have come."""
     first = next(pictures, None)
     if first is None:
         return

@@ -78,7 +78,7 @@ class Parts(Protocol):
 
 @dataclass
 class Sensed:
-    """What sound, or pictures, gave of a recording: its frames with features, remarks that many
+    """Results of hearing, or of seeing, a recording: its frames with features, remarks that many
     recordings share, and problems."""
 
     frames: AnnotatedFrames

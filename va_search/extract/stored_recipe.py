@@ -11,7 +11,6 @@ that is part of the definition, too."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from va_search.extract.recipe import (
     load_recipe,
     weights_problems,
 )
+from va_search.locks import READ_ONLY
 
 KEY = "extract"
 """The manifest's key of the recipe."""
@@ -57,8 +57,11 @@ def keep_recipe(path: Path, recipe: ExtractionRecipe, *, finds_crops: bool) -> N
             entries[name] = _entry_of(recipe, name, finds_crops=finds_crops)
     if entries == manifest.document.get(KEY, {}):
         return
-    with suppress(PermissionError):
+    try:
         write_manifest(path, {**manifest.document, KEY: entries}, Store.open(path).files)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
 
 
 def recipe_of_store(store: Store, needed: Sequence[str]) -> MatchedRecipe:
@@ -95,10 +98,10 @@ def recipe_of_store(store: Store, needed: Sequence[str]) -> MatchedRecipe:
                 finders.setdefault(repr(faces), faces)
             elif feature_set.images == "crops":
                 given_crops = True
-    if len(finders) > 1:
+    if len(finders) + given_crops > 1:
         problems.append(
-            f"{store.path}: its feature sets look at faces that were found in "
-            f"{len(finders)} ways; no recipe gives all of them at once"
+            f"{store.path}: its feature sets look at faces that were found, or given, in "
+            f"{len(finders) + given_crops} ways; no recipe gives all of them at once"
         )
     refuse(problems)
     recipe = ExtractionRecipe(KEY, tuple(feature_sets), next(iter(finders.values()), None))

@@ -23,7 +23,14 @@ from va_search.data.arrays import Floats
 from va_search.data.time_texts import written_times
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError
-from va_search.files import file_hash, file_name_of, read_json, remove_folder, write_json
+from va_search.files import (
+    file_hash,
+    file_name_of,
+    read_json,
+    remove_folder,
+    whole_file,
+    write_json,
+)
 from va_search.seals import read_seal, sealed
 from va_search.submission.folder import MARK, about_ensemble, check_sheet, may_write
 from va_search.submission.formats import Sheet
@@ -123,8 +130,9 @@ class VideoFolder:
         header = (TIME, *self.ensemble.target_names)
         sheet = Sheet(file.name, header, written_times(times, None), values)
         written = self.scratch / file.name
-        sheet.write(written)
-        check_sheet(written, sheet, self.ensemble.targets)
+        with whole_file(written) as beside:
+            sheet.write(beside)
+            check_sheet(beside, sheet, self.ensemble.targets)
         # A kill after any of these steps leaves a file that the mark describes, or none.
         file.unlink(missing_ok=True)
         self._files[file.name] = file_hash(written)
