@@ -13,7 +13,7 @@ from formats import WRITERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from va_search.data import dataset
+from va_search.data import listing
 from va_search.data.readers import (
     ALL_SUFFIXES,
     READERS,
@@ -176,7 +176,7 @@ def test_corrupted_files_are_read_or_refused(file: Path) -> None:
 def test_importers_take_and_name_the_formats_of_the_menu() -> None:
     assert {suffix_of(name) for name in WRITERS} >= {reader.suffixes[0] for reader in READERS}
     assert set(TABLE_SUFFIXES) == set(ALL_SUFFIXES) - {".npy"}
-    assert dataset.TABLE_SUFFIXES == TABLE_SUFFIXES
+    assert listing.TABLE_SUFFIXES == TABLE_SUFFIXES
     assert suffix_of("v1.x.CSV.GZ") == ".csv.gz"
 
 

@@ -14,9 +14,9 @@ from operator import itemgetter
 from pathlib import Path
 
 from va_search.data.affwild2_files import official_recordings
-from va_search.data.dataset import two_spellings
 from va_search.data.draft import Source, check_sources
 from va_search.data.frame_names import recording_name
+from va_search.data.listing import two_spellings
 from va_search.data.nearby import Nearby, plain
 from va_search.data.problems import and_more, not_used, refuse, shortened
 from va_search.data.readers import ALL_SUFFIXES, USUAL_SUFFIXES, read_header, read_texts

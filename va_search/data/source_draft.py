@@ -17,7 +17,8 @@ from va_search.data.problems import unknown_column
 from va_search.data.readers import ALL_SUFFIXES, suffix_of
 from va_search.data.stream_folders import RECORDINGS, data_files
 from va_search.data.streams_draft import draft_streams
-from va_search.data.table_draft import DATASET, FILES, TableFiles, draft_table, find_table
+from va_search.data.table_draft import DATASET, FILES, draft_table
+from va_search.data.table_files import TableFiles, find_table
 from va_search.errors import InputError, counted
 from va_search.files import whole_file
 

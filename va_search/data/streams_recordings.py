@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from va_search.data.dataset import DIGITS, WHOLE, two_spellings
 from va_search.data.draft import OTHER_SPLITS, Source, check_sources
+from va_search.data.listing import DIGITS, WHOLE, two_spellings
 from va_search.data.problems import refuse, unknown_column
 from va_search.data.readers import read_header, read_texts
 from va_search.data.stimuli import Stimuli

@@ -22,16 +22,11 @@ import numpy as np
 from va_search.data.arrays import Floats
 from va_search.data.clock import find_gaps
 from va_search.data.column_names import Roles, is_clock, role_of
-from va_search.data.dataset import (
-    Dataset,
-    TableSource,
-    read_dataset,
-    read_recordings,
-    readable_part,
-)
+from va_search.data.dataset import Dataset, read_dataset, readable_part
 from va_search.data.draft import Description, Part
 from va_search.data.frame_names import RecordingFrames
 from va_search.data.importing import Progress, drafting, quiet, read_all
+from va_search.data.listing import TableSource, read_recordings
 from va_search.data.problems import (
     NAMES_SHOWN,
     PROBLEMS_OF_A_FILE,

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 
 import numpy as np
 
-from va_search.data.arrays import Floats
 from va_search.data.clock import PER_SECOND
-from va_search.data.column_names import Roles, roles_of, unit_of
+from va_search.data.column_names import unit_of
 from va_search.data.guesses import (
     OTHER,
     LabelColumns,
@@ -31,10 +29,9 @@ from va_search.data.guesses import (
     validating,
 )
 from va_search.data.problems import listed, shortened
-from va_search.data.readers import TABLE_SUFFIXES, read_header, read_numbers, suffix_of
-from va_search.data.resampling import usual_step
+from va_search.data.table_files import TableFiles
 from va_search.document.words import flow
-from va_search.errors import InputError, counted
+from va_search.errors import counted
 
 FILES = "recordings"
 """The folder that the layout has if dataset.yaml names no other."""
@@ -48,10 +45,6 @@ LEAST_NUMBERED = 4
 PLAUSIBLE_RATES = (0.05, 250.0)
 """Frames per second that a clock's unit must give."""
 RATES_ALIKE = 0.01
-SAME_KIND = 0.5
-"""More than this share of a file's columns is in the others too, where all are of one kind."""
-LOOKED_AT = 50
-"""Headers that are compared."""
 
 
 @dataclass
@@ -98,62 +91,6 @@ def rows_text(rows: Sequence[dict[str, str]]) -> str:
     return text.getvalue()
 
 
-@dataclass(frozen=True)
-class TableFiles:
-    """The files of recordings by name, all below `folder` (a name below the source, or "."), and
-    the columns that they have: `header` in the order of the first file, then others."""
-
-    source: Path
-    folder: str
-    files: dict[str, Path]
-    header: tuple[str, ...]
-
-    @property
-    def roles(self) -> Roles:
-        return roles_of(self.header)
-
-    @property
-    def paths(self) -> dict[str, str]:
-        """The path of each recording's file below `folder`, without its ending: folders may tell
-        people and splits."""
-        top = self.source / self.folder
-        return {name: _without_suffix(path.relative_to(top)) for name, path in self.files.items()}
-
-
-def find_table(source: Path, paths: Sequence[Path]) -> TableFiles | None:
-    """Return the recordings' files where all files are of one kind: named columns, of which most
-    are in all of them, labels among them or not; None for other folders."""
-    if len(paths) < 2 or not source.is_dir():
-        return None
-    if any(suffix_of(path.name) not in TABLE_SUFFIXES for path in paths):
-        return None
-    spacing = math.ceil(len(paths) / LOOKED_AT)
-    headers = [read_header(path) for path in paths[::spacing]]
-    common = set(headers[0]).intersection(*headers)
-    fewest = max(len(header) for header in headers) * SAME_KIND
-    if len(common) <= fewest or not roles_of(common).values:
-        return None
-
-    # The files' folder is the source, or the only folder in it.
-    folder = "."
-    tops = {path.relative_to(source).parts[0] for path in paths}
-    if len(tops) == 1 and (source / next(iter(tops))).is_dir():
-        folder = tops.pop()
-    names = [_without_suffix(path.relative_to(source / folder)) for path in paths]
-    stems = [name.rpartition("/")[2] for name in names]
-    if len(set(stems)) == len(stems):
-        names = stems
-    columns: dict[str, None] = {}
-    for header in headers:
-        columns |= dict.fromkeys(header)
-    return TableFiles(source, folder, dict(zip(names, paths, strict=True)), tuple(columns))
-
-
-def _without_suffix(path: Path) -> str:
-    name = path.as_posix()
-    return name[: len(name) - len(suffix_of(name))]
-
-
 def draft_table(
     files: TableFiles, labels: Sequence[LabelColumns], rate: float | None, *, listed_already: bool
 ) -> TableDraft:
@@ -180,7 +117,7 @@ def draft_table(
 def _clock_of(files: TableFiles) -> str:
     """The first column that is a time by its name, else a frame's number; "" without one."""
     for column in (*files.roles.clocks, *files.roles.frames):
-        if _is_number(files, column):
+        if files.is_number(column):
             return column
     return ""
 
@@ -193,7 +130,7 @@ def _add_clock(
     if not column:
         _add_rate(draft, rate, "no column is a time")
         return {}
-    steps = _steps(files, column)
+    steps = files.steps(column)
     if not steps:
         _add_rate(draft, rate, f"the files have one row, so {column!r} tells no rate")
         return {}
@@ -201,6 +138,8 @@ def _add_clock(
     unit = unit_of(column) or _unit_of_step(step, rate)
     if unit is None:
         reason = f"steps of {step:g} in column {column!r} fit several units, or none"
+        if rate is not None:
+            reason = f"steps of {step:g} in column {column!r} are {rate:g} a second in no unit"
         draft.lines.append(f"# time_column: {flow(column)}")
         draft.questions.append(
             f"time_unit: {reason}; write time_column, time_unit and frames_per_second"
@@ -219,17 +158,6 @@ def _add_clock(
     draft.lines.append(f"time_column: {flow(column)}    # guess: by its name")
     draft.lines.append(f"time_unit: {unit}")
     return rates
-
-
-def _steps(files: TableFiles, column: str) -> dict[str, float]:
-    """The usual step of a clock in each recording that has one."""
-    steps: dict[str, float] = {}
-    for name, path in files.files.items():
-        differences = np.diff(read_numbers(path, [column])[:, 0])
-        forward = differences[np.isfinite(differences) & (differences > 0)]
-        if forward.size:
-            steps[name] = usual_step(forward)
-    return steps
 
 
 def _differing_rates(steps: dict[str, float], unit: str, usual: float) -> dict[str, float]:
@@ -278,8 +206,8 @@ def _add_targets(draft: TableDraft, files: TableFiles, labels: Sequence[LabelCol
     draft.lines.append("targets:")
     for target in labels:
         low, high = np.nan, np.nan
-        for name, path in files.files.items():
-            values = _present(path, target.columns)
+        for name in files.files:
+            values = files.values(name, target.columns)
             values = values[np.isfinite(values)]
             if values.size:
                 labelled.add(name)
@@ -299,34 +227,15 @@ def _add_targets(draft: TableDraft, files: TableFiles, labels: Sequence[LabelCol
     return labelled
 
 
-def _present(path: Path, columns: Iterable[str]) -> Floats:
-    """The values of those columns that a file has, all in a row."""
-    header = read_header(path)
-    present = [name for name in columns if name in header]
-    return read_numbers(path, present).ravel() if present else np.zeros(0)
-
-
 def _plain(end: float) -> float | int:
     return int(end) if float(end).is_integer() else float(f"{end:.4g}")
-
-
-def _is_number(files: TableFiles, column: str) -> bool:
-    """Return True where the first file that has a column has numbers in it."""
-    for path in files.files.values():
-        if column in read_header(path):
-            try:
-                read_numbers(path, [column])
-            except InputError:
-                return False
-            return True
-    return False
 
 
 def _add_features(draft: TableDraft, files: TableFiles, used: set[str]) -> None:
     """Add the feature sets, and the columns that are none."""
     roles = files.roles
     columns = [name for name in roles.values if name not in used]
-    texts = [name for name in columns if not _is_number(files, name)]
+    texts = [name for name in columns if not files.is_number(name)]
     sets: dict[str, list[str]] = {}
     numbered = _numbered([name for name in columns if name not in texts])
     for column in columns:

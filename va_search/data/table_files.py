@@ -1,0 +1,108 @@
+"""The files of a folder that has one file per recording, with features and labels in columns, before
+anybody described it.
+
+Conventions: a recording is called like its file, or like the path to it where several files have
+one name. All files are of one kind: most of their columns are the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from va_search.data.arrays import Floats
+from va_search.data.column_names import Roles, roles_of
+from va_search.data.readers import TABLE_SUFFIXES, read_header, read_numbers, suffix_of
+from va_search.data.resampling import usual_step
+from va_search.errors import InputError
+
+SAME_KIND = 0.5
+"""More than this share of a file's columns is in the others too, where all are of one kind."""
+LOOKED_AT = 50
+"""Headers that are compared."""
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """The files of recordings by name, all below `folder` (a name below the source, or "."), and
+    the columns that they have: `header` in the order of the first file, then others."""
+
+    source: Path
+    folder: str
+    files: dict[str, Path]
+    header: tuple[str, ...]
+
+    @property
+    def roles(self) -> Roles:
+        return roles_of(self.header)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The path of each recording's file below `folder`, without its ending: folders may tell
+        people and splits."""
+        top = self.source / self.folder
+        return {name: _without_suffix(path.relative_to(top)) for name, path in self.files.items()}
+
+    def is_number(self, column: str) -> bool:
+        """Return True where the first file that has a column has numbers in it."""
+        for path in self.files.values():
+            if column in read_header(path):
+                try:
+                    read_numbers(path, [column])
+                except InputError:
+                    return False
+                return True
+        return False
+
+    def values(self, name: str, columns: Iterable[str]) -> Floats:
+        """Return the values of those columns that a recording's file has, all in a row."""
+        header = read_header(self.files[name])
+        present = [column for column in columns if column in header]
+        return read_numbers(self.files[name], present).ravel() if present else np.zeros(0)
+
+    def steps(self, column: str) -> dict[str, float]:
+        """Return the usual step of a clock in each recording that has one, in the clock's unit."""
+        steps: dict[str, float] = {}
+        for name, path in self.files.items():
+            differences = np.diff(read_numbers(path, [column])[:, 0])
+            forward = differences[np.isfinite(differences) & (differences > 0)]
+            if forward.size:
+                steps[name] = usual_step(forward)
+        return steps
+
+
+def find_table(source: Path, paths: Sequence[Path]) -> TableFiles | None:
+    """Return the recordings' files where all files are of one kind: named columns, of which most
+    are in all of them, labels among them or not; None for other folders."""
+    if len(paths) < 2 or not source.is_dir():
+        return None
+    if any(suffix_of(path.name) not in TABLE_SUFFIXES for path in paths):
+        return None
+    spacing = math.ceil(len(paths) / LOOKED_AT)
+    headers = [read_header(path) for path in paths[::spacing]]
+    common = set(headers[0]).intersection(*headers)
+    fewest = max(len(header) for header in headers) * SAME_KIND
+    if len(common) <= fewest or not roles_of(common).values:
+        return None
+
+    # The files' folder is the source, or the only folder in it.
+    folder = "."
+    tops = {path.relative_to(source).parts[0] for path in paths}
+    if len(tops) == 1 and (source / next(iter(tops))).is_dir():
+        folder = tops.pop()
+    names = [_without_suffix(path.relative_to(source / folder)) for path in paths]
+    stems = [name.rpartition("/")[2] for name in names]
+    if len(set(stems)) == len(stems):
+        names = stems
+    columns: dict[str, None] = {}
+    for header in headers:
+        columns |= dict.fromkeys(header)
+    return TableFiles(source, folder, dict(zip(names, paths, strict=True)), tuple(columns))
+
+
+def _without_suffix(path: Path) -> str:
+    name = path.as_posix()
+    return name[: len(name) - len(suffix_of(name))]
