@@ -85,7 +85,9 @@ class YamlFile:
         `place` is that of `data`, or leads from a place in `data` to the one in the file. `also`
         are keys that the caller reads itself, for the list of known ones."""
         try:
-            return cast(Model, _adapter(cast(Hashable, model)).validate_python(data, context=context))
+            return cast(
+                Model, _adapter(cast(Hashable, model)).validate_python(data, context=context)
+            )
         except ValidationError as error:
             for inner, sentence in explain(error, model, also):
                 self.problem(place(inner) if callable(place) else (*place, *inner), sentence)
