@@ -43,13 +43,16 @@ class Ranking:
     @property
     def names(self) -> list[str]:
         """The settings that vary."""
-        return list(dict.fromkeys(name for values in self.settings.values() for name in values))
+        names: dict[str, None] = {}
+        for values in self.settings.values():
+            names |= dict.fromkeys(values)
+        return list(names)
 
 
 def rank_trials(trials: Sequence[Trial], measure: str, store: Store | None) -> Ranking:
     """Rank a study's complete trials; `store`: theirs, where it is still there, so that values that
     mean the same on it count as one. InputError for a measure that there is not."""
-    targets = tuple(dict.fromkeys(name for trial in trials for name in trial.best if name != SCORE))
+    targets = targets_of(trials)
     measures = [SCORE, *targets, SECONDS]
     if trials and measure not in measures:
         raise InputError(unknown_name("measure", measure, measures))
@@ -65,6 +68,15 @@ def rank_trials(trials: Sequence[Trial], measure: str, store: Store | None) -> R
         settings=_values(trials, [setting.setting for setting in decisive], sameness),
         decisive=() if measure == SECONDS else tuple(decisive),
     )
+
+
+def targets_of(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Return the targets that any of the trials has a CCC of, in the order they come."""
+    targets: dict[str, None] = {}
+    for trial in trials:
+        targets |= dict.fromkeys(trial.best)
+    targets.pop(SCORE, None)
+    return tuple(targets)
 
 
 def _rank(trial: Trial, measure: str) -> float:

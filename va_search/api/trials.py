@@ -266,11 +266,12 @@ def table_of(study: OpenStudy, trials: Sequence[Trial]) -> pd.DataFrame:
     settings that all have alike."""
     import pandas as pd
 
+    from va_search.api.ranking import targets_of
     from va_search.api.study import setting_columns
     from va_search.search.saves import Claims
 
     claims = Claims(study.home.files.root / "claims")
-    targets = list(dict.fromkeys(name for trial in trials for name in trial.best if name != SCORE))
+    targets = targets_of(trials)
     settings = [setting_columns(trial.noted_settings) for trial in trials]
     rows = []
     for trial in trials:

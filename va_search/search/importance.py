@@ -200,7 +200,7 @@ def _less_folds(groups: Sequence[_Repeats]) -> Floats:
 
     Some folds are harder than others. Effects of folds and of configurations are found in turns,
     each from what the other leaves (backfitting)."""
-    folds = {fold for group in groups for fold in group.folds}
+    folds = set().union(*(group.folds for group in groups))
     offsets = dict.fromkeys(folds, 0.0)
     means = [group.mean(offsets) for group in groups]
     if len(folds) == 1:
