@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class Comparison:
     """Recipes compared on the same candidates, the best out-of-fold first.
 
-    `advised` names the recipe to take and `verdict` says why, in a sentence. `left_out`: trials that
-    could not be members, by reason. `candidates`: trials that could. `ensemble`: the one that the
-    advised recipe makes, not saved."""
+    `advised` names the recipe to take and `verdict` says why, in a sentence. `left_out`: trials
+    that could not be members, by reason. `candidates`: trials that could. `ensemble`: the one that
+    the advised recipe makes, not saved."""
 
     rows: list[RecipeScores]
     measured_on: MeasuredOn

@@ -90,7 +90,7 @@ def submit(
 
 
 def show(output: Output, ensemble: Ensemble, written: Submission) -> None:
-    """Show what was written and what to expect of it."""
+    """Show what was written, and the scores on validation."""
     state = "replaced" if written.replaced else "wrote"
     files = written.files[0] if len(written.files) == 1 else f"{len(written.files)} files"
     recordings = counted(written.recordings, "test recording")
@@ -103,8 +103,6 @@ def show(output: Output, ensemble: Ensemble, written: Submission) -> None:
         output.show(
             f"{counted(written.unasked, 'frame')} of the store {are} not in the sample and {were} left out"
         )
-    if ensemble.estimate is not None:
-        output.show(ensemble.estimate.text)
     if not ensemble.measured_on.recordings:
         output.show(f"no validation score: {ensemble.measured_on.reason}")
         return

@@ -43,9 +43,8 @@ class Verdict:
     means.
 
     `use_best`: the recipe `best` is the better choice. `dimensions`: each target's outcome.
-    `comparison`: the sentence without what `text` says of baselines. `not_beaten`: by target, the
-    names of the baselines that are as good or better, the best first; targets that beat them all
-    are not in it."""
+    `not_beaten`: by target, the names of the baselines that are as good or better, the best first;
+    targets that beat them all are not in it."""
 
     outcome: Outcome
     ensemble: float | None
@@ -55,7 +54,6 @@ class Verdict:
     dimensions: dict[str, Outcome]
     text: str
     not_beaten: dict[str, list[str]] = field(default_factory=dict)
-    comparison: str = ""
 
     @property
     def use_best(self) -> bool:
@@ -156,7 +154,16 @@ def single_trials(ensemble: Ensemble) -> str | None:
             ids.add((trial.study, trial.trial))
             score = f"out-of-fold {single[target]:.3f}"
             per_target.append(f"{target} {trial.study}/{trial.trial} ({score})")
-    sentence = verdict_of(ensemble).comparison.removesuffix(".")
+    noun = single_noun(ensemble.measured_on)
+    verdict = judge(
+        scores,
+        single,
+        ensemble.differences,
+        who=f"ensemble {ensemble.name}",
+        what=noun,
+        on=ensemble.measured_on.generalises_to or UNSEEN,
+    )
+    sentence = verdict.without_advice.removesuffix(".")
     if per_target:
         sentence += f"; per target: {', '.join(per_target)}"
     overall = ensemble.best_for_both
@@ -166,9 +173,7 @@ def single_trials(ensemble: Ensemble) -> str | None:
     targets = "all targets"
     if len(ensemble.dimensions) == 2:
         targets = "both"
-    both = (
-        f"for {targets} in one {single_noun(ensemble.measured_on)}: {overall.study}/{overall.trial}"
-    )
+    both = f"for {targets} in one {noun}: {overall.study}/{overall.trial}"
     measured = []
     for measure, words in (("out_of_fold", "out-of-fold"), ("in_sample", "in-sample")):
         known = overall.scores.get(measure)
@@ -199,16 +204,7 @@ def judge(
     on = on.replace(", ", " and ")
     text = _sentence(outcome, (score, single_score), interval, who=who, what=what, on=on)
     value = score - single_score
-    return Verdict(
-        outcome,
-        score,
-        single_score,
-        value,
-        interval,
-        outcomes,
-        text,
-        comparison=text.replace(USE_BEST, ""),
-    )
+    return Verdict(outcome, score, single_score, value, interval, outcomes, text)
 
 
 def _outcome(difference: float, interval: Interval | None) -> Outcome:

@@ -1,4 +1,4 @@
-"""Extent of a study's search: is it searched now, and how many of its trials are planned and finished?
+"""Extent of a study's search: is it searched now, and how many of its planned trials are finished?
 
 Conventions: sentences come as a list, empty where nothing is to be said. A few small files are
 read."""

@@ -1,1 +1,2 @@
-"""Verdict on an ensemble: what to submit, why, what is unfinished or out of date, and what comes next."""
+"""Verdict on an ensemble: what to submit and why, what is unfinished or out of date, and what comes
+next."""

@@ -1,10 +1,10 @@
-"""The verdict on an ensemble as one block of rows, made once and shown everywhere: what to submit and
-why, the score to expect, the best single trial, what is unfinished or out of date, and the command
-that comes next.
+"""The verdict on an ensemble as one block of rows, made once and shown everywhere: what to submit
+and why, the score to expect, the best single trial, what is unfinished or out of date, and the
+command that comes next.
 
-Conventions: a row is a label and a sentence. "Best single trial per target" is each target's own best
-trial, "best trial for all targets" the one with the highest score, which a search prints; scores are
-out-of-fold unless a row says otherwise. The scores and members of an ensemble of members that were
+Conventions: a row is a label and a sentence. "Best single trial per target" is each target's own
+best trial, the one "for both" (or all targets) has the highest score, as a search prints it; scores
+are out-of-fold unless a row says otherwise. The scores and members of an ensemble of members that were
 trained again are those of the ensemble they were chosen in, and the row says so."""
 
 from __future__ import annotations
@@ -185,8 +185,8 @@ def submit_sentence(verdict: Verdict, ensemble: Ensemble, name: str) -> str:
         if ensemble.recipe_document.get("method") == REFIT:
             source = ensemble.recipe_document["of"]
             return (
-                f"{name}: the members of {source}, trained again on everything labelled; nothing is "
-                "left to score them on"
+                f"{name}: the members of {source}, trained again on everything labelled; nothing "
+                "is left to score them on"
             )
         return f"{name}: {verdict.text[:1].lower()}{verdict.text[1:].removesuffix('.')}"
     reason = reason_of(verdict, ensemble.measured_on)

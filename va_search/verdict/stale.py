@@ -40,7 +40,7 @@ def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:
 
 
 def newer_sentence(ensemble: Ensemble, newer: int | None) -> str | None:
-    """A sentence on the trials completed since the ensemble was built; None where there are none."""
+    """A sentence on trials completed since the ensemble was built; None where there are none."""
     if not newer:
         return None
     were, them = ("trial was", "it") if newer == 1 else ("trials were", "them")
