@@ -62,8 +62,8 @@ def write_trial(
         recordings = store.split(split)
         truth = np.nan_to_num(store.annotations[positions(recordings)])
         values = 0.7 * truth + noise * rng.normal(size=truth.shape) / 2
-        values = np.clip(values, -1, 1).astype(np.float32)
-        predictions[split] = Predictions(values, frames_hash(recordings))
+        clipped = np.clip(values, -1, 1).astype(np.float32)
+        predictions[split] = Predictions(clipped, frames_hash(recordings))
     labels = store.annotations[positions(store.split("validation"))]
     cccs = {}
     for column, target in enumerate(store.target_names):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -192,27 +191,24 @@ def _rates(training: Store | None, named: float | None) -> tuple[float | None, f
 
 def _write_page(job: VideoJob, note: Note) -> Path | None:
     """The page that shows the curves beside the videos; None where nothing was predicted."""
+    from va_search.look.folder import write_look
+    from va_search.look.media import Media
+    from va_search.look.predicted import PredictedCurve, shown_curves
     from va_search.serving.video_folder import PAGE
 
-    try:
-        predicted = import_module("va_search.look.predicted")
-        media = import_module("va_search.look.media")
-        writing = import_module("va_search.look.folder")
-    except ModuleNotFoundError:
-        return None
     ensemble = job.folder.ensemble
     curves, files = [], []
     for video, seconds, values, offset in job.curves():
         by_target = dict(zip(ensemble.target_names, values.T, strict=True))
-        curves.append(predicted.PredictedCurve(video.name, seconds, by_target, offset))
+        curves.append(PredictedCurve(video.name, seconds, by_target, offset))
         files.append(video.job.video)
     if not curves:
         return None
     title = f"ensemble {ensemble.name}"
-    shown = predicted.shown_curves(curves, ensemble.targets, title=title)
-    found = media.Media.of_files(files[0].parent, files)
+    shown = shown_curves(curves, ensemble.targets, title=title)
+    found = Media.of_files(files[0].parent, files)
     try:
-        look = writing.write_look(shown, job.folder.out / PAGE, media=found)
+        look = write_look(shown, job.folder.out / PAGE, media=found)
     except InputError as error:  # somebody worked in its folder: the predictions are there
         note(f"no page: {error}")
         return None
