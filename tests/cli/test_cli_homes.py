@@ -189,7 +189,7 @@ def test_a_study_that_is_being_searched_says_so_everywhere(world: World) -> None
             done = call(*words)
             assert done.exit_code == 0, done.output
             assert said in done.output.replace("Study first", "study first"), words
-        assert "Study first is being searched now" in Path("r/report.md").read_text()
+        assert "study first is being searched now" in Path("r/report.md").read_text()
         text = call("status", "first").stdout
         assert text.startswith(
             "study first: 6 of 9 planned trials complete, 0 failed, searching now (1 running)"

@@ -124,7 +124,7 @@ def test_a_model_of_some_targets_has_no_score_that_ranks_it(
     assert trial.score is None
     gathered = gather(world.home, ["first"], world.store)
     assert trial.id in [each.id for each in gathered.on_main_fold]
-    ((_, sentence),) = answer(gathered, ChosenEnsemble(None))
+    ((_, sentence),) = answer(gathered, ChosenEnsemble(None)).rows
     assert f"for {THREE[1].name} outside-red" in sentence
     assert "for all targets outside-red" not in sentence
     table = best_trials_table(gathered.on_main_fold[::-1], "score")

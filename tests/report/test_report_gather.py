@@ -159,9 +159,10 @@ def test_the_answer_begins_with_what_is_not_finished(tmp_path: Path) -> None:
     study = world.begin("one", space)
     world.add("one", world.settings("fau"))
     world.fail("one", world.settings("mae"), "ValueError: no")
-    (label, text), *_ = answer(gather(world.home, ["one"]), ChosenEnsemble(None))
-    assert label == "Unfinished"
-    assert text.startswith("Study one: 1 of 3 planned trials are complete, 1 failed")
+    (label, text), (_, failed), *_ = answer(gather(world.home, ["one"]), ChosenEnsemble(None)).rows
+    assert label == "unfinished"
+    assert text.startswith("study one: 1 of 3 planned trials is finished, and nothing searches it")
+    assert failed.startswith("study one: 1 trial failed")
     with study.searching():
-        (label, text), *_ = answer(gather(world.home, ["one"]), ChosenEnsemble(None))
-    assert text.startswith("Study one is being searched now: 1 of 3 planned trials is finished")
+        (_, text), *_ = answer(gather(world.home, ["one"]), ChosenEnsemble(None)).rows
+    assert text.startswith("study one is being searched now: 1 of 3 planned trials is finished")

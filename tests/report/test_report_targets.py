@@ -21,10 +21,11 @@ from va_search.report.figures.predictions import (
     typical_recording,
 )
 from va_search.report.figures.progress import history_figure, learning_curves, pareto_figure
-from va_search.report.figures.settings import importance_figure
+from va_search.report.figures.settings import decisive_figure
 from va_search.report.gather import Gathered, gather
 from va_search.report.study_page import study_page
 from va_search.report.tables.ablation import ablation_tables
+from va_search.report.tables.decisive import decisive_by_measure
 from va_search.report.tables.ensemble import members_table
 from va_search.report.tables.folds import table_of_folds
 from va_search.report.tables.studies import store_table
@@ -102,13 +103,13 @@ def test_the_score_of_three_is_named_so(one: TargetStudy, three: TargetStudy) ->
 
 
 def test_the_best_trials_are_named_by_target(one: TargetStudy, three: TargetStudy) -> None:
-    ((label, text),) = answer(gathered(one), NO_ENSEMBLE)
+    ((label, text),) = answer(gathered(one), NO_ENSEMBLE).rows
     best = one.best("engagement")
     score = number(best.ccc("engagement"))
-    assert label == "Best trials, in-sample"
-    assert text == f"For engagement {best.id} (engagement {score})."
-    ((_, text),) = answer(gathered(three), NO_ENSEMBLE)
-    parts = text.removesuffix(".").replace("For", "for").split(", ")
+    assert label == "best trials, in-sample"
+    assert text == f"for engagement {best.id} (engagement {score})"
+    ((_, text),) = answer(gathered(three), NO_ENSEMBLE).rows
+    parts = text.split(", ")
     measures = ("score", "valence", "arousal", "stress")
     wanted = ("all targets", "valence", "arousal", "stress")
     for part, words, measure in zip(parts, wanted, measures, strict=True):
@@ -222,8 +223,8 @@ def test_curves_and_history_have_a_line_a_target(study: TargetStudy) -> None:
     colours = [*target_colours(targets).values(), SCORE_COLOUR]
     assert len(set(colours)) == len(targets) + 1
     assert all(colour in history.svg for colour in colours)
-    importance = importance_figure(gathered(study))
-    assert len(importance.pictures) in (0, len(targets))
+    missing = decisive_figure(decisive_by_measure(gathered(study))).missing
+    assert missing is not None and "too few trials" in missing.why.lower()
 
 
 def test_the_studys_page_ranks_by_any_target(three: TargetStudy, one: TargetStudy) -> None:

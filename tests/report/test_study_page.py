@@ -55,9 +55,9 @@ def test_a_page_and_a_table_of_the_best(tmp_path: Path) -> None:
     assert data[0][1:4] == ["0.310", "0.240", "0.380"]
     page = found["study.html"]
     assert "25 trials complete, 1 failed; objective both" in page
-    for title in ("Best so far", "Pareto set", "Parallel coordinates", "Importance of settings"):
+    for title in ("Best so far", "Pareto set", "Parallel coordinates", "What decided"):
         assert f"<h3>{title}" in page
-    assert page.count("<svg") == 5, "history, Pareto set, parallel coordinates, two of importance"
+    assert page.count("<svg") == 5, "history, Pareto set, parallel coordinates, two of what decided"
     assert "one in" not in page, "all are drawn"
 
 
@@ -89,7 +89,9 @@ def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
     home = Home(tmp_path)
     for records in ([], [made(0, home)], [replace(made(1, home), best={})]):
         found = study_page(home, "s", "both", None, records)
-        assert "</b>: There " in found["study.html"].split("Not shown</h2>")[1]
+        assert (
+            "What decided</b>: No setting varies" in found["study.html"].split("Not shown</h2>")[1]
+        )
     assert found["best.json"]["data"] == []
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from training_world import write_store
+from trial_world import make_trial
 
 from va_search.data.draft import Part
 from va_search.data.normalise import Normalisation, columns_of_view, normalisation, side_by_side
@@ -17,7 +18,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.models.menu import FUSIONS, NORMALISERS
 from va_search.report.words import other_settings, varying
-from va_search.search.importance import importances
+from va_search.search.importance import decisive_settings
 from va_search.search.sizes import memory_of_trial, number_of_weights
 from va_search.search.space import load_space
 from va_search.training.examples import Examples
@@ -191,9 +192,12 @@ def test_a_space_may_choose_views(tmp_path: Path, holes: Store, sampler: str) ->
     assert memory_of_trial(space, holes) > 0
     assert varying(several) == ["normalise", "clip", "learning_rate"]
     assert "normalise recording+subject" in other_settings(several[-1], ["normalise"])
-    scored = [(several[k % 4], 0.1 * (k % 4) + 0.01 * k) for k in range(16)]
-    importance = importances(scored, forests=False)
-    assert importance is not None and "normalise" in importance.evaluators["PED-ANOVA"]
+    trials = []
+    for index in range(16):
+        settings, value = several[index % 4], 0.1 * (index % 4)
+        trials.append(make_trial(id=f"t{index}", settings=settings, ccc=(value, 0.1)))
+    decisive = decisive_settings(trials, "valence")
+    assert "normalise" in {each.setting for each in decisive}
 
 
 def test_a_wrong_view_is_told_with_its_line(tmp_path: Path, holes: Store) -> None:

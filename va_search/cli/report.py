@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.api.home import check_ensemble, check_studies, studies_of
+from va_search.cli.ensemble_tables import show_verdict
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import named_home
 from va_search.errors import InputError
@@ -92,6 +93,9 @@ def report(
         save(made, out)
         _show(output, made)
         output.show(f"wrote {' and '.join(map(str, files.paths))}")
+        verdict = made.verdict
+        if verdict is not None and verdict.next_command is not None:
+            output.show(f"next: {verdict.next_command}")
         figures = []
         for figure in made.figures():
             why = None if figure.missing is None else figure.missing.why
@@ -103,6 +107,7 @@ def report(
                 "title": made.title,
                 "subtitle": made.subtitle,
                 "summary": [text for _, text in made.sections[0].facts],
+                "verdict": None if verdict is None else verdict.document(),
                 "tables": [table.document() for table in made.tables()],
                 "figures": figures,
             }
@@ -139,9 +144,10 @@ def _studies_and_ensemble(
 def _show(output: Output, made: StudyReport) -> None:
     """Show the answer and what is missing from the report."""
     output.show(f"{made.title}: {made.subtitle}")
-    facts = made.sections[0].facts
-    room = max((len(label) for label, _ in facts), default=0)
-    for label, text in facts:
-        output.show(f"  {label:{room}}  {text}")
+    if made.verdict is not None:
+        show_verdict(output, made.verdict)
+    else:
+        for label, text in made.sections[0].facts:
+            output.show(f"  {label}: {text}")
     for title, missing in made.missing().items():
         output.show(f"not shown  {title}: {missing_text(missing)}")

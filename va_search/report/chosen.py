@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from va_search.ensemble.saved import Ensemble, known_ensembles, read_ensemble
-from va_search.ensemble.verdict import verdict_of, within_recordings
 from va_search.errors import InputError
 from va_search.home import Home
 from va_search.report.gather import Gathered
-from va_search.report.words import all_targets, measures
-from va_search.search.extent import searched_now
-from va_search.table import number, with_interval
+from va_search.report.words import all_targets
+from va_search.table import number
 from va_search.trial import SCORE
-from va_search.verdict.stale import out_of_date
+from va_search.verdict.block import UNFINISHED, VerdictBlock, verdict_block
+from va_search.verdict.stale import unfinished
 
-UNFINISHED = "Unfinished"
-OUT_OF_DATE = "Out of date"
 PAPER_ORDER = ("ensemble_1", "ensemble_2", "ensemble_3", "six_fold", "train_val_mix")
 """The paper's recipes; Tables 2 and 3 show its first submission."""
 
@@ -71,36 +68,34 @@ def _rank(ensemble: Ensemble) -> int:
     return 2 if ensemble.measured_on.split == "validation" else 1
 
 
-def answer(gathered: Gathered, chosen: ChosenEnsemble) -> tuple[tuple[str, str], ...]:
-    """Rows (label, sentence): what is not finished, then the verdict on the report's ensemble, then
-    the best single trials."""
-    rows = [(UNFINISHED, sentence(text)) for text in unfinished(gathered)]
-    if chosen.ensemble is not None:
-        rows += _verdict_rows(gathered.home, chosen.ensemble)
-    best = _best_trials(gathered)
-    if best:
-        rows.append(("Best trials, in-sample", best))
-    return tuple(rows)
+@dataclass(frozen=True)
+class Answer:
+    """The beginning of a report: rows (label, sentence), the command that comes next, and the
+    verdict on the report's ensemble; the last two None without one."""
+
+    rows: tuple[tuple[str, str], ...]
+    next_command: str | None = None
+    verdict: VerdictBlock | None = None
 
 
-def unfinished(gathered: Gathered) -> list[str]:
-    """A sentence for each study that is searched now, or of which trials are still to be trained."""
-    sentences = searched_now(gathered.home, gathered.names)
-    for study in gathered.studies:
-        trained = len(study.trials) + study.outdated
-        is_running = any(f"study {study.name} is" in text for text in sentences)
-        if is_running or study.planned is None or trained >= study.planned:
-            continue
-        failed = f", {len(study.failed)} failed" if study.failed else ""
-        sentences.append(
-            f"study {study.name}: {trained:,} of {study.planned:,} planned trials are "
-            f"complete{failed}, and it is not being searched now; this report is of these alone"
-        )
-    return sentences
+def answer(gathered: Gathered, chosen: ChosenEnsemble, options: Sequence[str] = ()) -> Answer:
+    """Say what is not finished, then the verdict on the report's ensemble, then the best trials.
+
+    `options`: those that the next command needs, such as `--data STORE`."""
+    complete = {study.name: len(study.trials) + study.outdated for study in gathered.studies}
+    rows = [(UNFINISHED, text) for text in unfinished(gathered.home, complete)]
+    best = []
+    if gathered.on_main_fold:
+        best.append(("best trials, in-sample", _best_trials(gathered)))
+    if chosen.ensemble is None:
+        return Answer((*rows, *best))
+    block = verdict_block(gathered.home, chosen.ensemble, options)
+    rows += [fact for fact in block.rows if fact[0] != UNFINISHED]
+    return Answer((*rows, *best), block.next_command, block)
 
 
 def _best_trials(gathered: Gathered) -> str:
-    """The best trials of the main fold by each target and by the score; empty without one."""
+    """The best trials of the main fold by each target and by the score."""
     bests = []
     words = dict(zip(gathered.targets, gathered.targets, strict=True))
     # With one target the score is its CCC, which stands there already.
@@ -111,30 +106,7 @@ def _best_trials(gathered: Gathered) -> str:
         if measured:
             best = max(measured, key=lambda trial: trial.ccc(measure) or 0.0)
             bests.append(f"for {measure_words} {best.id} ({measure} {number(best.ccc(measure))})")
-    return sentence(", ".join(bests)) if bests else ""
-
-
-def _verdict_rows(home: Home, ensemble: Ensemble) -> list[tuple[str, str]]:
-    rows = [("Verdict", f"Ensemble {ensemble.name}. {verdict_of(ensemble).text}")]
-    scores = ensemble.scores.get("out_of_fold")
-    # In-sample scores promise too much, so without out-of-fold ones nothing is expected of it.
-    if ensemble.estimate is not None:
-        rows.append(("Expected", ensemble.estimate.text))
-    elif scores:
-        intervals = (ensemble.intervals or {}).get("ensemble") or {}
-        expected = []
-        for name in measures(ensemble_targets(ensemble)):
-            expected.append(f"{name} {with_interval(scores[name], intervals.get(name))}")
-        measured = "on unseen people (out-of-fold CCC, 95 % interval)"
-        rows.append(("Expected", f"{', '.join(expected)} {measured}."))
-    for target, weighted in ensemble.dimensions.items():
-        if weighted.per_recording is not None:
-            out_of_fold = weighted.scores.out_of_fold
-            text = within_recordings(target, out_of_fold, weighted.per_recording)
-            if text:
-                rows.append(("Within a recording", sentence(text)))
-    rows += [(OUT_OF_DATE, sentence(text)) for text in out_of_date(home, ensemble)]
-    return rows
+    return ", ".join(bests)
 
 
 def ensemble_targets(ensemble: Ensemble) -> tuple[str, ...]:

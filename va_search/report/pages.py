@@ -26,11 +26,10 @@ from va_search.table import (
     markdown_text,
 )
 from va_search.table.plain_text import html_text
+from va_search.verdict.block import COMMAND, VerdictBlock
 
 MARK = "<!-- va-search report -->"
 """Near the top of both files, by which one is known to be a report."""
-COMMAND = ": va-search "
-"""How a command follows a sentence."""
 NOT_SHOWN = "Not shown"
 """Title of the last section, with what can't be shown yet."""
 
@@ -82,11 +81,13 @@ class Section:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """A whole report, its sections in the order they are read."""
+    """A whole report, its sections in the order they are read. `verdict`: on its ensemble, where
+    it shows one."""
 
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+    verdict: VerdictBlock | None = None
 
     @property
     def filled_sections(self) -> list[Section]:

@@ -19,9 +19,10 @@ from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.report import pages
 from va_search.report.figures.progress import history_figure, pareto_figure
-from va_search.report.figures.settings import importance_figure, parallel_coordinates
+from va_search.report.figures.settings import decisive_figure, parallel_coordinates
 from va_search.report.gather import Gathered, StudyState, check_trial, targets_of
 from va_search.report.pages import Section, StudyReport
+from va_search.report.tables.decisive import decisive_by_measure
 from va_search.report.tables.trials import best_trials_table
 from va_search.trial import SCORE, Trial, TrialState
 
@@ -62,7 +63,7 @@ def study_page(
     if step > 1:
         share = f"one in {step} of {len(ranked)} trials"
         sampled = (f"Pictures of settings are over {share}, evenly by {measure}.",)
-    settings = (parallel_coordinates(gathered), importance_figure(gathered, forests=False))
+    settings = (parallel_coordinates(gathered), decisive_figure(decisive_by_measure(gathered)))
     sections = (
         Section("Best trials", tables=(best,)),
         Section("Progress", figures=tuple(progress)),

@@ -20,11 +20,13 @@ from va_search.errors import InputError, counted
 from va_search.files import whole_file
 from va_search.home import Home
 from va_search.report import pages
-from va_search.report.chosen import answer, choose_ensemble
+from va_search.report.chosen import ChosenEnsemble, answer, choose_ensemble
 from va_search.report.figures import predictions, progress, settings, size
 from va_search.report.gather import Gathered, gather
 from va_search.report.pages import MARK, Section, StudyReport
+from va_search.report.suggest import free_name
 from va_search.report.tables.ablation import ablation_tables
+from va_search.report.tables.decisive import decisive_by_measure, decisive_table
 from va_search.report.tables.ensemble import ensemble_tables
 from va_search.report.tables.folds import folds_table
 from va_search.report.tables.recordings import recordings_table
@@ -71,17 +73,20 @@ def assemble(
     `out`: the report's folder or file; without it no command is named. InputError for unknown
     studies, an unknown ensemble, studies of several stores."""
     # Everything is read once, here; sections only choose from it and from the bank's predictions.
+    options = () if store is None else ("--data", store.place)
     gathered = gather(home, studies, store)
     chosen = choose_ensemble(home, gathered.names, ensemble)
     written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M UTC} by va-search {__version__}"
     curves = predictions.find_predictions(gathered, chosen)
+    decisive = decisive_by_measure(gathered)
+    opening = answer(gathered, chosen, options)
     sections = (
-        Section("In short", facts=answer(gathered, chosen)),
+        Section("In short", facts=opening.rows, command=opening.next_command),
         Section(predictions.TYPICAL, figures=(predictions.typical_recording(curves),)),
         Section(
             "What made the difference",
-            tables=ablation_tables(gathered, out),
-            figures=(settings.importance_figure(gathered),),
+            tables=(decisive_table(decisive), *ablation_tables(gathered, out)),
+            figures=(settings.decisive_figure(decisive),),
         ),
         Section(
             "Members and weights",
@@ -90,7 +95,7 @@ def assemble(
         ),
         Section(
             "Recordings",
-            tables=(recordings_table(curves),),
+            tables=(recordings_table(curves, _look_command(gathered, chosen)),),
             figures=(
                 predictions.best_and_worst(curves),
                 predictions.each_recording(curves),
@@ -109,7 +114,17 @@ def assemble(
         _bookkeeping(gathered, written, command),
     )
     subtitle = f"{_counts(gathered)}. {written}."
-    return StudyReport(f"Report: {' + '.join(gathered.names)}", subtitle, sections)
+    title = f"Report: {' + '.join(gathered.names)}"
+    return StudyReport(title, subtitle, sections, opening.verdict)
+
+
+def _look_command(gathered: Gathered, chosen: ChosenEnsemble) -> str | None:
+    """The command that shows every recording over time; None where there is no store to show."""
+    if gathered.store is None:
+        return None
+    name = gathered.names[0] if chosen.ensemble is None else chosen.ensemble.name
+    folder = free_name(f"{name}-look", lambda name: Path(name).exists())
+    return gathered.home.command("look", name, "--out", folder)
 
 
 def _counts(gathered: Gathered) -> str:

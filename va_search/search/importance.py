@@ -14,14 +14,11 @@ over, weighted by the restricted likelihood (Patterson and Thompson, 1971; equat
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +34,6 @@ from va_search.trial_settings import (
     unused,
     value_text,
 )
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.importance import BaseImportanceEvaluator
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -528,78 +521,3 @@ def _fits(values: Floats, free: Floats, shrunk: Floats) -> list[_RidgeFit]:
     weights = np.exp(np.array(likelihoods) - max(likelihoods))
     weights /= weights.sum()
     return [_RidgeFit(float(weight), *fit) for weight, fit in zip(weights, solved, strict=True)]
-
-
-# Optuna's evaluators ------------------------------------------------------------------------------
-
-LEAST = 10
-"""Trials with which importances begin to mean something."""
-BEST = 0.25
-"""The share of trials that PED-ANOVA takes for good ones."""
-
-
-@dataclass(frozen=True)
-class Importances:
-    """By evaluator, each setting's importance, the most important first."""
-
-    evaluators: dict[str, dict[str, float]]
-
-
-def importances(
-    trials: Sequence[tuple[TrialSettings, float]], *, forests: bool = True
-) -> Importances | None:
-    """Importances of the settings that vary over `trials` (settings, CCC); None where none does.
-
-    `forests`: fANOVA too, which takes seconds where PED-ANOVA takes a part of one. ValueError for
-    fewer than `LEAST` trials."""
-    if len(trials) < LEAST:
-        raise ValueError(f"at least {LEAST} trials are needed, but got {len(trials)}")
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    points: list[dict[str, Any]] = [{} for _ in trials]
-    distributions: dict[str, BaseDistribution] = {}
-    for name, values in varying_settings([settings for settings, _ in trials]).items():
-        distribution, parameters = _parameters(
-            [None if value is ABSENT else value for value in values]
-        )
-        distributions[name] = distribution
-        for point, parameter in zip(points, parameters, strict=True):
-            point[name] = parameter
-    if not distributions:
-        return None
-    study = optuna.create_study(direction="maximize")
-    for point, (_, value) in zip(points, trials, strict=True):
-        finished = optuna.trial.create_trial(params=point, distributions=distributions, value=value)
-        study.add_trial(finished)
-    by_evaluator = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Optuna calls its evaluators experimental
-        for name, evaluator in _evaluators(forests).items():
-            values = optuna.importance.get_param_importances(study, evaluator=evaluator)
-            by_evaluator[name] = dict(values)
-    return Importances(by_evaluator)
-
-
-def _evaluators(forests: bool) -> dict[str, BaseImportanceEvaluator]:
-    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
-
-    evaluators: dict[str, BaseImportanceEvaluator] = {}
-    if forests and importlib.util.find_spec("sklearn") is not None:
-        evaluators["fANOVA"] = FanovaImportanceEvaluator(seed=0)
-    evaluators["PED-ANOVA"] = PedAnovaImportanceEvaluator(target_quantile=BEST)
-    return evaluators
-
-
-def _parameters(values: Sequence[Any]) -> tuple[BaseDistribution, list[Any]]:
-    """A distribution that the values may come from (a range of numbers where there are many, else a
-    choice), and the values as its parameters."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    texts = [json.dumps(value) for value in values]
-    different = sorted(set(texts))
-    if len(different) > 4 and all(isinstance(value, int | float) for value in values):
-        numbers = [float(value) for value in values]
-        low, high = min(numbers), max(numbers)
-        return FloatDistribution(low, high, log=low > 0 and high / low >= 8), numbers
-    return CategoricalDistribution(different), texts

@@ -1,4 +1,5 @@
-"""Which settings matter: parallel coordinates of those that vary, and their importance."""
+"""Which settings matter: parallel coordinates of those that vary, and what they
+decided."""
 
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from va_search.errors import counted
-from va_search.report.figures.drawing import GREY, INK, panel, short, target_colours
+from va_search.report.figures.drawing import INK, panel, short, target_colours
 from va_search.report.gather import Gathered
 from va_search.report.pages import Figure, Picture
+from va_search.report.tables.decisive import DecisiveByMeasure, why_undecided
 from va_search.report.words import (
     ConfigurationTrials,
     configurations,
@@ -22,9 +24,9 @@ from va_search.report.words import (
     value_text,
     varying,
 )
-from va_search.search.importance import LEAST, Importances, importances
+from va_search.search.importance import Decisive
 from va_search.table import Missing, number
-from va_search.trial import Trial
+from va_search.trial import SCORE
 
 MOST_AXES = 12
 """Settings that get an axis."""
@@ -33,15 +35,11 @@ MOST_LINES = 250
 MOST_TICKS = 8
 """Different values of a setting that are written at its axis one by one; of more, two."""
 MOST_BARS = 12
-"""Settings whose importance is shown."""
+"""Settings that are drawn by what they decided."""
 WIDE_RANGE = 8
 """Numbers whose largest is this many times the smallest are drawn by their logarithm."""
 BELOW = -0.18
 """Height at which a configuration without the setting crosses its axis."""
-EXPLAINED = {
-    "fANOVA": "fANOVA: share of the variance of the CCC over all trials (forests, Hutter 2014).",
-    "PED-ANOVA": "PED-ANOVA: what sets the best quarter of the trials apart (Watanabe 2023).",
-}
 
 
 # Parallel coordinates -----------------------------------------------------------------------------
@@ -174,64 +172,54 @@ def _parallel_picture(shown: Sequence[ConfigurationTrials], axes: Sequence[Setti
         )
 
 
-# Importance ---------------------------------------------------------------------------------------
+# What decided -------------------------------------------------------------------------------------
+
+DECIDED = "What decided"
 
 
-def importance_figure(gathered: Gathered, *, forests: bool = True) -> Figure:
-    """Share of each setting in the differences of the CCC, by Optuna; without `forests` in under a
-    second."""
-    title = "Importance of settings"
-    trials = [trial for trial in gathered.on_main_fold if trial.settings is not None]
-    if len(trials) < LEAST:
-        are = "is 1 trial" if len(trials) == 1 else f"are {len(trials)} trials"
-        need = f"importances need at least {LEAST}. A search with a larger budget gives them."
-        return Figure(title, missing=Missing(f"There {are} with a score; {need}"))
+def decisive_figure(decisive: DecisiveByMeasure) -> Figure:
+    """A picture for each target and the score: the settings with the largest share, a dot for what
+    the best value gives over the others, and its interval."""
+    missing = why_undecided(decisive)
+    if missing is not None:
+        return Figure(DECIDED, missing=missing)
+    targets = [measure for measure in decisive if measure != SCORE]
     pictures = []
-    evaluators: set[str] = set()
-    for target, colour in target_colours(gathered.targets).items():
-        measured = _importances(trials, target, forests)
-        if measured is None:
-            reason = "No setting varies over the trials, so none can matter."
-            return Figure(title, missing=Missing(reason))
-        pictures.append(_importance_picture(measured, target, colour))
-        evaluators |= set(measured.evaluators)
-    explained = " ".join(map(EXPLAINED.__getitem__, sorted(evaluators)))
+    for target, colour in target_colours(targets).items():
+        judged = [setting for setting in decisive[target] if setting.interval is not None]
+        if judged:
+            pictures.append(_decisive_picture(target, judged[:MOST_BARS], colour))
     caption = (
-        f"Over {len(trials)} trials, seeds apart; each kind of bar sums to 1. {explained} A "
-        "feature set counts as a setting that is on or off. With few trials this is uncertain: "
-        "trust the order of the long bars, not the numbers."
+        "The CCC that a setting's best value gives over its other values, with the 95 % interval; "
+        "the settings with the largest share in the differences between configurations come first. "
+        "Filled dots: more than chance. Intervals are drawn up to three times the largest of these "
+        "differences."
     )
-    return Figure(title, tuple(pictures), caption)
+    return Figure(DECIDED, tuple(pictures), caption)
 
 
-def _importances(trials: Sequence[Trial], target: str, forests: bool) -> Importances | None:
-    points = []
-    for trial in trials:
-        value = trial.ccc(target)
-        if trial.settings is not None and value is not None:
-            points.append((trial.settings, value))
-    return importances(points, forests=forests)
-
-
-def _importance_picture(measured: Importances, target: str, colour: str) -> Picture:
-    evaluators = list(measured.evaluators)
-    ranking = measured.evaluators[evaluators[0]]
-    names = sorted(ranking, key=lambda name: -ranking[name])[:MOST_BARS]
-    name, height = f"importance-{target}", 1.2 + 0.33 * len(names)
-    with panel(name, title=target, x="importance", grid=None, height=height) as drawn:
+def _decisive_picture(target: str, judged: Sequence[Decisive], colour: str) -> Picture:
+    """`judged`: settings with an interval, the largest share first."""
+    height = 1.2 + 0.33 * len(judged)
+    label = "CCC over the other values"
+    with panel(f"decided-{target}", title=target, x=label, grid="x", height=height) as drawn:
         axis = drawn.axis
-        thickness = 0.8 / len(evaluators)
-        rows = np.arange(len(names))
-        for index, evaluator in enumerate(evaluators):
-            # The bars of one setting lie side by side around its row.
-            offset = (index - (len(evaluators) - 1) / 2) * thickness
-            values = [measured.evaluators[evaluator].get(name, 0.0) for name in names]
-            shade = (colour, GREY)[index % 2]
-            bars = axis.barh(rows + offset, values, height=thickness, color=shade, linewidth=0)
-            bars.set_label(evaluator)
-        axis.set_yticks(rows, [short(name, 24) for name in names])
+        axis.axvline(0.0, color=INK, linewidth=0.8)
+        names = []
+        for index, setting in enumerate(judged):
+            assert setting.interval is not None
+            axis.plot(setting.interval, (index, index), color=colour, linewidth=1.6, alpha=0.8)
+            (dot,) = axis.plot(setting.difference, index, "o", color=colour, markersize=6)
+            if not setting.is_certain:
+                dot.set_markerfacecolor("none")
+            names.append(short(f"{setting.setting}: {setting.best}", 32))
+        # A setting that the trials hardly tell would shrink all others to dots.
+        reach = 3 * max(abs(setting.difference) for setting in judged)
+        low = min(0.0, *(setting.interval[0] for setting in judged if setting.interval))
+        high = max(setting.interval[1] for setting in judged if setting.interval)
+        if reach > 0:
+            axis.set_xlim(max(low, -reach) * 1.05, min(high, reach) * 1.05)
+        axis.set_yticks(range(len(names)), names)
         axis.invert_yaxis()
-        if len(evaluators) > 1:
-            drawn.legend_below()
-        listed = ", ".join(f"{name} {number(ranking[name], 2)}" for name in names[:6])
-        return drawn.picture(f"Importance of settings for {target} by {evaluators[0]}: {listed}.")
+        sentences = "; ".join(setting.sentence for setting in judged[:6])
+        return drawn.picture(f"What decided for {target}: {sentences}.")
