@@ -151,8 +151,6 @@ def _conclude(output: Output, ensemble: OpenEnsemble, given: list[str]) -> None:
     """Show the verdict and the command that comes next."""
     block = ensemble.judged(given)
     show_verdict(output, block)
-    if block.next_command is not None:
-        output.show(f"next: {block.next_command}")
     output.done({**ensemble.document.model_dump(mode="json"), "verdict": block.document()})
 
 
@@ -175,7 +173,6 @@ def _compare(
     tell_left_out(output, compared.left_out)
     block = compared.judged(given)
     show_verdict(output, block)
-    output.show(f"next: {block.next_command}")
     output.done(
         {
             "measured_on": compared.measured_on.model_dump(mode="json"),

@@ -30,11 +30,14 @@ def show(output: Output, built: Ensemble) -> None:
         output.show(table)
 
 
-def show_verdict(output: Output, block: VerdictBlock) -> None:
-    """Show the verdict's rows, wrapped where a terminal shows them."""
+def show_verdict(output: Output, block: VerdictBlock, *, done: str | None = None) -> None:
+    """Show the verdict's rows, wrapped where a terminal shows them, and the command that comes next
+    unless it is the one that is `done`."""
     width = output.standard.width if output.standard.is_terminal else None
     for line in block.lines(width):
         output.show(line)
+    if block.next_command not in (None, done):
+        output.show(f"next: {block.next_command}")
 
 
 def tell_left_out(output: Output, left_out: Mapping[str, int]) -> None:

@@ -144,9 +144,8 @@ def fit(
             written = ensemble.submit(out)
             output.show(f"wrote {written.folder}: test predictions, read back and checked")
         block = ensemble.judged()
-        show_verdict(output, block)
-        if out is None and block.next_command is not None:
-            output.show(f"next: {block.next_command}")
+        # With --out its submission is written: to write it again is no next step.
+        show_verdict(output, block, done=None if out is None else block.next_command)
         output.done({**ensemble.document.model_dump(mode="json"), "verdict": block.document()})
         output.note("logging to MLflow …")
         ensemble.track(tracking_uri, note=output.note)

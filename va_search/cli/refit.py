@@ -91,8 +91,6 @@ def refit(
         output.show(f"saved {opened.files.ensemble(built.name)}")
         block = built.judged([] if data is None else ["--data", data])
         show_verdict(output, block)
-        if block.next_command is not None:
-            output.show(f"next: {block.next_command}")
         output.done({**built.document.model_dump(mode="json"), "verdict": block.document()})
         output.note("logging to MLflow …")
         built.track(tracking_uri, note=output.note)

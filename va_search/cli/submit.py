@@ -78,12 +78,8 @@ def submit(
         )
         show(output, saved.document, written)
         block = saved.judged([] if data is None else ["--data", data])
-        show_verdict(output, block)
         # It is written: to write it again is no next step.
-        if block.next_command is not None and block.next_command != use_command(
-            files, saved.document
-        ):
-            output.show(f"next: {block.next_command}")
+        show_verdict(output, block, done=use_command(files, saved.document))
         document = {**vars(written), "folder": str(written.folder)}
         document |= {"validation": saved.document.scores, "verdict": block.document()}
         output.done({**document, "remarks": saved.remarks})
