@@ -175,3 +175,10 @@ def test_weights_of_targets_vary_beside_trials_without() -> None:
         weighed.append(make_trial(id=trial.id, settings=settings, ccc=(0.3 + index / 100, 0.1)))
     names = {each.setting for each in decisive_settings(weighed, "valence")}
     assert "loss_weights.liking" in names
+
+
+def test_a_better_value_is_never_better_by_less_than_nothing() -> None:
+    for draw in range(30):
+        trials = study(varied, by_normalisation, number=8, draw=draw)
+        for setting in decisive_settings(trials, "valence"):
+            assert not setting.difference < 0, (draw, setting.sentence)

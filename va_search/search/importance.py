@@ -118,6 +118,11 @@ def _decide(model: _AdditiveModel, setting: _Setting, spread: float) -> Decisive
     effects = model.effects[setting.name]
     best = max(setting.contrasts, key=lambda contrast: float(contrast.row @ effects))
     estimate = model.estimate(setting, best)
+    if estimate.mean < 0:
+        # Once the other settings are taken out, another value is ahead: no value is better by less
+        # than nothing.
+        best = max(setting.contrasts, key=lambda contrast: model.estimate(setting, contrast).mean)
+        estimate = model.estimate(setting, best)
     tail = (1 - CONFIDENCE) / 2 / len(setting.contrasts)
     reach = -float(stdtrit(max(estimate.freedom, 1.0), tail)) * estimate.error
     scale = best.steps * spread
