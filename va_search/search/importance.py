@@ -123,6 +123,8 @@ def _decide(model: _AdditiveModel, setting: _Setting, spread: float) -> Decisive
         # than nothing.
         best = max(setting.contrasts, key=lambda contrast: model.estimate(setting, contrast).mean)
         estimate = model.estimate(setting, best)
+    if estimate.mean < 0:
+        return _undecided(setting, "no value that was tried more than once is ahead")
     tail = (1 - CONFIDENCE) / 2 / len(setting.contrasts)
     reach = -float(stdtrit(max(estimate.freedom, 1.0), tail)) * estimate.error
     scale = best.steps * spread
