@@ -184,7 +184,10 @@ def importance_figure(gathered: Gathered, *, forests: bool = True) -> Figure:
     trials = [trial for trial in gathered.on_main_fold if trial.settings is not None]
     if len(trials) < LEAST:
         are = "is 1 trial" if len(trials) == 1 else f"are {len(trials)} trials"
-        need = f"importances need at least {LEAST}. A search with a larger budget gives them."
+        need = (
+            f"importances need at least {LEAST}. A search with a larger budget gives them; what "
+            f"decided so far, with its uncertainty: va-search status {gathered.names[0]}"
+        )
         return Figure(title, missing=Missing(f"There {are} with a score; {need}"))
     pictures = []
     evaluators: set[str] = set()
