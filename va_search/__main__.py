@@ -1,4 +1,4 @@
-"""`python -m va_search`: the command line, where the script `va-search` is not on the path."""
+"""`python -m va_search`: the command `va-search`."""
 
 from va_search.cli.main import app
 

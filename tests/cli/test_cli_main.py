@@ -82,3 +82,9 @@ def test_with_json_exit_codes_are_the_programs(tmp_path: Path) -> None:
     (tmp_path / "va-home").mkdir()
     code, text = run("status")
     assert code == 0 and json.loads(text)["studies"] == []
+
+
+def test_the_package_runs_as_the_command() -> None:
+    command = [sys.executable, "-m", "va_search", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.startswith("va-search ")

@@ -12,7 +12,14 @@ import pytest
 from trial_world import make_trial
 
 from va_search.ensemble import methods
-from va_search.ensemble.explain import ELSEWHERE, Explanation, correlation, explain, shares
+from va_search.ensemble.explain import (
+    ELSEWHERE,
+    Explanation,
+    correlation,
+    explain,
+    groups,
+    shares,
+)
 from va_search.ensemble.measure import measure
 from va_search.ensemble.pictures import MOST, draw
 from va_search.ensemble.statistics import Statistics
@@ -131,6 +138,24 @@ def test_shares_add_up_by_everything_that_is_shared() -> None:
         (ELSEWHERE, 1, 0.55),
         ("face + voice", 2, pytest.approx(0.45)),
     ]
+
+
+def test_a_model_of_a_family_without_encoders_is_called_by_its_family() -> None:
+    """Its noted settings have the default encoder, which trained nothing."""
+    ridge = make_trial(
+        "night",
+        "r",
+        settings={"encoder": "transformer", "family": "ridge", "features": ["face"]},
+    )
+    candidates = [candidate("a"), ridge]
+    weight_of = {
+        share.value: share.weight
+        for share in shares(candidates, np.array([0.4, 0.6]))
+        if share.what == "encoder"
+    }
+    assert weight_of == {"ridge": 0.6, "lstm": 0.4}
+    encoders = [group.name for group in groups(candidates) if group.kind == "encoder"]
+    assert encoders == ["lstm", "ridge"]
 
 
 def test_correlation_is_that_of_numpy_and_undefined_for_a_constant_member() -> None:

@@ -13,7 +13,7 @@ from va_search.api.ensembles import OpenEnsemble
 from va_search.api.fitting import plan_fit
 from va_search.api.home import open_home
 from va_search.api.refitting import train_again
-from va_search.data.store import MIX, frames_hash, positions
+from va_search.data.store import MIX, Store, frames_hash, positions
 from va_search.ensemble.build import build
 from va_search.ensemble.post_processing import finished
 from va_search.ensemble.recipe import load_recipe
@@ -160,6 +160,15 @@ def test_a_study_of_another_space_is_not_replaced(world: FoldsWorld) -> None:
         with pytest.raises(InputError, match=f"study '{name}' exists and has trials of another"):
             train_again(open_as(world, ensemble), name)
         assert read_json(world.home.study(name) / "study.json") == document
+
+
+def test_a_store_without_test_recordings_is_refused_with_what_to_do_instead(
+    world: FoldsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensemble = chosen(world)
+    monkeypatch.setattr(Store, "split", lambda store, split: ())
+    with pytest.raises(InputError, match=r"no test recordings.*va-search predict"):
+        train_again(open_as(world, ensemble), "again")
 
 
 def test_an_ensemble_of_another_kind_is_not_replaced(world: FoldsWorld) -> None:

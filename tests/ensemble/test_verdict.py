@@ -18,7 +18,7 @@ from va_search.ensemble.compare import spread
 from va_search.ensemble.material import gather
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import Ensemble
-from va_search.ensemble.verdict import judge, verdict_of, within_recordings
+from va_search.ensemble.verdict import judge, single_trials, verdict_of, within_recordings
 from va_search.metrics import ccc
 from va_search.targets import AFFECT
 
@@ -108,6 +108,23 @@ def test_the_best_trial_for_both_is_that_of_the_trials_own_scores(world: World) 
     assert in_sample["score"] == pytest.approx(records[best]["score"].ccc, abs=1e-6)
     for dimension in AFFECT:
         assert in_sample[dimension] == pytest.approx(records[best][dimension].ccc, abs=1e-6)
+
+
+@pytest.mark.parametrize(("above", "said"), [(0.01, True), (-0.01, False)])
+def test_a_single_trial_for_both_above_the_ensemble_is_not_passed_over(
+    world: World, above: float, said: bool
+) -> None:
+    ensemble = build(world.home, ["first"], load_recipe("mean"), "mean")
+    scores, both = ensemble.scores["out_of_fold"], ensemble.best_for_both
+    assert scores is not None and both is not None
+    higher = {**scores, "score": scores["score"] + above}
+    single = both.model_copy(
+        update={"trial": "another", "scores": {**both.scores, "out_of_fold": higher}}
+    )
+    text = single_trials(ensemble.model_copy(update={"best_for_both": single}))
+    assert text is not None and "first/another" in text
+    sentence = f"is above the {scores['score']:.3f} of ensemble mean; that may be chance"
+    assert (sentence in text) == said
 
 
 def test_out_of_fold_the_best_trial_for_both_is_chosen_without_the_recordings_it_is_judged_on(

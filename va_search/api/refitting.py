@@ -29,8 +29,8 @@ def train_again(
     """Train what is missing of an ensemble's members on train and validation together, in the study
     `name`; `store`, `options` and `more` as in `OpenEnsemble.refit`.
 
-    InputError where the name is that of an ensemble that was built in another way, before anything
-    is trained."""
+    InputError where the name is that of an ensemble that was built in another way, or the store has
+    no test recordings, before anything is trained."""
     from va_search.api.searching import run_search
     from va_search.ensemble.refit import plan_refit
     from va_search.search.listed import space_of
@@ -42,6 +42,12 @@ def train_again(
         bring_members(ensemble.home, ensemble.document, "predictions")
         plan = plan_refit(files, ensemble.document)
         opened = open_noted_store(ensemble.document.store, store)
+        if not opened.split("test"):
+            raise InputError(
+                f"{opened.path}: it has no test recordings, which are what members trained on "
+                f"everything labelled predict; to predict others with the members as they are: "
+                f"va-search predict {ensemble.name} --data STORE --split SPLIT --out DIR"
+            )
         space = space_of(plan.trials.values())
         return run_search(space, opened, study=name, home=ensemble.home, options=options, **more)
 

@@ -233,4 +233,9 @@ def _value(candidate: Trial, what: str) -> str:
 
 
 def _settings(candidate: Trial) -> Mapping[str, Any]:
-    return candidate.noted_settings or {}
+    """A candidate's settings; where its family has no encoders, the family stands for its encoder."""
+    settings = candidate.noted_settings or {}
+    family = settings.get("family", "network")
+    if family == "network":
+        return settings
+    return {**settings, "encoder": family}

@@ -179,7 +179,15 @@ def single_trials(ensemble: Ensemble) -> str | None:
         known = overall.scores.get(measure)
         if known:
             measured.append(f"{words} {known[SCORE]:.3f}")
-    return f"{sentence}; {both} ({', '.join(measured)}, as a search's best score is)"
+    sentence += f"; {both} ({', '.join(measured)}, as a search's best score is)"
+    known = overall.scores.get("out_of_fold")
+    if known and known[SCORE] - scores[SCORE] > SAME:
+        # Of this difference no interval is known: it is paired with the best per target only.
+        sentence += (
+            f", whose out-of-fold score is above the {scores[SCORE]:.3f} of ensemble "
+            f"{ensemble.name}; that may be chance"
+        )
+    return sentence
 
 
 def judge(
