@@ -146,6 +146,10 @@ def test_proxies(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     finding = network.check_proxy(subject)
     assert finding.state is State.PROBLEM and "no_proxy" in finding.advice
     assert "hush1234" not in finding.text
+    for address in ("me:hush1234@proxy.example:3128", "http://me:hu@sh1234@proxy.example:3128"):
+        monkeypatch.setenv("http_proxy", address)
+        assert "sh1234" not in network.check_proxy(subject).text
+        assert "sh1234" not in json.dumps(Diagnosis({}).document())
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     assert network.check_proxy(subject).state is State.OK
 

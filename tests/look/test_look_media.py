@@ -85,3 +85,10 @@ def test_without_a_folder_of_media_nothing_is_missing(tmp_path: Path) -> None:
     assert Media.none().link(["a"], tmp_path) is None
     with pytest.raises(InputError, match="no such folder"):
         Media.of_folder(tmp_path / "nothing")
+
+
+def test_accents_are_the_same_however_a_system_writes_them(tmp_path: Path) -> None:
+    composed, apart = "M\u00fcller", "Mu\u0308ller"
+    make_files(tmp_path, f"{apart}.mp4")
+    media = Media.of_folder(tmp_path)
+    assert media.files_of((composed,)) == media.files_of((apart,)) == [tmp_path / f"{apart}.mp4"]

@@ -25,6 +25,7 @@ from look_pages import (
     odd_recordings,
     write_folder,
 )
+from look_world import make_look
 
 from va_search.data.eaf_reader import EafReader
 from va_search.submission.formats import Sheet
@@ -585,3 +586,29 @@ def test_thousands_of_rows_are_a_few_elements(browser: Browser, tmp_path: Path) 
     page.run("document.getElementById('recordings').focus()")
     page.press("End")
     page.wait("document.getElementById('name').textContent === 'r2999'")
+
+
+def test_a_folder_that_was_made_again_does_not_show_under_the_old_list(
+    browser: Browser, tmp_path: Path
+) -> None:
+    look = make_look(tmp_path / "out", recordings=3, frames=50, members=1)
+    page = open_page(browser, look.page.as_uri())
+    make_look(tmp_path / "out", recordings=3, frames=50, members=1)
+    page.run("document.querySelector('#recordings .shown tr:last-child').click()")
+    page.wait("!document.getElementById('recording-problem').hidden")
+    assert "was made again" in text(page, "#recording-problem")
+    page.go(look.page.as_uri())
+    page.wait(SHOWN)
+    assert page.run("document.getElementById('recording-problem').hidden")
+    page.run("location.hash = '#recording=nobody'")
+    page.wait("document.getElementById('message').textContent.includes('no recording nobody')")
+    page.send("Page.close")
+
+
+def test_on_paper_the_charts_have_the_whole_width(browser: Browser, tmp_path: Path) -> None:
+    look = make_look(tmp_path / "out", recordings=3, frames=50, members=1)
+    page = open_page(browser, look.page.as_uri())
+    page.send("Emulation.setEmulatedMedia", {"media": "print"})
+    width = "document.querySelector('main').getBoundingClientRect().width / innerWidth"
+    assert page.run(width) > 0.95
+    page.send("Page.close")

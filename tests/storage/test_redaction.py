@@ -23,6 +23,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "longer wJalr/XUtn+FEMI still")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/tmp/va-ray-1/token")
     monkeypatch.setenv("ANY_PASSWORD", "short")
+    monkeypatch.setenv("http_proxy", "me:proxy-password@proxy:3128")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:urlpassword@host:5000")
 
 
@@ -39,6 +40,8 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
             SIGNED,
             "https://b.s3.amazonaws.com/x?X-Amz-Signature=***&X-Amz-Date=2026&X-Amz-Credential=***",
         ),
+        ("http://user:p@ss@host:80/x", "http://***@host:80/x"),
+        ("through proxy-password", "through ***"),
         ("gs://b/x?Signature=abc;sig=x", "gs://b/x?Signature=***;sig=***"),
         ("http://h/?access_token=1&page=2", "http://h/?access_token=***&page=2"),
         # nothing to hide

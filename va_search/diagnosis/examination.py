@@ -21,7 +21,7 @@ from va_search.diagnosis import disk, network, resources, software
 from va_search.diagnosis.checks import Check, CheckResult, State, Subject, problem
 from va_search.errors import VaSearchError
 from va_search.search.machine import PROBE_SECONDS
-from va_search.storage.redaction import without_secrets
+from va_search.storage.redaction import proxy_without_user, without_secrets
 
 GPU_SECONDS = PROBE_SECONDS + 60.0
 """A broken driver may keep PyTorch for long, which is imported on the way."""
@@ -105,11 +105,11 @@ class Diagnosis:
         for name, finding in self.findings.items():
             entry = {"check": name, "state": str(finding.state), "text": anonymous(finding.text)}
             findings.append({**entry, "advice": anonymous(finding.advice)})
-        environment = {
-            name: anonymous(value)
-            for name, value in sorted(os.environ.items())
-            if VARIABLES.search(name)
-        }
+        environment = {}
+        for name, value in sorted(os.environ.items()):
+            if VARIABLES.search(name):
+                address = name.lower().endswith("_proxy")
+                environment[name] = anonymous(proxy_without_user(value) if address else value)
         return {
             "problems": len(self.problems),
             "findings": findings,

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from va_search.diagnosis.checks import CheckResult, Subject, ok, problem
+from va_search.storage.redaction import proxy_without_user
 from va_search.tracking.shown import shown
 
 LOOPBACK = "127.0.0.1"
@@ -72,7 +73,7 @@ def check_proxy(subject: Subject) -> CheckResult:
     for name in (*PROXIES, *(name.upper() for name in PROXIES)):
         value = os.environ.get(name)
         if value:
-            named.append(f"{name}={shown(value)}")
+            named.append(f"{name}={shown(proxy_without_user(value))}")
     if not named:
         return ok("none in the environment")
     text = ", ".join(named)

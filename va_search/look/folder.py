@@ -74,14 +74,15 @@ def write_look(
     try:
         (beside / "data").mkdir(parents=True)
         entries = []
+        made = datetime.now(UTC).isoformat(timespec="microseconds")
         for index, recording in enumerate(shown.recordings):
             watch(index, len(shown.recordings))
-            entry = _write_recording(beside, index + 1, recording, shown)
+            entry = _write_recording(beside, index + 1, recording, shown, made)
             link = media.link(recording.media_names, out)
             entries.append({**entry, "media": link})
         watch(len(shown.recordings), len(shown.recordings))
         remarks = (*shown.remarks, *media.remarks(shown.recordings))
-        _write_text(beside / INDEX, script("vaLook.index", _index(shown, entries, remarks)))
+        _write_text(beside / INDEX, script("vaLook.index", _index(shown, entries, remarks, made)))
         _write_text(beside / PAGE, page_html(shown.title))
         files = _files_in(beside)
         write_json(beside / MARK, {"format": FORMAT, "version": __version__, "files": files})
@@ -148,9 +149,12 @@ def _write_text(path: Path, text: str) -> int:
 
 
 def _write_recording(
-    folder: Path, number: int, recording: ShownRecording, shown: Shown
+    folder: Path, number: int, recording: ShownRecording, shown: Shown, made: str
 ) -> dict[str, Any]:
-    """Write the file of one recording and return its entry in the list, without its medium."""
+    """Write the file of one recording and return its entry in the list, without its medium.
+
+    `made`: when the folder was made. A page that was opened before does not take the file for its
+    own."""
     curves = shown.curves(number - 1)
     name = f"{number:04d}"
     file = f"data/{name}.js"
@@ -168,6 +172,7 @@ def _write_recording(
             scores[target] = target_scores
             worst[target] = worst_moment(prediction, annotation, clock.seconds)
     document = {
+        "made": made,
         "frames": clock.frames,
         "rate": clock.rate,
         "start": clock.start,
@@ -217,7 +222,9 @@ def _arrays(curves: Curves) -> dict[str, Any]:
     }
 
 
-def _index(shown: Shown, entries: list[dict[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+def _index(
+    shown: Shown, entries: list[dict[str, Any]], remarks: Sequence[str], made: str
+) -> dict[str, Any]:
     """The document of the list."""
     targets = []
     for target in shown.targets:
@@ -230,7 +237,7 @@ def _index(shown: Shown, entries: list[dict[str, Any]], remarks: Sequence[str]) 
         "version": __version__,
         "title": shown.title,
         "kind": shown.kind,
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made": made,
         "verdict": [list(row) for row in shown.verdict],
         "scores_are": shown.scores_are,
         "notes": list(remarks),

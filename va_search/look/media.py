@@ -10,6 +10,7 @@ such files, or of none, is told and gets no link. Nothing is opened or copied he
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,7 +30,7 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Media:
-    """Files by stem, each stem's best kind only; `folder`: None where nobody looks for media."""
+    """Files by composed stem, each stem's best kind only; `folder`: None where nobody looks for media."""
 
     folder: Path | None
     by_stem: dict[str, list[Path]]
@@ -57,14 +58,14 @@ class Media:
         for file in files:
             rank = _rank(file)
             if rank is not None:
-                ranked.setdefault(file.stem, {}).setdefault(rank, []).append(file)
+                ranked.setdefault(_composed(file.stem), {}).setdefault(rank, []).append(file)
         return cls(folder, {stem: kinds[min(kinds)] for stem, kinds in ranked.items()})
 
     def files_of(self, stems: Sequence[str]) -> list[Path]:
         """The files of the first of these stems that has some."""
         for stem in stems:
-            if stem in self.by_stem:
-                return self.by_stem[stem]
+            if _composed(stem) in self.by_stem:
+                return self.by_stem[_composed(stem)]
         return []
 
     def link(self, stems: Sequence[str], out: Path) -> str | None:
@@ -107,6 +108,11 @@ class Media:
                 f'ffmpeg -i "{example}" -c:v libx264 -pix_fmt yuv420p -c:a aac "{converted}"'
             )
         return remarks
+
+
+def _composed(name: str) -> str:
+    """A name with each letter and its accents as one sign: macOS lists files with them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _rank(file: Path) -> int | None:

@@ -12,8 +12,8 @@ from urllib.parse import quote, unquote
 
 HIDDEN = "***"
 
-USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
-"""user:password@, user@ or token@ before the host of a URL."""
+USER = re.compile(r"(?<=://)[^\s/?#'\"]+@")
+"""user:password@, user@ or token@ before the host of a URL; a password may hold an @ itself."""
 
 QUERY = re.compile(
     r"(?P<name>(?:[?&;]|%26|%3F)(?:X-Amz-(?:Signature|Credential|Security-Token)"
@@ -41,6 +41,14 @@ def without_secrets(text: str) -> str:
     return QUERY.sub(rf"\g<name>{HIDDEN}", text)
 
 
+def proxy_without_user(value: str) -> str:
+    """Return a proxy's address with `***` for user and password; it needs no scheme
+    (`user:password@proxy:3128`)."""
+    scheme, mark, rest = value.rpartition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}{mark}{HIDDEN}@{host}" if at and user else value
+
+
 def _secret_values() -> list[str]:
     """Return the values to hide, longest first: a short one may be part of a long one, whose rest
     would be left."""
@@ -49,6 +57,9 @@ def _secret_values() -> list[str]:
         # A file with a secret in it may be named.
         if SECRET_NAME.search(name) and not value.startswith(("/", "~")):
             values.add(value)
+        if name.lower().endswith("_proxy"):
+            user = value.rpartition("://")[2].rpartition("@")[0]
+            values.add(user.partition(":")[2])
         for user in USER.findall(value):
             values.add(user.removesuffix("@").partition(":")[2])
     spellings = {spelling for value in values for spelling in _spellings(value)}

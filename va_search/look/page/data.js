@@ -109,6 +109,11 @@ class Folder {
     if (content === undefined) {
       throw new Error(`${entry.file} holds no recording ${entry.id}: make the folder again`);
     }
+    // The folder may have been made again while this page was open: its numbers then stand for
+    // other recordings or other curves.
+    if (content.made !== undefined && content.made !== this.index.made) {
+      throw new Error("the folder was made again since this page was opened: reload the page");
+    }
     const recording = new LoadedRecording(entry, content, this.index);
     await recording.readTimes();
     return recording;

@@ -76,7 +76,8 @@ class Page {
   }
 
   /** Go to a state of the address. */
-  async goTo({ entry, time, target, members, view }) {
+  async goTo({ entry, wanted, time, target, members, view }) {
+    if (entry === null && wanted) this.tell(`There is no recording ${wanted} here.`);
     if (entry === null) return;
     if (members) this.members = new Set(members);
     if (target) this.setTarget(target);
