@@ -117,6 +117,24 @@ def one_big_file(folder: Path) -> Path:
     return folder
 
 
+def unpacked_on_a_mac(folder: Path) -> Path:
+    """Recordings with what macOS and an editor left beside them."""
+    for number in range(6):
+        write_csv(folder / f"s{number}.csv", AFFECT_AT_25, frames(0.04))
+        write_csv(folder / f"__MACOSX/._s{number}.csv", ["x"], [])
+        write_csv(folder / f"__MACOSX/s{number}.csv", ["x"], [])
+        write_csv(folder / f".ipynb_checkpoints/s{number}-checkpoint.csv", ["x"], [])
+    return folder
+
+
+def scales_in_names(folder: Path) -> Path:
+    """Labels whose columns say their scale."""
+    header = ["Time (s)", "EDA (µS)", "Heart Rate [bpm]", "Valence (-1 to 1)", "Arousal (-1 to 1)"]
+    for number in range(6):
+        write_csv(folder / f"s{number}.csv", header, frames(0.04))
+    return folder
+
+
 LAYOUTS: list[tuple[Callable[[Path], Path], list[str], set[str], set[str]]] = [
     (flat, [], {"valence", "arousal"}, {"visual", "audio"}),
     (own_folder, ["--rate", "25"], {"engagement"}, {"f"}),
@@ -126,7 +144,19 @@ LAYOUTS: list[tuple[Callable[[Path], Path], list[str], set[str], set[str]]] = [
     (in_people, [], {"valence", "arousal"}, {"features"}),
     (features_apart, ["--rate", "25"], {"valence", "arousal"}, {"wav2vec"}),
     (one_big_file, [], {"arousal"}, {"all"}),
+    (unpacked_on_a_mac, [], {"valence", "arousal"}, {"visual", "audio"}),
+    (scales_in_names, [], {"valence", "arousal"}, {"physiology"}),
 ]
+
+
+def test_a_draft_with_questions_can_be_read(tmp_path: Path) -> None:
+    source = features_apart(tmp_path / "source")
+    (source / "features/wav2vec").rename(source / "features/_öl")
+    done = init(source)
+    assert done.exit_code == 0, done.output
+    assert "to be put right: " in done.output
+    document = yaml.safe_load((source / "streams.yaml").read_text())
+    assert [*document["features"]] == ["l"]
 
 
 @pytest.mark.parametrize(("make", "options", "targets", "features"), LAYOUTS)

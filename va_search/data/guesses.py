@@ -35,7 +35,8 @@ SHORT = {
 }  # fmt: skip
 """Short names, which count only where one for valence and one for arousal are there."""
 BESIDE_LABELS = LABEL_WORDS | _words(
-    "mean avg average median gt score value continuous smoothed gs y true ground standard final"
+    "mean avg average median gt score value continuous smoothed gs y true ground standard final to "
+    "scale"
 )
 """Words that may stand beside the dimension in the name of a column of labels."""
 RATERS = _words("rater annotator coder")

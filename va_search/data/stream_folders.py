@@ -28,6 +28,8 @@ MOST_FILES = 20_000
 NUMBERED = 0.9
 """Share of the recordings' names that have a digit, where names are told by that."""
 RECORDINGS = "recordings.csv"
+MAC_COPIES = "__MACOSX"
+"""The folder that macOS puts into archives; its files are of the Finder, with the names of others."""
 
 
 @dataclass
@@ -128,11 +130,13 @@ def _whole_files(stream: StreamFiles) -> list[StreamFiles]:
 
 
 def data_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of data below a folder, in the order of their names. InputError for more than
-    `MOST_FILES`."""
+    """Yield the files of data below a folder, in the order of their names, without hidden ones and
+    macOS's copies. InputError for more than `MOST_FILES`."""
     count = 0
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name != MAC_COPIES
+        )
         for name in sorted(names):
             if suffix_of(name) in ALL_SUFFIXES and not name.startswith("."):
                 count += 1

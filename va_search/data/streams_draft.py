@@ -106,7 +106,8 @@ class StreamsDraft:
             lines.append(f"{key}:")
             lines += [entry.line(name) for name, entry in entries.items()]
         lines += [f"# {remark}" for remark in self.remarks]
-        lines += [f"# to be put right: {question}" for question in self.questions]
+        for question in self.questions:
+            lines.append(f"# to be put right: {' '.join(question.split())}")
         return "\n".join(lines) + "\n"
 
     @property
@@ -222,7 +223,7 @@ def _add_stream(
             _add_target(draft, named, _target(stream, keys, [column], named, draft.labelled))
     if has_labels or not others:
         return
-    name = re.sub(r"[^\w.+-]", "_", _last_folder(stream.pattern) or "features", flags=re.ASCII)
+    name = _set_name(_last_folder(stream.pattern))
     if name in draft.features:
         name = f"{name}_{len(draft.features)}"
     modality = modality_of(stream.pattern, " ".join(stream.values[:100]))
@@ -274,6 +275,12 @@ def _last_folder(pattern: str, without: frozenset[str] = frozenset()) -> str:
     parts = [part.partition(".")[0] for part in pattern.split("/")]
     named = [part for part in parts if "{" not in part and part.lower() not in without]
     return named[-1] if named else ""
+
+
+def _set_name(folder: str) -> str:
+    """A name that a feature set can have, as near to the folder's as may be."""
+    name = re.sub(r"[^\w.+-]", "_", folder, flags=re.ASCII)
+    return re.sub(r"^[^A-Za-z0-9]+", "", name) or "features"
 
 
 def _target(
