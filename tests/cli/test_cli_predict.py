@@ -128,6 +128,7 @@ def test_what_register_tells_has_no_password(
 ) -> None:
     monkeypatch.setattr("va_search.serving.register.log_ensemble", lambda *given: "run")
     monkeypatch.setattr("va_search.serving.register.log_version", lambda *given: (1, True))
+    monkeypatch.setattr("va_search.tracking.ensembles.renew_verdict", lambda *given: None)
     result = call(
         served, "register", "mix", "--tracking-uri", "http://user:secret@host:5000", "--json"
     )
@@ -147,6 +148,7 @@ def test_what_is_registered_is_noted_at_the_url_of_a_home(
     monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("va_search.serving.register.log_ensemble", lambda *given: "run")
     monkeypatch.setattr("va_search.serving.register.log_version", lambda *given: (3, True))
+    monkeypatch.setattr("va_search.tracking.ensembles.renew_verdict", lambda *given: None)
     shutil.copytree(
         served.home.root, tmp_path / "far", ignore=shutil.ignore_patterns("registered.json")
     )

@@ -150,8 +150,8 @@ def log_ensemble(
 def renew_verdict(place: Place, run: str, verdict: TrackedVerdict) -> None:
     """Show this verdict on an ensemble's run in place of the one that is there; a place that does not
     take it keeps that one."""
-    client = open_client(place.uri)
     with suppress(Exception):
+        client = open_client(place.uri)
         client.set_tag(run, DESCRIPTION, verdict.markdown)
         client.log_text(run, verdict.text + "\n", VERDICT_FILE)
 
