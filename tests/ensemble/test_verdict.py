@@ -3,6 +3,7 @@ together."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from va_search.ensemble import bootstrap, compare
-from va_search.ensemble.bootstrap import Difference
+from va_search.ensemble.bootstrap import Difference, RecordingSpread
 from va_search.ensemble.build import build
 from va_search.ensemble.compare import spread
 from va_search.ensemble.material import gather
@@ -233,6 +234,17 @@ def test_whether_time_is_followed_within_a_recording_is_said(
     found = spread(sums_of(prediction, means + course))
     assert found is not None and found.correlation == pytest.approx(follows, abs=0.08)
     assert said in within_recordings("valence", 0.6, found)
+
+
+@pytest.mark.parametrize("pooled", [-0.3, 0.0, 0.05])
+def test_a_low_pooled_score_is_not_explained_by_telling_recordings_apart(pooled: float) -> None:
+    flat = RecordingSpread(-0.1, 0.0, 0.1, recordings=8, undefined=0, correlation=-0.1)
+    said = within_recordings("valence", pooled, flat)
+    assert "does not follow time (median correlation -0.10)" in said
+    assert "comes from telling recordings apart" not in said
+    assert "comes from telling recordings apart" in within_recordings("valence", 0.6, flat)
+    older = dataclasses.replace(flat, correlation=None)
+    assert within_recordings("valence", pooled, older) == ""
 
 
 def test_without_folds_the_reason_is_said(tmp_path: Path) -> None:

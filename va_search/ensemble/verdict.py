@@ -266,16 +266,20 @@ def within_recordings(target: str, pooled: float | None, spread: RecordingSpread
     correlation = spread.correlation
     if spread.median is None or pooled is None:
         return ""
+    scores_high = pooled >= FOLLOWS_A_LITTLE
     if correlation is None:
+        if not scores_high or spread.median >= FOLLOWS_A_LITTLE:
+            return ""
         return (
             f"{target}: a median CCC near 0 beside a high pooled CCC means that the ensemble tells recordings apart "
             "and does not follow time within one"
         )
     r = f"median correlation {correlation:.2f}"
     if correlation < FOLLOWS_A_LITTLE:
+        source = "comes from telling recordings apart" if scores_high else "is low, too"
         return (
             f"{target}: within a recording the ensemble does not follow time ({r}); its pooled CCC of {pooled:.3f} "
-            "comes from telling recordings apart"
+            f"{source}"
         )
     if correlation < FOLLOWS:
         return f"{target}: within a recording the ensemble follows time a little ({r})"
