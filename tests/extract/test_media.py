@@ -14,6 +14,7 @@ from extract_world import clicks, tone, write_crops, write_video
 from PIL import Image
 
 from va_search.errors import InputError
+from va_search.extract.media import find_listed_media
 from va_search.extract.pictures import crop_files, read_crop, upright, video_frames
 from va_search.extract.sound import read_sound
 from va_search.extract.timeline import read_timeline
@@ -123,3 +124,10 @@ def test_sound_of_any_layout_is_the_mean_of_its_channels(layout, channels, tmp_p
         video = write_video(tmp_path / name, TIMES, sound, layout=layout, audio_codec="pcm_f32le")
         found = read_sound(video, read_timeline(video), 16_000, tmp_path)
         np.testing.assert_allclose(found.samples, sound.mean(axis=0), atol=1e-6)
+
+
+def test_a_link_beside_its_video_is_a_recording_of_its_own(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "latest.mp4").symlink_to(tmp_path / "a.mp4")
+    media = find_listed_media([tmp_path, tmp_path / "a.mp4"])
+    assert sorted(media.videos) == ["a", "latest"]

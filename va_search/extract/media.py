@@ -128,8 +128,8 @@ def find_listed_media(paths: Sequence[Path]) -> MediaFiles:
             problems.append(f"{path}: found {names}, expected videos ({ALLOWED})")
         files += listed
     refuse(problems)
-    # A file may be named and lie in a named folder, too.
-    unique = {file.resolve(): file for file in files}
+    # A file may be named and lie in a named folder, too. A link is a recording of its own name.
+    unique = {file.parent.resolve() / file.name: file for file in files}
     return _sorted_by_kind(paths[0], list(unique.values()))
 
 
