@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 import va_search as va
 from va_search.cli.main import app
-from va_search.data.guesses import labels_in, modality_of, stimuli_of, subject_of
+from va_search.data.guesses import labels_in, modality_of, stimuli_of, subject_of, subjects_within
 
 FRAMES = 30
 AFFECT_AT_25 = ["time", "AU01_r", "loudness", "valence", "arousal"]
@@ -314,3 +314,10 @@ def test_persons_and_clips_in_names() -> None:
     assert stimuli_of(shared) == {"s1_x": "x", "s2_x": "x"}
     assert stimuli_of({"s1_session1": "s1", "s2_session1": "s2"}) == {}, "a sitting is no clip"
     assert stimuli_of({"s1_x": "s1", "s2_y": "s2"}) == {}, "nobody shares one"
+
+
+def test_a_person_in_the_middle_of_names_is_one_person() -> None:
+    names = ["Aufnahme P03 (1)", "Aufnahme P03 (2)", "Aufnahme P05 (1)"]
+    assert [*subjects_within(names).values()] == ["P03", "P03", "P05"]
+    assert subjects_within([*names, "Aufnahme ohne"]) == {}
+    assert subjects_within([*names, "P03 with P05 talk"]) == {}

@@ -62,6 +62,11 @@ SUBJECT = re.compile(
     r"(subject|subj|sub|participant|person|player|user|vp|pp|id|p|s)[-_ ]?\d+", re.IGNORECASE
 )
 """How names of recordings begin that name the person."""
+SUBJECT_WITHIN = re.compile(
+    r"(?<![a-z0-9])((?:subject|subj|sub|participant|person|player|user)[-_ ]?\d+|[a-z]{1,2}\d{2,})(?![a-z0-9])",
+    re.IGNORECASE,
+)
+"""Names a person in the middle of a recording's name: a longer word, or letters with two digits."""
 SITTING = re.compile(r"(session|sess|run|trial|part|day|visit|take|rec)[-_ ]?\d*", re.IGNORECASE)
 """Begins what stands behind a person's name and is no clip."""
 VALIDATION_EVERY = 5
@@ -185,6 +190,18 @@ def subject_of(name: str) -> str | None:
         if match is not None:
             return match[0]
     return None
+
+
+def subjects_within(names: Sequence[str]) -> dict[str, str]:
+    """Return the person that stands somewhere in each recording's name; none at all where one of the
+    names has no such place, or several."""
+    people: dict[str, str] = {}
+    for name in names:
+        candidates = SUBJECT_WITHIN.findall(name)
+        if len(candidates) != 1:
+            return {}
+        people[name] = candidates[0]
+    return people
 
 
 def split_of(name: str) -> str:

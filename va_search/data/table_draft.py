@@ -26,6 +26,7 @@ from va_search.data.guesses import (
     split_of,
     stimuli_of,
     subject_of,
+    subjects_within,
     validating,
 )
 from va_search.data.problems import listed, shortened
@@ -303,10 +304,15 @@ def _add_recordings(
     names = [*files.files]
     paths = files.paths
     people = {name: subject_of(paths[name]) for name in names}
+    within: dict[str, str] = {}
+    if not any(people.values()):
+        # `Recording P03 (2)`: the person is not at the beginning.
+        within = subjects_within([paths[name] for name in names])
+        people.update({name: within[paths[name]] for name in names if within})
     subjects = {name: people[name] or name for name in names}
     unnamed = [name for name in names if people[name] is None]
     clips = {}
-    if not unnamed:
+    if not unnamed and not within:
         clips = stimuli_of({paths[name]: subjects[name] for name in names})
     unlabelled = [name for name in names if labelled and name not in labelled]
     splits = {name: split_of(paths[name]) for name in names}
@@ -322,7 +328,8 @@ def _add_recordings(
         if rates:
             row["frames_per_second"] = f"{rates.get(name, np.nan):g}".replace("nan", "")
         draft.rows.append(row)
-    text = f"{counted(len(set(subjects.values())), 'person', 'people')}, by the beginning of names"
+    part = "middle" if within else "beginning"
+    text = f"{counted(len(set(subjects.values())), 'person', 'people')}, by the {part} of names"
     if len(unnamed) == len(names):
         text = "names tell no people, so each recording is a person of its own"
     elif unnamed:
