@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from trial_world import make_trial
 
+from va_search.data.arrays import Values
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash, positions
 from va_search.ensemble.saved import Ensemble, save_ensemble
@@ -92,7 +93,7 @@ def write_store(
 def _part(index: int, dims: dict[str, int], *, labelled: bool) -> Part:
     rng, frames = np.random.default_rng(index), FRAMES[index]
     truth = 5.0 + 3.0 * np.tanh(np.cumsum(rng.normal(size=(frames, 2)), axis=0) / 4)
-    features = {}
+    features: dict[str, Values] = {}
     for name, dim in dims.items():
         one = np.random.default_rng(
             [index, *name.encode()]

@@ -36,7 +36,7 @@ def frames(step: float, low: float = -1.0, high: float = 1.0) -> list[tuple[floa
     for frame in range(FRAMES):
         share = frame / (FRAMES - 1)
         label = low + share * (high - low)
-        rows.append((frame * step, np.sin(frame), frame, label, high + low - label))
+        rows.append((frame * step, np.sin(frame), np.cos(frame), label, high + low - label))
     return rows
 
 
@@ -50,7 +50,7 @@ def flat(folder: Path) -> Path:
 def own_folder(folder: Path) -> Path:
     """The layout's own folder, other files beside it, no clock, one rated target."""
     header = ["f_0", "f_1", "f_2", "f_3", "engagement_rater1", "engagement_rater2"]
-    rows = [(frame, 1, 2, 3, frame, 100 - frame) for frame in range(FRAMES)]
+    rows = [(frame % 7, 1, 2, 3, frame, 100 - frame) for frame in range(FRAMES)]
     for number in range(3):
         write_csv(folder / f"recordings/r{number}.csv", header, rows)
     write_csv(folder / "predictions/r0.csv", ["time", "valence"], [(0, 1)])
@@ -321,3 +321,14 @@ def test_a_person_in_the_middle_of_names_is_one_person() -> None:
     assert [*subjects_within(names).values()] == ["P03", "P03", "P05"]
     assert subjects_within([*names, "Aufnahme ohne"]) == {}
     assert subjects_within([*names, "P03 with P05 talk"]) == {}
+
+
+@pytest.mark.parametrize("clock", ["Zeit [s]", "temps", "x"])
+def test_a_clock_by_any_name_is_no_feature(tmp_path: Path, clock: str) -> None:
+    for number in range(6):
+        write_csv(tmp_path / f"s/P0{number}.csv", [clock, *AFFECT_AT_25[1:]], frames(0.2))
+    done = init(tmp_path / "s", "--rate", "5")
+    assert done.exit_code == 0, done.output
+    description = yaml.safe_load((tmp_path / "s/dataset.yaml").read_text())
+    assert description["ignored_columns"] == [clock]
+    assert f"{clock!r} rises in equal steps" in done.output

@@ -63,10 +63,12 @@ SUBJECT = re.compile(
 )
 """How names of recordings begin that name the person."""
 SUBJECT_WITHIN = re.compile(
-    r"(?<![a-z0-9])((?:subject|subj|sub|participant|person|player|user)[-_ ]?\d+|[a-z]{1,2}\d{2,})(?![a-z0-9])",
+    r"(?<![a-z0-9])(?:(?:subject|subj|sub|participant|person|player|user)[-_ ]?\d+|(?:vp|pp|p)\d{2,})"
+    r"(?![a-z0-9])",
     re.IGNORECASE,
 )
-"""Names a person in the middle of a recording's name: a longer word, or letters with two digits."""
+"""A person in the middle of a recording's name: fewer words than at its beginning, since a letter
+and a number there may as well be a clip or a session."""
 SITTING = re.compile(r"(session|sess|run|trial|part|day|visit|take|rec)[-_ ]?\d*", re.IGNORECASE)
 """Begins what stands behind a person's name and is no clip."""
 VALIDATION_EVERY = 5

@@ -2,7 +2,8 @@
 features and labels in columns (the `table` layout, table.py).
 
 Conventions: what is a guess says so in its line of dataset.yaml. What nothing tells stands there as
-a question, in a comment. Every file's labels and clock are read, of features the first file's."""
+a question, in a comment. Every file's labels and clock are read, and what may be one by its values;
+of other features the first file's."""
 
 from __future__ import annotations
 
@@ -237,6 +238,15 @@ def _add_features(draft: TableDraft, files: TableFiles, used: set[str]) -> None:
     roles = files.roles
     columns = [name for name in roles.values if name not in used]
     texts = [name for name in columns if not files.is_number(name)]
+    # Whatever a clock is called, and in whatever language, it is no feature.
+    rising = files.rising([name for name in columns if name not in texts])
+    if rising:
+        verb = "rises" if len(rising) == 1 else "rise"
+        reason = f"{listed(rising, NAMES_SHOWN)} {verb} in equal steps in every file, like a clock"
+        draft.remarks.append(
+            f"ignored_columns: {reason}; a clock is to be named as time_column, with its time_unit"
+        )
+    columns = [name for name in columns if name not in rising]
     sets: dict[str, list[str]] = {}
     numbered = _numbered([name for name in columns if name not in texts])
     for column in columns:
@@ -253,7 +263,7 @@ def _add_features(draft: TableDraft, files: TableFiles, used: set[str]) -> None:
         shown = _columns_text(names, files.header)
         entry = f"{{modality: {modality}, columns: {flow(shown)}}}"
         draft.lines.append(f"  {flow(name)}: {entry}    # guess: modality {modality}")
-    ignored = [*texts]
+    ignored = [*texts, *rising]
     visual = [name for name in sets if modality_of(name) == "visual"]
     for name in files.header:
         if name in used or name in ignored or name in columns:
@@ -263,7 +273,12 @@ def _add_features(draft: TableDraft, files: TableFiles, used: set[str]) -> None:
         if name not in roles.success or not is_clear:
             ignored.append(name)
     if ignored:
-        reason = "no values by their names" if not texts else "no values by their names, or texts"
+        reasons = ["no values by their names"]
+        if texts:
+            reasons.append("texts")
+        if rising:
+            reasons.append("rising in equal steps")
+        reason = ", or ".join(reasons)
         draft.lines.append(f"ignored_columns: {flow(ignored)}    # guess: {reason}")
 
 

@@ -23,6 +23,8 @@ SAME_KIND = 0.5
 """More than this share of a file's columns is in the others too, where all are of one kind."""
 LOOKED_AT = 50
 """Headers that are compared."""
+STEP_TOLERANCE = 0.01
+"""Share of the usual step by which the steps of a clock may differ."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,32 @@ class TableFiles:
         header = read_header(self.files[name])
         present = [column for column in columns if column in header]
         return read_numbers(self.files[name], present).ravel() if present else np.zeros(0)
+
+    def rising(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns that rise from row to row in equal steps in every file, as clocks and
+        counts do. Files of one or two rows tell nothing."""
+        candidates = list(columns)
+        have_told = False
+        for path in self.files.values():
+            header = set(read_header(path))
+            candidates = [column for column in candidates if column in header]
+            if not candidates:
+                return []
+            try:
+                values = read_numbers(path, candidates)
+            except InputError:
+                return []  # texts in this file alone: no clock, and the import names the line
+            if len(values) <= 2:
+                continue
+            have_told = True
+            steps = np.diff(values, axis=0)
+            usual = np.median(steps, axis=0)
+            with np.errstate(invalid="ignore"):
+                is_even = (usual > 0) & (np.abs(steps - usual) <= usual * STEP_TOLERANCE).all(
+                    axis=0
+                )
+            candidates = [name for name, even in zip(candidates, is_even, strict=True) if even]
+        return candidates if have_told else []
 
     def steps(self, column: str) -> dict[str, float]:
         """Return the usual step of a clock in each recording that has one, in the clock's unit."""

@@ -206,7 +206,7 @@ def report_files(out: Path) -> ReportFiles:
     if out not in (files.page, files.markdown) and out.is_file():
         expected = "expected a folder to write report.md and report.html to"
         raise InputError(f"{out}: is a file, {expected}")
-    _refuse_foreign(files.paths, MARK, "report that va-search wrote")
+    _refuse_foreign(files.paths)
     return files
 
 
@@ -223,14 +223,16 @@ def save(report: StudyReport, out: Path) -> Path:
     return files.paths[0]
 
 
-def _refuse_foreign(paths: Sequence[Path], mark: str, kind: str) -> None:
-    """InputError for what stands at a path and has no `mark` near its beginning."""
+def _refuse_foreign(paths: Sequence[Path]) -> None:
+    """InputError for what is at a path and is no report, by its first characters."""
     problems = []
     for path in paths:
         is_foreign = path.is_dir()
         if path.is_file():
-            is_foreign = mark not in path.read_text(encoding="utf-8", errors="replace")[:200]
+            is_foreign = MARK not in path.read_text(encoding="utf-8", errors="replace")[:200]
         if is_foreign:
-            problems.append(f"{path}: exists and is no {kind}; choose another --out")
+            problems.append(
+                f"{path}: exists and is no report that va-search wrote; choose another --out"
+            )
     if problems:
         raise InputError(*problems)
