@@ -44,13 +44,19 @@ from va_search.models.menu import (
 )
 from va_search.targets import AFFECT
 
-MEANING = 1
+MEANING = 3
 """Version of what the training code computes: raised when the same settings would give other
-predictions."""
+predictions. (3: dropout's noise is drawn another way.)"""
 
-MISSING_MEANING = 2
+MISSING_MEANING = 4
 """As `MEANING`, of trials that put frames with and without a value into one model step, or fuse a
 modality that may be missing late."""
+
+FITTED_MEANING = 1
+"""As `MEANING`, of models that are no networks and are fitted at once, such as ridge and trees."""
+
+FITTED_MISSING_MEANING = 2
+"""As `MISSING_MEANING`, of models that are no networks."""
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -496,9 +502,10 @@ def trial_id_on(settings: TrialSettings, store: Store) -> str:
 def meaning_on(settings: TrialSettings, store: Store) -> int:
     """Version of what the training code computes for these settings on this store."""
     missing = any(store.feature_sets[name].missing for name in settings.features)
-    if missing and (settings.frame_step > 1 or settings.fusion == "late"):
-        return MISSING_MEANING
-    return MEANING
+    missing = missing and (settings.frame_step > 1 or settings.fusion == "late")
+    if FAMILIES[settings.family].model is not None:
+        return FITTED_MISSING_MEANING if missing else FITTED_MEANING
+    return MISSING_MEANING if missing else MEANING
 
 
 def configuration_id(settings: TrialSettings, *, but: tuple[str, ...]) -> str:

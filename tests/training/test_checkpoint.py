@@ -86,7 +86,7 @@ def test_every_encoder_goes_on_bit_for_bit(tiny: Store, tmp_path: Path, encoder:
 
 @pytest.mark.parametrize("schedule", sorted(SCHEDULES))
 def test_every_schedule_goes_on_bit_for_bit(tiny: Store, tmp_path: Path, schedule: str) -> None:
-    rate = 0.5 if schedule == "plateau" else 0.02  # too high to get better, so that the rate drops
+    rate = 5.0 if schedule == "plateau" else 0.02  # too high to get better, so that the rate drops
     trial = settings(
         schedule=schedule, schedule_epochs=1, schedule_factor=0.5, epochs=6, learning_rate=rate
     )

@@ -137,7 +137,7 @@ def test_train_val_mix_averages_the_same_predictions(tiny: Store) -> None:
 def test_one_that_is_finished_earlier_leaves_the_others_as_they_are(tiny: Store) -> None:
     trials = [
         settings(seed, rate, patience=1, epochs=12)
-        for seed, rate in [(0, 1e-6), (1, 5e-3), (3, 1e-3)]
+        for seed, rate in [(0, 0.5), (1, 5e-3), (3, 1e-3)]
     ]
     fits = together(trials, tiny).fits
     assert len({len(fit.history) for fit in fits}) > 1, "all ended together: this tests nothing"

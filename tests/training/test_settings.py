@@ -9,7 +9,7 @@ from ensemble_world import World, make_world
 from pydantic import ValidationError
 
 from va_search.trial import Trial
-from va_search.trial_settings import TrialSettings, trial_id
+from va_search.trial_settings import MEANING, TrialSettings, trial_id
 
 
 def make(**changes: object) -> TrialSettings:
@@ -111,8 +111,8 @@ def test_defaults_are_the_papers() -> None:
 
 
 def test_the_ids_of_trials_that_homes_have_already_stay() -> None:
-    """Golden: ids computed before train_val_mix came. When one changes, every home trains
-    everything again."""
+    """Golden: ids of the first meaning, computed before train_val_mix came. When one changes without
+    a new meaning, every home trains everything again."""
     late: dict[str, object] = {
         "features": ("a",),
         "encoder": "transformer_lstm",
@@ -127,11 +127,17 @@ def test_the_ids_of_trials_that_homes_have_already_stay() -> None:
         ),
         make(**late, patience=4, epochs=12),
     ]  # fmt: skip
-    assert [trial_id(one, "data") for one in found] == [
+    assert [trial_id(one, "data", 1) for one in found] == [
         "be9b3a4f65a99866",
         "e6b7f27cfdf78cb6",
         "96686017add7424a",
     ]
+
+
+def test_ids_of_todays_meaning() -> None:
+    """Golden: the meaning since dropout's noise is drawn another way."""
+    assert MEANING == 3
+    assert trial_id(make(), "data") == "f19223e1d3eb9e14"
 
 
 def test_settings_added_later_leave_ids_as_they_were() -> None:
@@ -140,10 +146,10 @@ def test_settings_added_later_leave_ids_as_they_were() -> None:
         keep="best", ema_decay=0.5, feature_noise=0, offset_jitter=0, gain_jitter=0, time_masking=0,
         modality_dropout=0, mixup=0, label_delay=0,
     )  # fmt: skip
-    assert trial_id(added, "data") == "be9b3a4f65a99866"
+    assert trial_id(added, "data", 1) == "be9b3a4f65a99866"
     kept = [make(keep=rule) for rule in ("last", "mean_last_5", "ema")]
     changed = [make(mixup=0.4), make(label_delay=1), make(keep="ema", ema_decay=0.9)]
-    found = [trial_id(trial, "data") for trial in (*kept, *changed)]
+    found = [trial_id(trial, "data", 1) for trial in (*kept, *changed)]
     assert found == [
         "027ff394687772cd",
         "450d99b74fe28d91",

@@ -71,7 +71,7 @@ def test_views_are_written_in_one_order_and_a_single_one_is_its_name() -> None:
 
 
 def test_ids_of_single_names_are_what_they_were() -> None:
-    ids = {name: trial_id(make(normalise=name), "data") for name in NORMALISERS}
+    ids = {name: trial_id(make(normalise=name), "data", 1) for name in NORMALISERS}
     assert ids == {
         "none": "f89be39415bde2eb",
         "train": "bd2ccdb9af106e6c",

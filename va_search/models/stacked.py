@@ -12,7 +12,6 @@ keeps its fused kernels. Entries of the menus that can be computed like this are
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,17 +22,14 @@ from torch.nn import functional
 from va_search.models.encoders import Mlp, Tcn, Transformer, sinusoids
 from va_search.models.estimator import Estimator, Separate
 from va_search.models.fusions import Early, Gated, encoded_together, weighed_by_gates
-from va_search.models.noise import noise
+from va_search.models.noise import attention, attention_weights, noise
 
 
 class Dropout:
     """Units dropped in training; this one drops nothing, for evaluation."""
 
-    def units(self, x: Tensor, share: float, *, steps_first: bool = False) -> Tensor:
-        """Return x [model, batch, step, width] with a share of it zero, the others scaled up.
-
-        `steps_first`: torch keeps these units as [step, batch, width], and draws in that order.
-        """
+    def units(self, x: Tensor, share: float) -> Tensor:
+        """Return x [model, batch, step, width] with a share of it zero, the others scaled up."""
         return x
 
     def attention(
@@ -48,7 +44,7 @@ class AtOnce(Dropout):
     """Dropout drawn for all models at once, from the device's own generator: fewest and fastest
     kernels."""
 
-    def units(self, x: Tensor, share: float, *, steps_first: bool = False) -> Tensor:
+    def units(self, x: Tensor, share: float) -> Tensor:
         """See `Dropout`."""
         return functional.dropout(x, share)
 
@@ -68,13 +64,13 @@ class EachItsOwn(Dropout):
     def __init__(self, generators: Sequence[torch.Generator], steps: Sequence[int]) -> None:
         self._drawn = list(zip(generators, steps, strict=True))
 
-    def units(self, x: Tensor, share: float, *, steps_first: bool = False) -> Tensor:
+    def units(self, x: Tensor, share: float) -> Tensor:
         """See `Dropout`."""
         if share == 0.0:
             return x
-        drawn = torch.zeros(x.shape)
+        drawn = torch.zeros(x.shape, dtype=x.dtype)
         for model, (generator, steps) in enumerate(self._drawn):
-            _draw(drawn[model, :, :steps], share, generator, steps_first=steps_first)
+            _draw(drawn[model, :, :steps], share, generator)
         return x * drawn
 
     def attention(
@@ -83,10 +79,7 @@ class EachItsOwn(Dropout):
         """See `Dropout`."""
         if share == 0.0:
             return attend(q, k, v, mask, share)
-        weights = (q / math.sqrt(q.shape[-1])) @ k.mT  # [model, batch, head, step, step]
-        if mask is not None:
-            weights = weights.masked_fill(~mask, -torch.inf)
-        weights = weights.softmax(dim=-1)
+        weights = attention_weights(q, k, mask)  # [model, batch, head, step, step]
         drawn = torch.zeros_like(weights)
         for model, (generator, steps) in enumerate(self._drawn):
             _draw(drawn[model, :, :, :steps, :steps], share, generator)
@@ -96,25 +89,16 @@ class EachItsOwn(Dropout):
 EVALUATION = Dropout()
 
 
-def _draw(
-    target: Tensor, share: float, generator: torch.Generator, *, steps_first: bool = False
-) -> None:
-    """Fill `target` with torch's own dropout noise: 0 for a share, else 1 / (1 - share)."""
-    # torch draws in the order of memory: the noise needs memory of its own, in that order
-    if steps_first:
-        drawn = noise(target.transpose(0, 1).shape, share, generator).transpose(0, 1)
-    else:
-        drawn = noise(target.shape, share, generator)
-    target.copy_(drawn)
+def _draw(target: Tensor, share: float, generator: torch.Generator) -> None:
+    """Fill `target` with dropout's noise: 0 for a share, else 1 / (1 - share)."""
+    target.copy_(noise(target.shape, share, generator))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float) -> Tensor:
     """torch's attention over [model, batch, head, step, size], models and batch as one axis for its
     fused kernels."""
     allowed = None if mask is None else mask.flatten(0, 1)
-    y = functional.scaled_dot_product_attention(
-        q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=allowed, dropout_p=share
-    )
+    y = attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), allowed, share)
     return y.view(*q.shape[:2], *y.shape[1:])
 
 
@@ -230,7 +214,7 @@ class Stack:
         q, k, v = by_head.permute(3, 0, 1, 4, 2, 5)  # each [model, batch, head, step, size]
         y = dropout.attention(q, k, v, allowed, share)
         y = self._linear(f"{name}.self_attn.out_proj", y.transpose(2, 3).flatten(3))
-        y = dropout.units(y, share, steps_first=True)
+        y = dropout.units(y, share)
         x = self._norm(f"{name}.norm1", x + y, layer.norm1.eps)
         # feed-forward
         y = functional.relu(self._linear(f"{name}.linear1", x))
