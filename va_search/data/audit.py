@@ -3,7 +3,8 @@
 Conventions: an error must be put right before a search (leaking subjects, a recording under two
 names in two splits, values that are not finite, a store changed on the disk); a warning may be
 meant (constant labels, outliers); a note is only worth knowing. Every feature value is read once,
-in chunks, so memory stays bounded for files larger than it. Lengths of videos are in seconds, rates
+in chunks, so memory stays bounded for files larger than it; what was found in them is kept with the
+store (audit_facts.py). Lengths of videos are in seconds, rates
 in frames per second."""
 
 from __future__ import annotations
@@ -17,15 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.agreement import agreements_of, rater_remarks
-from va_search.data.baselines import Baseline, baselines
-from va_search.data.columns import audit_columns
-from va_search.data.copies import FrameHashes, copied_recordings
+from va_search.data.audit_facts import FeatureFacts, copies_of, feature_facts, official_baselines
+from va_search.data.baselines import Baseline
 from va_search.data.generalisation import SeenCounts, VarianceShares, seen_in, variance_shares
 from va_search.data.manifest import Manifest
-from va_search.data.older_stores import value_changes
+from va_search.data.older_stores import feature_changes, frame_changes
 from va_search.data.problems import exact
 from va_search.data.raters import Agreement
-from va_search.data.store import OFFICIAL, SPLITS, Recording, Store
+from va_search.data.store import SPLITS, Recording, Store
 from va_search.errors import counted
 from va_search.targets import Target, targets_to_json
 
@@ -119,14 +119,16 @@ class AuditReport:
 
 
 def quiet(feature_set: str) -> None:
-    """The progress callback that shows nothing; it is called before each feature set is read."""
+    """The progress callback that shows nothing; it is called with each feature set's name."""
 
 
 def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
-    """Audit the whole store; reads every value once. Findings come errors first."""
+    """Audit the whole store; reads every value once, and none of a content that was audited before.
+    Findings come errors first."""
     manifest = Manifest.read(store.path).document
+    features = feature_facts(store, progress)
     findings = [AuditFinding("warning", "import", text) for text in manifest["warnings"]]
-    findings += _changes(store)
+    findings += _changes(store, features)
     findings += leaks(store)
     findings += _label_findings(store)
     findings += target_findings(store)
@@ -141,12 +143,9 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
         if "video_seconds" in note:  # other notes are of imports, which nobody made from videos
             videos[name] = note
     findings += _video_findings(store, videos)
-    # The one pass over all values serves columns and copies alike.
-    frames = FrameHashes(np.zeros(store.frames, np.uint64))
-    for name in store.feature_sets:
-        progress(name)
-        findings += _feature_findings(store, name, frames)
-    for copy in copied_recordings(store, frames.values):
+    for name, facts in features.items():
+        findings += _feature_findings(name, facts)
+    for copy in copies_of(store, features):
         findings.append(AuditFinding("error" if copy.leaks else "warning", copy.where, copy.text))
     # The sort is stable: within a level findings stay in the order of the checks.
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
@@ -170,7 +169,7 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
         raters=agreements,
         seen=seen,
         variance=variance_shares(store),
-        baselines=baselines(store, [OFFICIAL]),
+        baselines=official_baselines(store),
     )
 
 
@@ -226,12 +225,15 @@ def _count_labels(store: Store, split: str, column: int, target: Target) -> Labe
     )
 
 
-def _changes(store: Store) -> Iterator[AuditFinding]:
+def _changes(store: Store, features: Mapping[str, FeatureFacts]) -> Iterator[AuditFinding]:
     """Values that were sealed and are not those that were imported."""
     manifest = Manifest.read(store.path)
     # As it was imported: without folds that were made since, and with all that was added.
     imported = Store.of_manifest(store.path, manifest, manifest.files or store.files)
-    for where, text in value_changes(imported):
+    changes = [*frame_changes(imported)]
+    for name, facts in features.items():
+        changes += feature_changes(store, name, facts.hash)
+    for where, text in changes:
         yield AuditFinding("error", where, f"{text}; import the data again")
 
 
@@ -426,14 +428,13 @@ def _seen_findings(seen: dict[str, SeenCounts]) -> Iterator[AuditFinding]:
         yield AuditFinding("note", split, text)
 
 
-def _feature_findings(store: Store, name: str, frames: FrameHashes) -> Iterator[AuditFinding]:
-    columns = audit_columns(store, name, frames)
+def _feature_findings(name: str, facts: FeatureFacts) -> Iterator[AuditFinding]:
     where = f"feature set {name}"
-    for text in columns.not_finite():
+    for text in facts.errors:
         yield AuditFinding("error", where, text)
-    for text in columns.lacking():
+    for text in facts.notes:
         yield AuditFinding("note", where, text)
-    for text in columns.dirt():
+    for text in facts.warnings:
         yield AuditFinding("warning", where, text)
 
 

@@ -2,65 +2,66 @@
 label, and the hash of all values.
 
 Conventions: an outlier is farther than 20 MAD (median absolute deviation) from its column's median,
-over all recordings. Median and MAD are exact up to 32 million values a feature set; beyond that
+over all recordings. Median and MAD are exact up to 8 million values a feature set; beyond that
 they come from evenly spaced frames. A column whose MAD is 0 (half its values are equal) has no
 outliers by this measure. A column is a label's copy where they correlate by more than `COPY`, over
-all frames or within each recording."""
+all frames or within each recording (label_copies.py).
+
+All that is asked of a value is asked while it lies in the processor's cache: chunks are small, and
+float16 is widened once for all questions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from va_search.data.arrays import Floats, Values
 from va_search.data.copies import FrameHashes
+from va_search.data.label_copies import LabelCopies
+from va_search.data.medians import median_and_mad, widened
 from va_search.data.problems import exact
 from va_search.data.store import Store
 
 OUTLIER = 20.0  # MAD
-SAMPLED_VALUES = 32_000_000
-CHUNK_VALUES = 4_000_000
+SAMPLED_VALUES = 8_000_000
+CHUNK_VALUES = 200_000
 SHOWN = 3
-COPY = 0.9999
-"""A correlation from which a feature is a label in other units: no measured signal follows an
-annotation so closely."""
-LEAST_LABELLED = 10
-"""Labelled frames from which a correlation says something."""
 
 
 def audit_columns(store: Store, name: str, frames: FrameHashes) -> ColumnAudit:
     """Audit feature set `name`: a sample for median and MAD, then every value once, chunk by chunk.
 
-    The hashes of its values are added to `frames`.
-    """
+    The hashes of its frames are set in `frames`."""
     values = store.features(name)
     dim = values.shape[1]
     audit = ColumnAudit(store, name, *_centre(values))
-    frames.begin(dim)
+    sha = hashlib.sha256(f"{dim}:{values.dtype}".encode())
     rows = max(1, CHUNK_VALUES // dim)
     # Chunks end with their recording, since lowest and highest values are kept by recording.
     for index, recording in enumerate(store.recordings):
         for start in range(recording.start, recording.stop, rows):
             block = values[start : min(start + rows, recording.stop)]
+            sha.update(np.ascontiguousarray(block).data)
             frames.add(start, block)
-            finite = audit.add(index, block)
-            labels = store.annotations[start : start + len(block)]
-            audit.copies.add(labels, finite, audit.median)
+            finite = audit.add(index, widened(block))
+            audit.copies.add(start, finite)
         audit.copies.end_recording()
+    audit.hash = sha.hexdigest()
+    audit.copies.confirm(values)
     return audit
 
 
 def _centre(values: Values) -> tuple[Floats, Floats]:
-    """Median and MAD (dim,) of each column, over finite values of evenly spaced frames."""
+    """Median and MAD (dim,) of each column, over the values of evenly spaced frames that are not
+    NaN; 0 where infinities leave none."""
     step = max(1, -(-values.size // SAMPLED_VALUES))
-    sample = values[::step]
-    middle = np.median
-    if not np.isfinite(sample).all():
-        middle, sample = np.nanmedian, np.where(np.isfinite(sample), sample, np.nan)
-        sample[:, np.isnan(sample).all(axis=0)] = 0.0  # a column without a finite value
-    median = middle(sample, axis=0)
-    return median.astype(np.float64), middle(np.abs(sample - median), axis=0).astype(np.float64)
+    rows = np.arange(0, len(values), step)
+    median, mad = median_and_mad(values, rows, missing=True)
+    is_lost = ~np.isfinite(median) | ~np.isfinite(mad)
+    median[is_lost], mad[is_lost] = 0.0, 0.0
+    return median, mad
 
 
 class ColumnAudit:
@@ -85,29 +86,36 @@ class ColumnAudit:
         self.outlier = np.zeros(dim)
         self.outlier_in = np.full(dim, -1)
         self.zero_frames = 0  # in which every column is 0
-        self.copies = LabelCopies(dim, store.target_names)
+        self.hash = ""  # of all values, as the import makes it
+        self.copies = LabelCopies(store, median)
 
     def add(self, index: int, block: Values) -> Values:
-        """Count one chunk of recording `index`; return it with the median where it is not
-        finite."""
+        """Count one chunk of recording `index`, not float16; return it with the median where it is
+        not finite."""
         zeros = block[:, 0] == 0
         if zeros.any():
             self.zero_frames += int((~block[zeros].any(axis=1)).sum())
-        finite = np.isfinite(block)
-        if not finite.all():
-            self.nans += np.isnan(block).sum(axis=0)
-            self.infinities += np.isinf(block).sum(axis=0)
-            is_new = (self.not_finite_in < 0) & ~finite.all(axis=0)
-            self.not_finite_in[is_new] = index
-            block = np.where(finite, block, self.median)
-        # Extremes first: most chunks have no outlier, and distances cost a pass.
-        low, high = block.min(axis=0).astype(np.float64), block.max(axis=0).astype(np.float64)
+        # Extremes first: they tell of NaN and infinities, and most chunks have no outlier.
+        low, high = block.min(axis=0), block.max(axis=0)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            block = self._add_not_finite(index, block)
+            low, high = block.min(axis=0), block.max(axis=0)
+        low, high = low.astype(np.float64), high.astype(np.float64)
         self.low[index] = np.minimum(self.low[index], low)
         self.high[index] = np.maximum(self.high[index], high)
         reach = OUTLIER * self.mad
         if ((self.median - low > reach) | (high - self.median > reach)).any():
             self._add_outliers(index, block)
         return block
+
+    def _add_not_finite(self, index: int, block: Values) -> Values:
+        """Count the values of a chunk that are not finite; return it with the median there."""
+        finite = np.isfinite(block)
+        self.nans += np.isnan(block).sum(axis=0)
+        self.infinities += np.isinf(block).sum(axis=0)
+        is_new = (self.not_finite_in < 0) & ~finite.all(axis=0)
+        self.not_finite_in[is_new] = index
+        return np.where(finite, block, self.median)
 
     def _add_outliers(self, index: int, block: Values) -> None:
         spread = self.mad > 0
@@ -223,101 +231,3 @@ class ColumnAudit:
 def _more(count: int, what: str) -> Iterator[str]:
     if count > SHOWN:
         yield f"{count - SHOWN} more {what}"
-
-
-class LabelCopies:
-    """Correlation of each column of one feature set with each label, over the frames labelled for
-    that target.
-
-    `weakest` (dim, targets) is the smallest |r| of a recording with enough labelled frames, so that
-    a copy in units of each recording is found too; `compared` (targets,) counts these recordings.
-    """
-
-    def __init__(self, dim: int, target_names: Sequence[str]) -> None:
-        self.target_names = tuple(target_names)
-        targets = len(self.target_names)
-        self.pooled, self.single = _Sums(dim, targets), _Sums(dim, targets)
-        self.weakest = np.ones((dim, targets))
-        self.compared = np.zeros(targets, np.int64)
-
-    def add(self, labels: Values, block: Values, centre: Floats) -> None:
-        """Count frames of a recording: labels (n, targets), features (n, dim), less their `centre`
-        (dim,)."""
-        labelled = ~np.isnan(labels).all(axis=1)
-        if labelled.any():
-            self.single.add(block[labelled] - centre, labels[labelled].astype(np.float64))
-
-    def end_recording(self) -> None:
-        """Take the recording whose frames were added into account."""
-        enough = self.single.count >= LEAST_LABELLED
-        if enough.any():
-            strength = np.where(enough, np.abs(self.single.correlation()), np.nan)
-            self.weakest = np.fmin(self.weakest, strength)  # NaN tells nothing
-            self.compared += enough
-        self.pooled.merge(self.single)
-        self.single = _Sums(*self.weakest.shape)
-
-    def columns(self) -> list[tuple[int, str, str]]:
-        """(column, label, measure) of each column that is a copy of a label."""
-        enough = self.pooled.count >= LEAST_LABELLED
-        if not enough.any():
-            return []
-        pooled = np.where(enough, self.pooled.correlation(), np.nan)
-        # In other units in each recording, a copy has r = 1 there and any r over all.
-        is_copy = np.abs(pooled) >= COPY
-        in_each = ~np.isnan(pooled) & (self.weakest >= COPY) & (self.compared >= 2)
-        copies = []
-        for column, label in np.argwhere(is_copy | in_each).tolist():
-            measure = "|r| = 1 within each recording"
-            if is_copy[column, label]:
-                measure = f"r = {pooled[column, label]:.5f}"
-            copies.append((column, self.target_names[label], measure))
-        return copies
-
-
-class _Sums:
-    """Sums of x, y, x², y² and xy over the frames labelled for each target: their number `count`
-    (targets,), y and yy (targets,), x, xx and xy (dim, targets)."""
-
-    def __init__(self, dim: int, targets: int) -> None:
-        self.count = np.zeros(targets, np.int64)
-        self.y, self.yy = np.zeros(targets), np.zeros(targets)
-        self.x, self.xx = np.zeros((dim, targets)), np.zeros((dim, targets))
-        self.xy = np.zeros((dim, targets))
-
-    def add(self, x: Floats, y: Floats) -> None:
-        """Count frames: x (n, dim), y (n, targets), NaN where there is no label."""
-        labelled = ~np.isnan(y)
-        if labelled.all():
-            # The usual case: one pass over x serves all targets.
-            self._add(slice(None), x, y)
-            return
-        for target in np.flatnonzero(labelled.any(axis=0)).tolist():
-            rows = labelled[:, target]
-            self._add(slice(target, target + 1), x[rows], y[rows, target : target + 1])
-
-    def _add(self, targets: slice, x: Floats, y: Floats) -> None:
-        self.count[targets] += len(x)
-        self.x[:, targets] += x.sum(axis=0)[:, None]
-        self.y[targets] += y.sum(axis=0)
-        self.xx[:, targets] += np.einsum("fc,fc->c", x, x)[:, None]
-        self.yy[targets] += np.einsum("fc,fc->c", y, y)
-        self.xy[:, targets] += x.T @ y
-
-    def merge(self, other: _Sums) -> None:
-        """Count the frames of other sums too."""
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
-
-    def correlation(self) -> Floats:
-        """(dim, targets) r, NaN where a column or a label does not vary."""
-        count = np.maximum(self.count, 1)
-        covariance = self.xy / count - self.x * self.y / count**2
-        spread_x = np.maximum(self.xx / count - (self.x / count) ** 2, 0.0)
-        spread_y = np.maximum(self.yy / count - (self.y / count) ** 2, 0.0)
-        # Rounding leaves a little spread of a constant: it counts as none.
-        still_x = spread_x <= 1e-12 * self.xx / count
-        still_y = spread_y <= 1e-12 * self.yy / count
-        scale = np.sqrt(spread_x * spread_y)
-        is_constant = still_x | still_y | (scale == 0)
-        return np.where(is_constant, np.nan, covariance / np.where(is_constant, 1.0, scale))

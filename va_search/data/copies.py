@@ -1,7 +1,7 @@
 """Recordings that share frames: one recording, or a part of it, under two names.
 
 Conventions: frames are alike when the values of all feature sets are equal, bit by bit; each frame
-has a 64-bit hash of them (wrapping sums of the bits times random odd numbers). A run of `WINDOW`
+has a 64-bit hash of them (wrapping sums of the bits, in words, times random odd numbers). A run of `WINDOW`
 alike frames in two recordings, in which at least `CHANGES` frames differ from the one before, is
 taken as copied: stills, dropped sensors and padding are not. Recordings shorter than a window are
 compared whole."""
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from va_search.data.arrays import Indexes, Values
 from va_search.data.store import Recording, Store
+from va_search.files import digest
 
 WINDOW = 16
 CHANGES = 8
@@ -30,22 +31,25 @@ Hashes = NDArray[np.uint64]
 
 
 class FrameHashes:
-    """(frames,) hashes of all feature sets' values, added up set by set, block by block."""
+    """(frames,) hashes of one feature set's values; those of several sets are added up."""
 
-    def __init__(self, values: Hashes) -> None:
-        self.values = values
-        self._random = np.random.default_rng(0)
-        self._factors = np.zeros(0, np.uint64)
-
-    def begin(self, dim: int) -> None:
-        """Draw the factors of the next feature set."""
-        numbers = self._random.integers(0, 2**63, dim, dtype=np.uint64)
+    def __init__(self, frames: int, name: str, dim: int, dtype: str) -> None:
+        self.values = np.zeros(frames, np.uint64)
+        size = np.dtype(dtype).itemsize
+        # Several values at once, where frames are whole words of 64 bits.
+        self._word = max(word for word in (size, 2, 4, 8) if dim * size % word == 0)
+        # Sets with factors of their own: the same values in another set are another frame.
+        random = np.random.default_rng(int(digest(name)[:16], 16))
+        numbers = random.integers(0, 2**63, dim * size // self._word, dtype=np.uint64)
         self._factors = numbers * np.uint64(2) + np.uint64(1)
 
     def add(self, start: int, block: Values) -> None:
-        """Add a block (n, dim) that begins at frame `start` of the store."""
-        bits = np.ascontiguousarray(block).view(f"u{block.dtype.itemsize}")
-        self.values[start : start + len(block)] += bits.astype(np.uint64) @ self._factors
+        """Set the hashes of a block (n, dim) that begins at frame `start` of the store."""
+        words = np.ascontiguousarray(block).view(f"u{self._word}").astype(np.uint64, copy=False)
+        if self._word == 8:
+            # Factors carry bits upwards only: those of the upper values come down first.
+            words = words ^ (words >> np.uint64(29))
+        self.values[start : start + len(block)] = words @ self._factors
 
 
 class SharedRun(NamedTuple):

@@ -18,28 +18,53 @@ mean_std: mean and population standard deviation, accumulated in float64. median
 exact up to SAMPLE frames, beyond that from SAMPLE evenly strided ones. Where half of the values are
 equal the MAD is 0 and the standard deviation takes its place; a constant column gets scale 1, never
 an infinite one. Missing values (NaN) are left out of all of these; a column without any value gets
-shift 0 and scale 1."""
+shift 0 and scale 1.
+
+A pass over a large store takes minutes: statistics are kept in the process, and those of many values
+with the store (computed.py), for every process and machine that opens it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.computed import LEAST_VALUES, Computed, Facts
+from va_search.data.manifest import feature_file
+from va_search.data.medians import median_and_mad, widened
 from va_search.data.store import FeatureSet, Fold, Recording, Store
+from va_search.files import digest
 
 SAMPLE = 200_000
 BLOCK = 4_000_000
 """Values held in float64 at a time: 32 MB."""
 
-REMEMBERED = 20_000
-"""Statistics kept by a process: of so many feature sets times groups, at most."""
+MEANING = 1
+"""Raised when the same values give other statistics: kept ones are then computed again."""
+
+REMEMBERED = 40_000_000
+"""Statistics kept by a process, at most: 320 MB."""
+
+SETS_REMEMBERED = 2000
+
+MOST_THREADS = 8
 
 Column = NDArray[np.float64]
+Table = NDArray[np.float64]
+"""(groups, columns)"""
 
-_seen: dict[tuple[str, tuple[tuple[int, int], ...], bool], tuple[Column, Column]] = {}
+Ranges = tuple[tuple[int, int], ...]
+"""Positions of frames in the store, from one up to another, ascending."""
+
+Rows = dict[Ranges, tuple[Column, Column]]
+"""Centre and spread of groups, by the frames they are measured on."""
+
+_seen: dict[str, Rows] = {}
+"""What this process knows, by a digest of the feature set's content and the method."""
 
 
 @dataclass(frozen=True)
@@ -150,32 +175,20 @@ def normalisation(
     """Statistics for every recording of the fold, `grouped` by one of the functions above; columns
     are those of `features`, one set after another."""
     groups = grouped(fold)
+    dtype = _precision(store, features)
     if not groups:
         columns = sum(store.feature_sets[name].dim for name in features)
-        zeros = np.zeros(columns, _precision(store, features))
+        zeros = np.zeros(columns, dtype)
         return Normalisation.same_for_all(zeros, zeros + 1, _everyone(fold))
-    shifts: list[NDArray[np.floating]] = []
-    scales: list[NDArray[np.floating]] = []
+    ranges = [_joined(group.measured) for group in groups]
+    statistics = statistics_of(store, features, ranges, robust=normalise_by == "median_mad")
+    shift = np.concatenate([statistics[name][0] for name in features], axis=1)
+    scale = np.concatenate([statistics[name][1] for name in features], axis=1)
+    np.divide(1.0, scale, out=scale)
     rows: dict[str, int] = {}
     for row, group in enumerate(groups):
-        shift, scale = _statistics(store, features, group.measured, normalise_by)
-        shifts.append(shift)
-        scales.append(scale)
         rows |= {recording.name: row for recording in group.normalised}
-    return Normalisation(np.stack(shifts), np.stack(scales), rows)
-
-
-def _statistics(
-    store: Store, features: Sequence[str], recordings: Sequence[Recording], normalise_by: str
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Shift and scale (columns,) of all feature sets, from these recordings' frames."""
-    ranges = _joined(recordings)
-    parts = [
-        _remembered(store, name, ranges, robust=normalise_by == "median_mad") for name in features
-    ]
-    centre, spread = (np.concatenate(pair) for pair in zip(*parts, strict=True))
-    dtype = _precision(store, features)
-    return centre.astype(dtype), (1.0 / spread).astype(dtype)
+    return Normalisation(shift.astype(dtype), scale.astype(dtype), rows)
 
 
 def _precision(store: Store, features: Sequence[str]) -> type[np.floating]:
@@ -185,26 +198,124 @@ def _precision(store: Store, features: Sequence[str]) -> type[np.floating]:
     return np.float64 if wide else np.float32
 
 
-def _remembered(
-    store: Store, name: str, ranges: list[tuple[int, int]], *, robust: bool
-) -> tuple[Column, Column]:
-    """A pass over a large store takes longer than an epoch on a GPU: a process makes it once for
-    all its trials."""
-    key = (store.feature_sets[name].hash, tuple(ranges), robust)
-    statistics = _seen.get(key)
-    if statistics is None:
-        if len(_seen) >= REMEMBERED:
-            _seen.clear()  # another thread of a model server may do so at any time
-        statistics = _seen[key] = centre_and_spread(
-            store.features(name),
-            ranges,
-            robust=robust,
-            missing=store.feature_sets[name].missing,
+# Statistics, computed once ------------------------------------------------------------------------
+
+
+def statistics_of(
+    store: Store, features: Sequence[str], groups: Sequence[Ranges], *, robust: bool
+) -> dict[str, tuple[Table, Table]]:
+    """Centre and spread (groups, columns) of each feature set, over the frames of each group.
+
+    What this process or the store has is read; the rest is computed. Where other processes compute
+    some of it just now, this one begins with what is left, and waits for them at the end."""
+    # Folds list the same groups in other orders: kept in one, they serve all folds.
+    ascending = sorted(set(groups))
+    rows: dict[str, Rows] = {}
+    for wait in (False, True):
+        for name in features:
+            if name not in rows:
+                of_set = _remembered(store, name, ascending, robust=robust, wait=wait)
+                if of_set is not None:
+                    rows[name] = of_set
+    tables = {}
+    for name in features:
+        pairs = [rows[name][ranges] for ranges in groups]
+        tables[name] = (
+            np.stack([pair[0] for pair in pairs]),
+            np.stack([pair[1] for pair in pairs]),
         )
-    return statistics
+    return tables
 
 
-def _joined(recordings: Sequence[Recording]) -> list[tuple[int, int]]:
+def _remembered(
+    store: Store, name: str, groups: Sequence[Ranges], *, robust: bool, wait: bool
+) -> Rows | None:
+    """Centre and spread of groups of one feature set; None where another process computes them,
+    unless this one is to `wait` for it."""
+    feature_set = store.feature_sets[name]
+    content = _content(store, name, robust=robust)
+    known = _rows_of(content)
+    if all(ranges in known for ranges in groups):
+        return known
+    frames = sum(stop - start for ranges in groups for start, stop in ranges)
+    if frames * feature_set.dim < LEAST_VALUES:
+        _compute(store, name, groups, known, robust=robust)
+        return known
+    kind, key = f"{'median' if robust else 'mean'}-{name}", digest([content, groups])
+    kept = Computed(store)
+    if _add_kept(kept.read(kind, key), groups, known):
+        return known
+    with kept.alone(kind, key, wait=wait) as is_ours:
+        if not is_ours:
+            return None
+        # A process that was waited for has kept them.
+        if _add_kept(kept.read(kind, key), groups, known):
+            return known
+        _compute(store, name, groups, known, robust=robust)
+        centre = np.stack([known[ranges][0] for ranges in groups])
+        spread = np.stack([known[ranges][1] for ranges in groups])
+        kept.write(kind, key, None, {"centre": centre, "spread": spread})
+    return known
+
+
+def _content(store: Store, name: str, *, robust: bool) -> str:
+    """Digest of all that the statistics of a feature set's groups depend on."""
+    feature_set = store.feature_sets[name]
+    seal = store.files.get(feature_file(name))
+    of_set = [feature_set.hash, feature_set.dim, feature_set.dtype, feature_set.missing]
+    return digest([MEANING, of_set, seal and seal.sha256, robust, SAMPLE, BLOCK])
+
+
+def _rows_of(content: str) -> Rows:
+    """Return what this process knows of a content, to be added to; it forgets all where that has
+    become too much."""
+    values = 0
+    for rows in list(_seen.values()):
+        centre, spread = next(iter(rows.values()), (np.empty(0), np.empty(0)))
+        values += len(rows) * (len(centre) + len(spread))
+    if values > REMEMBERED or len(_seen) > SETS_REMEMBERED:
+        _seen.clear()  # another thread of a model server may do so at any time
+    return _seen.setdefault(content, {})
+
+
+def _add_kept(facts: Facts | None, groups: Sequence[Ranges], known: Rows) -> bool:
+    """Add kept statistics of these groups to what is known; False where there are none."""
+    if facts is None:
+        return False
+    centre, spread = facts.arrays["centre"], facts.arrays["spread"]
+    known |= {ranges: (centre[row], spread[row]) for row, ranges in enumerate(groups)}
+    return True
+
+
+def _compute(
+    store: Store, name: str, groups: Sequence[Ranges], known: Rows, *, robust: bool
+) -> None:
+    """Add centre and spread of the groups that are not yet known, several at once."""
+    values, missing = store.features(name), store.feature_sets[name].missing
+    unknown = [ranges for ranges in groups if ranges not in known]
+
+    def measure(ranges: Ranges) -> tuple[Column, Column]:
+        return centre_and_spread(values, ranges, robust=robust, missing=missing)
+
+    threads = min(len(unknown), threads_allowed())
+    if threads <= 1:
+        measured = [measure(ranges) for ranges in unknown]
+    else:
+        # NumPy lets other threads run while it sorts and sums.
+        with ThreadPoolExecutor(threads) as pool:
+            measured = list(pool.map(measure, unknown))
+    known |= dict(zip(unknown, measured, strict=True))
+
+
+def threads_allowed() -> int:
+    """Threads that may compute at once: as many as OMP_NUM_THREADS says, which Ray sets for its
+    workers, else as there are cores."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    cores = int(said) if said.isdecimal() else len(os.sched_getaffinity(0))
+    return max(1, min(cores, MOST_THREADS))
+
+
+def _joined(recordings: Sequence[Recording]) -> Ranges:
     """Ranges of store positions, neighbours joined into one."""
     ranges: list[tuple[int, int]] = []
     for recording in sorted(recordings, key=lambda r: r.start):
@@ -212,7 +323,7 @@ def _joined(recordings: Sequence[Recording]) -> list[tuple[int, int]]:
             ranges[-1] = (ranges[-1][0], recording.stop)
         else:
             ranges.append((recording.start, recording.stop))
-    return ranges
+    return tuple(ranges)
 
 
 def centre_and_spread(
@@ -228,7 +339,7 @@ def centre_and_spread(
     mean, deviation, constant = moments(values, ranges)
     if not robust:
         return mean, np.where(constant, 1.0, deviation)
-    median, mad = _robust(values, ranges, missing=missing)
+    median, mad = median_and_mad(values, sample_rows(ranges), missing=missing)
     spread = np.where(mad > 0, 1.4826 * mad, deviation)
     return median, np.where(constant, 1.0, spread)
 
@@ -245,10 +356,15 @@ def _moments(
     constant = np.ones(origin.shape, dtype=bool)
     frames = 0
     for block in _blocks(values, ranges):
-        offset = block.astype(np.float64) - origin
+        offset = widened(block).astype(np.float64)
+        offset -= origin
         total += offset.sum(axis=0)
-        squares += np.einsum("fc,fc->c", offset, offset)
-        constant &= ~offset.any(axis=0)
+        squares_of_block = np.einsum("fc,fc->c", offset, offset)
+        squares += squares_of_block
+        constant &= squares_of_block == 0
+        # The square of a tiny offset is 0 too.
+        still = np.flatnonzero(constant)
+        constant[still] = ~offset[:, still].any(axis=0)
         frames += len(block)
     mean = total / frames
     variance = np.maximum(squares / frames - mean**2, 0.0)
@@ -264,7 +380,8 @@ def _moments_of_present(
     origin = np.full(columns, np.nan)
     count, total, squares = np.zeros(columns), np.zeros(columns), np.zeros(columns)
     constant = np.ones(columns, dtype=bool)
-    for block in _blocks(values, ranges):
+    for narrow in _blocks(values, ranges):
+        block = widened(narrow)
         present = ~np.isnan(block)
         # The first value of a column may come blocks later than that of another.
         new = np.flatnonzero(np.isnan(origin) & present.any(axis=0))
@@ -288,26 +405,6 @@ def _blocks(
     for start, stop in ranges:
         for row in range(start, stop, rows):
             yield values[row : min(row + rows, stop)]
-
-
-def _robust(
-    values: NDArray[np.floating], ranges: Sequence[tuple[int, int]], *, missing: bool
-) -> tuple[Column, Column]:
-    """Median and median absolute deviation (columns,), a few columns at a time so that memory stays
-    flat; with `missing` of the values that are not NaN, 0 where there is none."""
-    rows = sample_rows(ranges)
-    step = max(1, BLOCK // len(rows))
-    medians, mads = [], []
-    for column in range(0, values.shape[1], step):
-        block = values[rows, column : column + step].astype(np.float64)
-        middle = np.median
-        if missing:
-            middle = np.nanmedian
-            block[:, np.isnan(block).all(axis=0)] = 0.0
-        median = middle(block, axis=0)
-        medians.append(median)
-        mads.append(middle(np.abs(block - median), axis=0))
-    return np.concatenate(medians), np.concatenate(mads)
 
 
 def sample_rows(ranges: Sequence[tuple[int, int]], most: int = SAMPLE) -> NDArray[np.int64]:

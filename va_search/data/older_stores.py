@@ -104,6 +104,13 @@ def _check_sizes(folder: Path, manifest: Manifest) -> None:
 def value_changes(store: Store) -> Iterator[tuple[str, str]]:
     """Yield all that is not what was imported, by the manifest's hashes of values, each with words
     for it; reads every value."""
+    yield from frame_changes(store)
+    for name in store.feature_sets:
+        yield from feature_changes(store, name, _hash_of(store, name))
+
+
+def frame_changes(store: Store) -> Iterator[tuple[str, str]]:
+    """As `value_changes`, of recordings, annotations and raters; reads no features."""
     rows = []
     for recording in store.recordings:
         row = {**vars(recording), "gaps": list(recording.gaps)}
@@ -119,9 +126,12 @@ def value_changes(store: Store) -> Iterator[tuple[str, str]]:
         spans = [recording.span for recording in store.recordings]
         if hash_of_ratings((spread[span], raters[span]) for span in spans) != store.raters_hash:
             yield "raters", OTHER_VALUES
-    for name, feature_set in store.feature_sets.items():
-        if _hash_of(store, name) != feature_set.hash:
-            yield f"feature set {name}", OTHER_VALUES
+
+
+def feature_changes(store: Store, name: str, content: str) -> Iterator[tuple[str, str]]:
+    """As `value_changes`, of one feature set whose values have this hash."""
+    if content != store.feature_sets[name].hash:
+        yield f"feature set {name}", OTHER_VALUES
 
 
 def _hash_of(store: Store, name: str) -> str:

@@ -18,7 +18,9 @@ from time import perf_counter
 
 import numpy as np
 
+from va_search.data.audit_facts import kept_baselines
 from va_search.data.baselines import QuickBaselines, quick_baselines
+from va_search.data.excerpt import excerpt
 from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.errors import counted
 from va_search.home import Home
@@ -46,7 +48,11 @@ SAMPLED = 4
 """So many different configurations are timed."""
 
 SAMPLE_SECONDS = 3.0
-"""Training time given to each."""
+"""Training time given to all of them."""
+
+EXCERPT_VALUES = 40_000_000
+"""Values of a fold's frames, at most, that a timed configuration reads: of a larger store it has an
+excerpt."""
 
 START_SECONDS = 12.0
 """From the command to the first epoch: Ray's start, and that of its processes."""
@@ -54,7 +60,7 @@ START_SECONDS = 12.0
 TRIAL_SECONDS = 0.5
 """What a trial takes beside its epochs: opening the store, predicting test, writing."""
 
-BASELINE_SECONDS = 10.0
+BASELINE_SECONDS = 3.0
 """For the baselines together; those that take longer are left out."""
 
 LOOKED_AT = 20_000
@@ -178,6 +184,9 @@ def _baselines(home: Home, space: Space, store: Store) -> QuickBaselines | None:
     keys = numbers or [key for key in space.folds if key == OFFICIAL]
     if not keys:
         return None
+    audited = kept_baselines(store) if keys == [OFFICIAL] else None
+    if audited is not None:
+        return QuickBaselines(tuple(keys), audited, (), BASELINE_SECONDS)
     return quick_baselines(store, keys, home.baselines, BASELINE_SECONDS)
 
 
@@ -288,16 +297,27 @@ def _timed(space: Space, store: Store, device: str) -> tuple[float, str]:
     likely = _likely(space, store)
     per_epoch: Weighted = []
     beside: list[float] = []
-    for settings in _spread(likely, store):
+    chosen = _spread(likely, store)
+    budget = SAMPLE_SECONDS / len(chosen)
+    for settings in chosen:
+        part, times = _part(settings, store)
         began = perf_counter()
-        fit = fit_of(settings, store, device=device)
+        fit = fit_of(settings, part, device=device)
         beside.append(perf_counter() - began)
-        per_epoch.append((settings, fit.seconds_per_epoch(SAMPLE_SECONDS)))
+        per_epoch.append((settings, fit.seconds_per_epoch(budget, times)))
     number = counted(len(per_epoch), "configuration")
-    each = "" if len(per_epoch) == 1 else ", each"
-    basis = f"{number}{each} trained for up to {SAMPLE_SECONDS:g} s on this machine"
+    together = "" if len(per_epoch) == 1 else " together"
+    basis = f"{number} trained for about {SAMPLE_SECONDS:g} s{together} on this machine"
     # The first of a process reads what the others find in memory.
     return _mean_trial(per_epoch, likely, store) + min(beside) + TRIAL_SECONDS, basis
+
+
+def _part(settings: TrialSettings, store: Store) -> tuple[Store, float]:
+    """Return the store, or an excerpt of a large one, for a trial to be timed on, and how many times
+    as many frames the trial will read."""
+    columns = sum(store.feature_sets[name].dim for name in settings.features)
+    frames = EXCERPT_VALUES // max(1, columns * len(settings.views))
+    return excerpt(store, settings.fold, frames=frames, frame_step=settings.frame_step)
 
 
 def _mean_trial(per_epoch: Weighted, likely: Weighted, store: Store) -> float:

@@ -8,6 +8,7 @@ kept."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from time import perf_counter
@@ -28,6 +29,9 @@ GROUPS = 5
 
 TIMED_ITERATIONS = 10
 """Trees a target that are grown to estimate the time of all."""
+
+BINS = 255
+"""Bins of a column, at most (scikit-learn's default)."""
 
 
 class OneLook(Fit):
@@ -66,7 +70,7 @@ class OneLook(Fit):
         number: NDArray[np.int64] = np.unique(names, return_inverse=True)[1]
         return number
 
-    def seconds_per_epoch(self, budget: float) -> float:
+    def seconds_per_epoch(self, budget: float, times: float = 1.0) -> float:
         """Estimated seconds of the one epoch, from about `budget` seconds of real batches: training
         and validation steps are described alike, and the solution takes no time beside them."""
         data = self.data
@@ -78,7 +82,7 @@ class OneLook(Fit):
 
         training = sum(data.frames_in(batch) for batch in self._batches())
         predicted = int(data.validation.count.sum() if self.measured is not None else 0)
-        return scaled_up(described(), training + predicted, budget)
+        return times * scaled_up(described(), training + predicted, budget)
 
 
 class ClosedForm(OneLook):
@@ -159,14 +163,17 @@ class Boosted(OneLook):
         )
         return loss
 
-    def seconds_per_epoch(self, budget: float) -> float:
+    def seconds_per_epoch(self, budget: float, times: float = 1.0) -> float:
         """As `OneLook`, and the seconds of growing: those of a few trees from the steps of the
-        batches that were described."""
-        describing = super().seconds_per_epoch(budget / 2)
+        batches that were described. The leaves of a tree are split after a look at all bins of a
+        column, which takes as long as so many steps do."""
+        describing = super().seconds_per_epoch(budget / 2, times)
         model: Any = self.model
         steps = sum(len(taken[0]) for taken in self._taken)
         segments = self.data.segments[self.data.learnable]
-        expected = int((segments[:, 1] - segments[:, 0]).sum()) / self._every
+        expected = times * int((segments[:, 1] - segments[:, 0]).sum())
+        expected /= max(1, math.ceil(expected / MOST_STEPS))
+        bins = BINS * model.leaves
         all_iterations = model.iterations
         model.iterations = min(TIMED_ITERATIONS, all_iterations)
         model.booster(seed=0, steps=0)  # the first of a process imports scikit-learn
@@ -174,5 +181,6 @@ class Boosted(OneLook):
         self.solve()
         seconds_per_tree = (perf_counter() - began) / model.iterations
         model.iterations = all_iterations
-        growing: float = seconds_per_tree * all_iterations * expected / max(1, steps)
+        growth = (expected + bins) / (steps + bins)
+        growing: float = seconds_per_tree * all_iterations * growth
         return describing + growing

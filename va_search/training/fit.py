@@ -447,9 +447,9 @@ class Fit:
         if not self._kept.states and not (self._mean and self._mean.epochs):
             raise RuntimeError("nothing is trained yet: `run_epoch` first")
 
-    def seconds_per_epoch(self, budget: float) -> float:
+    def seconds_per_epoch(self, budget: float, times: float = 1.0) -> float:
         """Estimated seconds of one epoch with its predictions, from at most about `budget` seconds
-        of real batches.
+        of real batches; on `times` as many frames as this fit's store has.
 
         It trains the model a little: use a Fit made for it.
         """
@@ -473,7 +473,7 @@ class Fit:
         passes = share * (1 + sums.two_passes)
         if self._segment_sums(collect=False).two_passes:
             passes += int(data.train.frames_in(data.segments).sum()) / max(1, int(frames.sum()))
-        return learning + passes * one_pass
+        return times * (learning + passes * one_pass)
 
 
 def fit_of(settings: TrialSettings, store: Store, *, device: str = "cpu") -> Fit:
