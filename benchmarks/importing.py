@@ -1,18 +1,20 @@
-"""Import of wide and of long tables: seconds and peak memory, beside pyarrow.csv and numpy reading
-the same bytes.
+"""Import of arrays, beside loading, casting and writing the same values; import of wide and of long
+tables, beside pyarrow.csv and numpy reading the same bytes.
 
-    python benchmarks/importing.py            small sizes, about a minute
+    python benchmarks/importing.py            small tables, about a minute
     python benchmarks/importing.py --full     up to 70,000 columns x 1,000 rows and 10 columns x 10,000,000 rows
     python benchmarks/importing.py --formats  MB/s of reading every format, beside the fastest plain way
+    python benchmarks/importing.py --arrays   .npy files: CPU seconds, beside load + cast + write; .8 GB of disk
 
 Each reading is a process of its own; memory is its peak resident set, in MiB. "text" is the size of
 the CSV file, "numbers" that of its values as float64. Readers that need more than 12 GiB are
-stopped by that limit (a dash)."""
+stopped by that limit (a dash). Seconds are the processor's, user and system."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,10 +56,10 @@ resource.setrlimit(resource.RLIMIT_AS, ({limit}, resource.getrlimit(resource.RLI
 from pathlib import Path
 folder = Path(sys.argv[1])
 file = folder / "recordings" / "r.csv"
-begun = time.perf_counter()
+begun = time.process_time()
 {reader}
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(time.perf_counter() - begun, int(peak) / 1024)
+print(time.process_time() - begun, int(peak) / 1024)
 """
 
 
@@ -152,6 +154,85 @@ def compare_formats() -> None:
             )
 
 
+ARRAY_SIZE = (10, 6_000, 1_024)
+"""Recordings, frames of each, columns."""
+ARRAY_GOAL = 1.5
+ROUNDS = 5
+ARRAY_PROGRAM = """
+import hashlib, os, sys, time
+from pathlib import Path
+import numpy
+from va_search.data.affwild2 import import_affwild2
+folder, dtype, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def imported(source, to):
+    import_affwild2(source / "annotations", to, visual=source / "visual", dtype=dtype)
+def written(out):
+    with open(out, "wb") as handle:
+        for file in sorted((folder / "source" / "visual" / "face").glob("*.npy")):
+            handle.write(numpy.ascontiguousarray(numpy.load(file), dtype=dtype).data)
+        handle.flush()
+        os.fsync(handle.fileno())
+def hashed(out):
+    for _ in range(2):
+        with open(out, "rb") as handle:
+            hashlib.file_digest(handle, "sha256")
+def seconds(step, *arguments):
+    begun = time.process_time()
+    step(*arguments)
+    return time.process_time() - begun
+imported(folder / "small", folder / "warm")  # what is imported as Python is no part of it
+for number in range(rounds):
+    out = folder / "values"
+    row = [seconds(written, out), seconds(hashed, out)]
+    out.unlink()
+    row.append(seconds(imported, folder / "source", folder / f"store{number}"))
+    print(*row, flush=True)
+    __import__("shutil").rmtree(folder / f"store{number}")
+"""
+
+
+def write_arrays(source: Path, recordings: int, frames: int, dim: int) -> None:
+    """An Aff-Wild2 source whose one feature set is .npy files of float32."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=(frames + recordings, dim)).astype(np.float32)
+    face = source / "visual" / "face"
+    face.mkdir(parents=True)
+    for index in range(recordings):
+        split = "Validation_Set" if index % 4 == 3 else "Train_Set"
+        labels = source / "annotations" / split / f"v{index}.txt"
+        labels.parent.mkdir(parents=True, exist_ok=True)
+        rows = random.uniform(-1, 1, (frames, 2))
+        np.savetxt(labels, rows, "%.3f", ",", header="valence,arousal", comments="")
+        np.save(face / f"v{index}.npy", values[index : index + frames])
+
+
+def compare_arrays() -> None:
+    """Print CPU seconds of importing .npy files, the least of some rounds, beside load + cast +
+    write in the same process, and beside that with the two hashes that a store has."""
+    recordings, frames, dim = ARRAY_SIZE
+    megabytes = recordings * frames * dim * 4 / 1e6
+    print(
+        f"{recordings} .npy files, {megabytes:.0f} MB of float32; CPU s; goal {ARRAY_GOAL} x the "
+        f"reference\n{'kept as':8} {'reference':>9} {'2 hashes':>8} {'import':>7} {'MB/s':>6} "
+        f"{'x ref.':>7} {'x ref. + hashes':>15}"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_arrays(folder / "source", recordings, frames, dim)
+        write_arrays(folder / "small", 4, 10, 2)
+        for dtype in ("float16", "float32"):
+            shutil.rmtree(folder / "warm", ignore_errors=True)
+            program = [sys.executable, "-c", ARRAY_PROGRAM, name, dtype, str(ROUNDS)]
+            result = subprocess.run(program, capture_output=True, text=True, check=True)  # noqa: S603
+            rounds = [list(map(float, line.split())) for line in result.stdout.splitlines()]
+            plain, hashes, ours = np.min(rounds, axis=0).tolist()
+            print(
+                f"{dtype:8} {plain:9.2f} {hashes:8.2f} {ours:7.2f} {megabytes / ours:6.0f} "
+                f"{ours / plain:7.2f} {ours / (plain + hashes):15.2f}",
+                flush=True,
+            )
+
+
 def write_source(folder: Path, columns: int, rows: int) -> Path:
     """A source of one recording with normal features of five decimals; the recording's file."""
     (folder / "recordings").mkdir(parents=True)
@@ -199,7 +280,11 @@ def main() -> None:
     parser.add_argument("--only", nargs=2, type=int, metavar=("COLUMNS", "ROWS"), help="One size.")
     parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS))
     parser.add_argument("--formats", action="store_true", help="Compare readers of all formats.")
+    parser.add_argument("--arrays", action="store_true", help="Import .npy files.")
     options = parser.parse_args()
+    if options.arrays:
+        compare_arrays()
+        return
     if options.formats:
         compare_formats()
         return

@@ -151,22 +151,30 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        beside.touch()
-        mode = beside.stat().st_mode
-        yield beside
-        # Some writers put a private file in its place, which a group could not read.
-        beside.chmod(mode)
-        # On the disk before the name points at it: a power cut leaves the old file or the new.
-        with open(beside, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(beside, path)
+        with saying_when_full(path):
+            beside.touch()
+            mode = beside.stat().st_mode
+            yield beside
+            # Some writers put a private file in its place, which a group could not read.
+            beside.chmod(mode)
+            # On the disk before the name points at it: a power cut leaves the old file or the new.
+            with open(beside, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def saying_when_full(path: Path) -> Iterator[None]:
+    """JobError, with `path` and what to do, on a full disk or a used-up quota."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
         reason = NO_SPACE[error.errno]
         raise JobError(f"{path}: {reason}; free some and run the same command again") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def share_with_group(folder: Path) -> None:

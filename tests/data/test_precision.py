@@ -10,10 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from va_search.data.arrays import column_extremes
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.normalise import normalisation
-from va_search.data.precision import rounded_columns
+from va_search.data.precision import cast_features, rounded_columns
 from va_search.data.store import Store
+from va_search.errors import InputError
 from va_search.models.menu import NORMALISERS
 from va_search.targets import affect
 from va_search.training.batches import Steps
@@ -133,3 +135,60 @@ def inputs_of(store: Store, normalise: str, frame_step: int) -> torch.Tensor:
     steps = Steps.of(store, store.recordings, frame_step, statistics.group)
     segments, _ = steps.segments(20, 20)
     return gather.inputs(steps, segments).x.clone()
+
+
+def columns_of_all_kinds(seed: int) -> NDArray[np.floating]:
+    """(rows, 40) columns of random offsets and units, some constant, some with NaN or infinities."""
+    random = np.random.default_rng(seed)
+    rows = int(random.choice([0, 1, 2, 50, 300]))
+    units = 10.0 ** random.uniform(-9, 4, 40)
+    values = random.normal(size=(rows, 40)) * units + random.choice([0, 0, 1, 2000], 40)
+    values[:, random.random(40) < 0.2] = 7.0
+    if rows and seed % 3 == 0:
+        values[random.integers(rows), random.integers(40)] = np.nan
+        values[random.integers(rows), random.integers(40)] = np.inf
+    return np.clip(values, -65_000, None).astype(random.choice(["float32", "float64"]))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_casting_says_what_a_look_at_each_column_says(seed: int) -> None:
+    values = columns_of_all_kinds(seed)
+    too_large = np.isfinite(values) & (np.abs(values) >= 65_520)
+    with np.errstate(over="ignore"):
+        expected = values.astype(np.float16)
+    if too_large.any():
+        with pytest.raises(InputError, match="does not fit float16"):
+            cast_features(values, np.dtype("float16"), "f")
+        return
+    coarse = False
+    for column in range(values.shape[1] if len(values) else 0):
+        exact = values[:, column].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            error = np.abs(expected[:, column] - exact).max()
+            coarse |= bool(np.ptp(exact) > 0 and error > 0.1 * np.ptp(exact))
+    cast = cast_features(values, np.dtype("float16"), "f")
+    np.testing.assert_array_equal(cast.values, expected)
+    assert (cast.is_coarse, cast.is_missing) == (coarse, bool(np.isnan(values).any()))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_extremes_in_blocks_are_those_of_whole_columns(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("va_search.data.arrays.CACHED_VALUES", 40 * (1 + seed % 7))
+    values = columns_of_all_kinds(seed)
+    low, high = column_extremes(values)
+    if len(values):
+        np.testing.assert_array_equal(low, values.min(axis=0))
+        np.testing.assert_array_equal(high, values.max(axis=0))
+    assert low.shape == high.shape == (40,)
+    assert low.dtype == values.dtype
+
+
+def test_float16_stays_as_it_is_and_its_nan_is_found() -> None:
+    bits = np.arange(1 << 16, dtype=np.uint16).view(np.float16)[:, None]
+    cast = cast_features(bits, np.dtype("float16"), "f")
+    assert cast.values.tobytes() == bits.tobytes()
+    for value in bits[::97]:
+        is_missing = cast_features(value[:, None], np.dtype("float32"), "f").is_missing
+        assert is_missing == bool(np.isnan(value[0]))

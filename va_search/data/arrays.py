@@ -20,6 +20,7 @@ Flags = NDArray[np.bool_]
 EXACT = 2.0**53
 """From here on float64 does not hold every whole number."""
 VALUES_AT_ONCE = 1 << 22
+CACHED_VALUES = 1 << 17
 UNPACKED_BYTES = 512 << 20
 UNPACKED_TIMES = 200
 """A file may unpack to so many bytes, or to so many times its own, whichever is more. Recordings
@@ -137,3 +138,19 @@ def squeezed(array: NDArray[Any]) -> NDArray[Any]:
     if array.ndim == 3 and array.shape[1] == 1:
         return array[:, 0, :]
     return array
+
+
+def column_extremes(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(dim,) smallest and (dim,) largest of each column of (rows, dim), in the values' own type; NaN
+    where a column has NaN. Both 0 without rows."""
+    rows, dim = values.shape
+    if not rows:
+        return np.zeros(dim, values.dtype), np.zeros(dim, values.dtype)
+    low, high = values[0].copy(), values[0].copy()
+    # Both look at a block while it is in the cache.
+    at_once = max(1, CACHED_VALUES // max(1, dim))
+    for start in range(0, rows, at_once):
+        block = values[start : start + at_once]
+        np.minimum(low, block.min(axis=0), out=low)
+        np.maximum(high, block.max(axis=0), out=high)
+    return low, high

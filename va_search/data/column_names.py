@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from va_search.data.problems import near_name, unknown_column
 from va_search.errors import InputError
@@ -115,6 +115,11 @@ class Roles:
 def roles_of(header: Iterable[str], values: Iterable[str] = (), clock: str | None = None) -> Roles:
     """The roles of a header's columns; those in `values` are values and `clock` is a time, whatever
     they are called."""
+    return _roles_of(tuple(header), tuple(values), clock)
+
+
+@lru_cache(maxsize=64)
+def _roles_of(header: tuple[str, ...], values: tuple[str, ...], clock: str | None) -> Roles:
     declared: dict[str | None, str] = {clock: "clocks"} | dict.fromkeys(values, "values")
     columns: dict[str, list[str]] = {}
     for name in header:
@@ -174,6 +179,7 @@ def is_session(name: str) -> bool:
     return not SESSION.isdisjoint(words_of(name))
 
 
+@cache
 def is_like_a_time(name: str) -> bool:
     """True for names that have a time among other words: `reaction_time`, `time_1`."""
     return not (TIME - {"t", "ts", "onset"}).isdisjoint(words_of(name))

@@ -2,9 +2,10 @@
 end.
 
 A draft lives in `<store>.partial` beside the store's place. Each recording is one part, written
-whole; an import that was killed finds its parts and reads only the sources that are new or changed.
-`finish` lays all parts into the store's files, writes the manifest last and moves the folder into
-place with one rename.
+whole: the values of its features into a file that becomes the store's (value_runs.py), then a small
+file that names their places. An import that was killed finds its parts and reads only the sources
+that are new or changed. `finish` makes the store's files of all parts, writes the manifest last and
+moves the folder into place with one rename.
 
 Conventions: a feature set is kept in float32 (or float16, where that is asked for), or in float64
 where float32 would lose what one of its columns has (precision.py): only all recordings together
@@ -40,12 +41,16 @@ from va_search.data.manifest import (
 )
 from va_search.data.raters import Ratings, write_ratings
 from va_search.data.store import RECORDINGS_SCHEMA, SPLITS, Store
+from va_search.data.value_runs import Place, Run, lay
 from va_search.errors import InputError
 from va_search.files import checked_name, digest, read_json, remove_folder, whole_file, write_json
 from va_search.seals import seal_files
 from va_search.targets import Target, names, targets_to_json
 
 COLUMNS_SHOWN = 3
+HASHED_BYTES = 1 << 20
+PLACES = "places"
+"""The key of a part under which the places of its values stand."""
 OTHER_SPLITS = {
     "val": "validation", "valid": "validation", "dev": "validation", "devel": "validation", "development": "validation",
     "training": "train", "testing": "test", "eval": "test", "evaluation": "test",
@@ -138,6 +143,20 @@ class Description:
         )
 
 
+@dataclass(frozen=True)
+class CastPart:
+    """One recording's part as it is written: features (frames, dim) by set, in the draft's types,
+    and all else in small arrays by name."""
+
+    features: dict[str, NDArray[Any]]
+    facts: dict[str, NDArray[Any]]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the features."""
+        return sum(values.nbytes for values in self.features.values())
+
+
 def _take_out(targets: Sequence[str]) -> str:
     return f"take {', '.join(targets)} out of `targets`"
 
@@ -162,8 +181,14 @@ class Draft:
         self.signature = digest([description.signed(), self._fingerprints, sources])
         # Parts can be used again when other recordings are added, but not with another description.
         self._kind = digest([description.signed()])
+        self._run = Run(self.folder / "values")
+        self._facts: dict[int, dict[str, NDArray[Any]]] = {}
         if not self.already_finished():
             self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs, without what was read of parts."""
+        return {**vars(self), "_facts": {}}
 
     def _begin(self) -> None:
         if self.to.exists():
@@ -214,7 +239,7 @@ class Draft:
         return Store.open(self.to)
 
     def _file(self, index: int) -> Path:
-        content = [self._kind, self.recordings[index].name, self._fingerprints[index]]
+        content = [self._kind, self.recordings[index].name, self._fingerprints[index], PLACES]
         # A part that an earlier version read lacks the raters' spread: it is read again.
         if self.description.rated:
             content.append("rated")
@@ -222,8 +247,11 @@ class Draft:
         return self.folder / "parts" / f"{key}.npz"
 
     def has(self, index: int) -> bool:
-        """True when a recording's part is there."""
-        return self._file(index).is_file()
+        """True when a recording's part is there, with the values that it names."""
+        if not self._file(index).is_file():
+            return False
+        places = self._places_of(index)
+        return all(place.is_written(self._run.folder, name) for name, place in places.items())
 
     def missing(self) -> list[int]:
         """Indexes of the recordings whose part is not there yet."""
@@ -232,55 +260,74 @@ class Draft:
     def add(self, index: int, part: Part) -> None:
         """Write one recording's part, whole. Safe to call from several processes, for different
         recordings."""
+        self.write(index, self.cast(part))
+
+    def cast(self, part: Part) -> CastPart:
+        """Return what is to be written of a part; InputError for values that float16, where it is
+        asked for, does not hold."""
         dtype = np.dtype(self.description.dtype)
-        arrays: dict[str, Any] = {}
+        features = {}
+        facts: dict[str, Any] = {}
         coarse = []
         for name, values in part.features.items():
-            cast = _cast(values, dtype, name)
+            cast = precision.cast_features(values, dtype, name)
+            features[name] = cast.values
+            facts |= {f"{key}.{name}": columns for key, columns in cast.facts.items()}
+            if cast.is_missing:
+                facts[f"missing.{name}"] = np.ones(1, dtype=bool)
             # Told, not refused: float16 was asked for.
-            if precision.is_coarse(values, cast):
+            if cast.is_coarse:
                 coarse.append(name)
-            if dtype == np.float32 and not np.array_equal(cast, values, equal_nan=True):
-                # Whether float32 is enough is not known yet: nothing is rounded until then.
-                cast = np.ascontiguousarray(values, dtype=np.float64)
-                finite = cast
-                if not np.isfinite(cast).all():
-                    finite = np.nan_to_num(cast, nan=0.0, posinf=0.0, neginf=0.0)
-                arrays[f"rounded.{name}"] = precision.rounded_columns(finite)
-                arrays[f"constant.{name}"] = precision.constants(finite)
-                arrays[f"largest.{name}"] = precision.largest(finite)
-            arrays[f"f.{name}"] = cast
-            if np.isnan(cast).any():
-                arrays[f"missing.{name}"] = np.ones(1, dtype=bool)
         unlabelled = np.full((part.frames, len(self.description.targets)), np.nan)
         timeless = np.full(part.frames, np.nan)
-        arrays["annotations"] = unlabelled if part.annotations is None else part.annotations
-        arrays["times"] = timeless if part.times is None else part.times
-        arrays["valid"] = np.ones(part.frames, dtype=bool) if part.valid is None else part.valid
-        arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
-        arrays["warnings"] = np.asarray(part.warnings, dtype=np.str_)
-        arrays["kinds"] = np.asarray(part.kinds, dtype=np.str_)
+        facts["annotations"] = unlabelled if part.annotations is None else part.annotations
+        facts["times"] = timeless if part.times is None else part.times
+        facts["valid"] = np.ones(part.frames, dtype=bool) if part.valid is None else part.valid
+        facts["gaps"] = np.asarray(part.gaps, dtype=np.int64)
+        facts["warnings"] = np.asarray(part.warnings, dtype=np.str_)
+        facts["kinds"] = np.asarray(part.kinds, dtype=np.str_)
         if part.shares:
-            arrays["shares"] = np.asarray([text for text, _, _ in part.shares], dtype=np.str_)
-            arrays["share_rows"] = np.asarray([rows for _, *rows in part.shares], dtype=np.int64)
-        arrays["coarse"] = np.asarray(coarse, dtype=np.str_)
-        arrays["notes"] = np.asarray(json.dumps(part.notes, allow_nan=False))
+            facts["shares"] = np.asarray([text for text, _, _ in part.shares], dtype=np.str_)
+            facts["share_rows"] = np.asarray([rows for _, *rows in part.shares], dtype=np.int64)
+        facts["coarse"] = np.asarray(coarse, dtype=np.str_)
+        facts["notes"] = np.asarray(json.dumps(part.notes, allow_nan=False))
         if self.description.rated:
-            ratings = part.ratings or Ratings.of_one(arrays["annotations"])
+            ratings = part.ratings or Ratings.of_one(facts["annotations"])
             agreements = {target: asdict(entry) for target, entry in ratings.agreements.items()}
-            arrays["spread"] = np.asarray(ratings.spread, dtype=np.float32)
-            arrays["raters"] = np.asarray(ratings.raters, dtype=np.int16)
-            arrays["agreements"] = np.asarray(json.dumps(agreements, allow_nan=False))
+            facts["spread"] = np.asarray(ratings.spread, dtype=np.float32)
+            facts["raters"] = np.asarray(ratings.raters, dtype=np.int16)
+            facts["agreements"] = np.asarray(json.dumps(agreements, allow_nan=False))
+        return CastPart(features, facts)
+
+    def write(self, index: int, part: CastPart) -> None:
+        """Write what `cast` made of one recording's part, whole. A store is finished soonest where
+        its recordings are written in their order, by one process."""
+        places = {}
+        for name, values in part.features.items():
+            places[name] = asdict(self._run.append(name, values))
+        facts: dict[str, Any] = {**part.facts, PLACES: np.asarray(json.dumps(places))}
+        # The part is there when its file is, which names the values.
+        self._facts.pop(index, None)
         with whole_file(self._file(index)) as beside, open(beside, "wb") as handle:
-            np.savez(handle, **arrays)
+            np.savez(handle, **facts)
+
+    def _facts_of(self, index: int) -> dict[str, NDArray[Any]]:
+        """Return all that a part has but its features; read once."""
+        if index not in self._facts:
+            with np.load(self._file(index), allow_pickle=False) as part:
+                self._facts[index] = dict(part)
+        return self._facts[index]
+
+    def _places_of(self, index: int) -> dict[str, Place]:
+        """Return the places of a part's values, by feature set."""
+        places = json.loads(str(self._facts_of(index)[PLACES]))
+        return {name: Place(**place) for name, place in places.items()}
 
     def _parts(self, key: str) -> Iterator[NDArray[Any]]:
         """The array `key` of each part that is there and has it, in the recordings' order."""
         for index in range(len(self.recordings)):
-            if self.has(index):
-                with np.load(self._file(index), allow_pickle=False) as part:
-                    if key in part:
-                        yield part[key]
+            if self._file(index).is_file() and key in self._facts_of(index):
+                yield self._facts_of(index)[key]
 
     def targets_without_labels(self) -> list[str]:
         """A problem for each target that no training recording has a label of, where they have some
@@ -385,8 +432,10 @@ class Draft:
         valid = np.concatenate([*self._parts("valid")]).astype(bool)
         write_frames(build / FRAMES, self.description.targets, pair, times, valid)
         feature_sets = []
+        places = [self._places_of(index) for index in range(len(self.recordings))]
         for name in self.description.feature_sets:
-            feature_sets.append(self._write_feature_set(build, name, len(pair)))
+            own = [by_name[name] for by_name in places]
+            feature_sets.append(self._write_feature_set(build, name, own))
         annotations_hash = hashlib.sha256(np.nan_to_num(pair, nan=1e30).tobytes()).hexdigest()
         hashes = {"recordings": digest(rows), "annotations": annotations_hash}
         raters: dict[str, Any] = {}
@@ -417,28 +466,24 @@ class Draft:
             start += len(times)
         return rows
 
-    def _write_feature_set(self, build: Path, name: str, frames: int) -> FeatureSet:
-        """One pass over the parts into a mapped scratch file, then one record batch, so memory
-        stays flat."""
+    def _write_feature_set(self, build: Path, name: str, places: Sequence[Place]) -> FeatureSet:
+        """Lay the values at these places, of all recordings in order, into the store's file."""
         modality, columns = self.description.feature_sets[name]
         dtype = np.dtype(self.description.dtype)
         if self._rounded(name).size:
             dtype = np.dtype(np.float64)
-        dim = next(self._parts(f"f.{name}")).shape[1]
-        scratch = build / f"{name}.scratch"
+        file = build / feature_file(name)
+        start = lay(self._run.folder, name, places, dtype, file)
+        dim = places[0].dim
         # The audit hashes the same bytes again: a change of this order changes every trial's id.
         sha = hashlib.sha256(f"{dim}:{dtype}".encode())
-        with open(scratch, "wb") as handle:
-            for values in self._parts(f"f.{name}"):
-                block = np.ascontiguousarray(values, dtype=dtype)
-                sha.update(block.data)
-                handle.write(block.data)
-        with pa.memory_map(str(scratch), "r") as source:
-            buffers = [None, source.read_buffer()]
-            flat = pa.Array.from_buffers(pa.from_numpy_dtype(dtype), frames * dim, buffers)
-            rows = pa.FixedSizeListArray.from_arrays(flat, dim)
-            write_arrow(build / feature_file(name), pa.table({name: rows}))
-        scratch.unlink()
+        with open(file, "rb") as handle:
+            handle.seek(start)
+            remaining = sum(place.frames for place in places) * dim * dtype.itemsize
+            while remaining:
+                block = handle.read(min(HASHED_BYTES, remaining))
+                sha.update(block)
+                remaining -= len(block)
         missing = any(True for _ in self._parts(f"missing.{name}"))
         return FeatureSet(name, modality, dim, str(dtype), sha.hexdigest(), columns, missing)
 
@@ -524,22 +569,6 @@ def check_sources(sources: Iterable[Source]) -> list[str]:
                 f"{recording}: frames_per_second {source.frames_per_second}, expected above 0"
             )
     return problems
-
-
-def _cast(values: Values, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """`values` in `dtype`; InputError for a finite one that would become infinite in float16."""
-    with np.errstate(over="ignore", under="ignore"):
-        cast = np.ascontiguousarray(values, dtype=dtype)
-    if dtype == np.float16:
-        # float16 ends at 65504; an infinity that was there before is the audit's business.
-        lost = np.isinf(cast) & np.isfinite(values)
-        if lost.any():
-            largest = np.abs(values[lost]).max()
-            raise InputError(
-                f"feature set {name!r}: |value| {largest:g} does not fit float16; import with "
-                "float32"
-            )
-    return cast
 
 
 def write_frames(

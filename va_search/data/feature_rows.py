@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from va_search.data.arrays import Flags, Values
+from va_search.data.arrays import Flags, Values, column_extremes
 from va_search.data.clock import Frames
 from va_search.data.column_names import Roles, is_like_a_time, roles_of
 from va_search.data.frame_names import CROP, RecordingFrames, nearest
@@ -128,8 +128,13 @@ def read_rows(
         problems += empty_lines(file)
     # OpenFace writes what it likes into rows without a face.
     checked = rows if has_face.all() else np.where(has_face[:, None], rows, 0.0)
-    refuse(problems + not_finite(file, checked, columns))
-    remarks += _counters(file, columns, rows, named=frames is not None)
+    low, high = column_extremes(checked)
+    # NaN and infinity are the extremes of their columns.
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        problems += not_finite(file, checked, columns)
+    refuse(problems)
+    ranges = high - low if checked is rows else np.ptp(rows, axis=0)
+    remarks += _counters(file, columns, rows, ranges, named=frames is not None)
     # Rows that nothing names go by their count: one a crop, or one a frame.
     if frames is None:
         counted = _frames_by_count(file, rows, recording, crops, faces=faces)
@@ -183,15 +188,18 @@ def _clock_problems(file: Path, columns: Sequence[str], rows: Rows) -> list[str]
     return problems
 
 
-def _counters(file: Path, columns: Sequence[str], rows: Rows, *, named: bool) -> tuple[str, ...]:
-    """A remark on features that number the rows, whatever they are called.
+def _counters(
+    file: Path, columns: Sequence[str], rows: Rows, ranges: Rows, *, named: bool
+) -> tuple[str, ...]:
+    """A remark on features that number the rows, whatever they are called; `ranges` (dim,) are from
+    the smallest to the largest of each.
 
     InputError where they number them in another order and no column has `named` the frames.
     """
     if len(rows) < COUNTER_ROWS:
         return ()
     remarks, problems = [], []
-    for index in np.flatnonzero(np.ptp(rows, axis=0) == len(rows) - 1).tolist():
+    for index in np.flatnonzero(ranges == len(rows) - 1).tolist():
         numbers = np.asarray(rows[:, index], dtype=np.float64)
         if not runs_evenly(numbers):
             continue

@@ -12,15 +12,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from va_search.data.draft import Description, Draft, Part, Source, write_frames
+from va_search.data.draft import CastPart, Description, Draft, Part, Source, write_frames
 from va_search.data.manifest import FRAMES, Manifest, feature_file, write_manifest
 from va_search.data.problems import refuse
 from va_search.data.store import Store
@@ -31,6 +32,9 @@ from va_search.seals import seal_files
 
 Progress = Callable[[int, int, str], None]
 MOST_WORKERS = 8
+MOST_AHEAD = 4
+BYTES_AHEAD = 128 << 20
+"""Recordings a worker, and bytes of features, that wait at most for one before them."""
 
 
 def quiet(done: int, total: int, what: str) -> None:
@@ -64,28 +68,52 @@ def read_all(
     if draft.already_finished():
         return draft.finish()
     total, missing = len(draft.recordings), draft.missing()
-    problems: dict[int, list[str]] = {}
+    texts: list[str] = []
     progress(total - len(missing), total, "")
-    with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, MOST_WORKERS)) as pool:
-        futures = {pool.submit(_read_part, draft, read, index): index for index in missing}
+    workers = workers or min(os.cpu_count() or 1, MOST_WORKERS)
+    with ThreadPoolExecutor(workers) as pool:
         try:
-            for done, future in enumerate(as_completed(futures), total - len(missing) + 1):
-                index = futures[future]
-                problems[index] = future.result()
+            reading: deque[_Reading] = deque()
+            ahead = iter(missing)
+            for done, index in enumerate(missing, total - len(missing) + 1):
+                while (
+                    _may_read_on(reading, workers) and (following := next(ahead, None)) is not None
+                ):
+                    reading.append(pool.submit(_read_part, draft, read, following))
+                part = reading.popleft().result()
+                # In their order, whichever was read first: their values then lie as the store's.
+                if isinstance(part, CastPart):
+                    draft.write(index, part)
+                else:
+                    texts += part
                 progress(done, total, draft.recordings[index].name)
         # Ctrl-C: what is being read is finished, nothing new is begun.
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    texts: list[str] = []
-    for index in sorted(problems):
-        texts += problems[index]
     refuse(texts or draft.targets_without_labels())
     return draft.finish()
 
 
-def _read_part(draft: Draft, read: Callable[[int], Part], index: int) -> list[str]:
-    """Problems of one recording; its part is written when there are none."""
+_Reading = Future[CastPart | list[str]]
+
+
+def _may_read_on(reading: Collection[_Reading], workers: int) -> bool:
+    """True where another recording may be read beside those that are, or wait to be written: as
+    many as there are `workers`, and small ones behind a large one."""
+    if len(reading) < workers:
+        return True
+    waiting = 0
+    for recording in reading:
+        if not recording.done():
+            continue
+        part = recording.result()
+        waiting += part.bytes if isinstance(part, CastPart) else 0
+    return len(reading) < MOST_AHEAD * workers and waiting < BYTES_AHEAD
+
+
+def _read_part(draft: Draft, read: Callable[[int], Part], index: int) -> CastPart | list[str]:
+    """One recording's part as it is to be written, or its problems."""
     recording = f"recording {draft.recordings[index].name!r}"
     try:
         part = read(index)
@@ -94,10 +122,9 @@ def _read_part(draft: Draft, read: Callable[[int], Part], index: int) -> list[st
     except MemoryError:
         return [f"{recording}: not enough memory to read it; cut it, or use --workers 1"]
     try:
-        draft.add(index, part)
+        return draft.cast(part)
     except InputError as error:
         return [f"{recording}: {problem}" for problem in error.problems]
-    return []
 
 
 def add_feature_sets(to: Path, new: Path) -> Store:

@@ -8,12 +8,14 @@ training computes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.arrays import Flags, Floats, Values
+from va_search.data.arrays import Flags, Floats, Values, column_extremes
+from va_search.errors import InputError
 
 SAMPLE = 16_384
 """Rows looked at, from the first on."""
@@ -101,15 +103,93 @@ def _is_noticed(column: Floats) -> bool:
     return bool(error > NOTICED * scale)
 
 
-def is_coarse(values: Values, cast: NDArray[Any]) -> bool:
+@dataclass(frozen=True)
+class CastFeatures:
+    """Features of one recording in the type in which a draft has them. `facts` are those by which
+    all recordings together decide on float64, (dim,) each; `is_coarse`: float16 rounded away more
+    than a tenth of some column's spread; `is_missing`: some value is NaN."""
+
+    values: NDArray[Any]
+    facts: dict[str, NDArray[Any]]
+    is_coarse: bool
+    is_missing: bool
+
+
+def cast_features(values: Values, dtype: np.dtype[Any], name: str) -> CastFeatures:
+    """Cast the values (frames, dim) of feature set `name` to `dtype`, or, where that is float32 and
+    does not hold them, to float64: nothing is rounded until all recordings are read.
+
+    InputError for a finite value that would become infinite in float16."""
+    values = np.asarray(values)
+    if values.dtype == np.float16:
+        return CastFeatures(np.ascontiguousarray(values, dtype=dtype), {}, False, _has_nan(values))
+    low, high = column_extremes(values)
+    is_missing = bool(np.isnan(low).any())
+    with np.errstate(over="ignore", under="ignore"):
+        cast = np.ascontiguousarray(values, dtype=dtype)
+    if dtype == np.float16:
+        _refuse_overflow(values, low, high, name)
+        return CastFeatures(cast, {}, _is_coarse(values, cast, low, high), is_missing)
+    if dtype != np.float32 or _is_equal(cast, values):
+        return CastFeatures(cast, {}, is_coarse=False, is_missing=is_missing)
+    exact = np.ascontiguousarray(values, dtype=np.float64)
+    finite = exact
+    if not (np.isfinite(low) & np.isfinite(high)).all():
+        finite = np.nan_to_num(exact, nan=0.0, posinf=0.0, neginf=0.0)
+    facts = {
+        "rounded": rounded_columns(finite),
+        "constant": constants(finite),
+        "largest": largest(finite),
+    }
+    return CastFeatures(exact, facts, is_coarse=False, is_missing=is_missing)
+
+
+def _has_nan(values: NDArray[np.float16]) -> bool:
+    """True where a value is NaN: bits above those of infinity, whatever the sign."""
+    return bool(((values.view(np.uint16) & 0x7FFF) > 0x7C00).any())
+
+
+def _refuse_overflow(values: Values, low: Values, high: Values, name: str) -> None:
+    """InputError for a finite value beyond float16's range; `low` and `high` (dim,) are the columns'
+    extremes. An infinity is the audit's business."""
+    # NaN and infinity hide the other values of their column.
+    largest = float(np.finfo(np.float16).max)
+    if ((-largest <= low) & (high <= largest)).all():
+        return
+    with np.errstate(over="ignore"):
+        lost = np.isinf(values.astype(np.float16)) & np.isfinite(values)
+    if lost.any():
+        magnitude = np.abs(values[lost]).max()
+        raise InputError(
+            f"feature set {name!r}: |value| {magnitude:g} does not fit float16; import with float32"
+        )
+
+
+def _is_equal(cast: NDArray[Any], values: Values) -> bool:
+    """True where casting changed no value; NaN is NaN."""
+    if np.can_cast(values.dtype, cast.dtype):
+        return True
+    # Decimal fractions differ in the first rows already.
+    rows = max(1, BLOCK_VALUES // max(1, values.shape[1]) // 16)
+    for start in range(0, len(values), rows):
+        block, exact = cast[start : start + rows], values[start : start + rows]
+        if not np.array_equal(block, exact, equal_nan=True):
+            return False
+    return True
+
+
+def _is_coarse(values: Values, cast: NDArray[Any], low: Values, high: Values) -> bool:
     """True where float16 rounded away more than a tenth of a column's spread (tiny units, large
-    offsets)."""
-    if cast.dtype != np.float16 or values.dtype == np.float16 or not len(values):
-        return False
-    for column in range(values.shape[1]):
+    offsets); `low` and `high` (dim,) are the columns' extremes. A column with NaN is not looked
+    at."""
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        spread = high.astype(np.float64) - low.astype(np.float64)
+    largest = np.maximum(np.abs(high.astype(np.float64)), np.abs(low.astype(np.float64)))
+    # Rounding is off by less than a step: 2^-10 of the value, or 2^-24. Few columns are near that.
+    at_most = np.maximum(largest * 2.0**-10, 2.0**-24)
+    for column in np.flatnonzero((spread > 0) & (at_most > COARSE * spread)).tolist():
         exact = values[:, column].astype(np.float64)
-        spread = float(np.ptp(exact))
         error = float(np.abs(cast[:, column] - exact).max())
-        if spread > 0 and error > COARSE * spread:
+        if error > COARSE * spread[column]:
             return True
     return False

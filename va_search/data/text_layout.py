@@ -264,12 +264,11 @@ def _find_decimal(layout: Layout, lines: Sequence[str]) -> str:
     """The sign before the decimals: a comma where cells have one and none has a point; "" where no
     cell tells, since none has decimals, or only such as may be thousands (1,234). Between
     semicolons a comma is before decimals: they are what programs write where it is."""
-    has_commas = any("," in line for line in lines)
-    if layout.separator == ",":
-        # Between commas, a cell with a comma stands in quotes.
-        has_commas = any(layout.quote in line for line in lines)
-    if not has_commas:
-        return "." if any("." in line for line in lines) else ""
+    text = "".join(lines)
+    # Between commas, a cell with a comma stands in quotes.
+    sign_of_commas = layout.quote if layout.separator == "," else ","
+    if sign_of_commas not in text:
+        return "." if "." in text else ""
     cells = itertools.chain.from_iterable(cells for _, cells in layout.cells(lines))
     signs = set()
     is_certain = layout.separator == ";"
