@@ -296,3 +296,11 @@ def test_a_video_whose_pictures_begin_late_has_an_offset_for_its_player(world: V
     times, _ = read_curves(world.folder / "out" / "film7.csv")
     np.testing.assert_allclose(times, TIMES, atol=1e-3)
     assert entries(world)["film7"]["offset"] == pytest.approx(0.2, abs=0.03)
+
+
+def test_an_output_beside_the_videos_is_not_named_as_no_video(world: VideoWorld) -> None:
+    inside = world.folder / "new" / "curves"
+    for _ in range(2):
+        result = predict(world, "--out", inside)
+        assert result.exit_code == 0 and "by their endings" not in result.output
+    assert "2 videos predicted before" in result.output

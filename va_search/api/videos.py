@@ -124,7 +124,12 @@ def _checked_job(
     remarks += matched.remarks
     folder = VideoFolder(out, document, replace=options.replace)
     videos, strangers = find_new_videos(
-        paths, matched, folder.scratch, crops=options.crops, subjects=options.subjects
+        paths,
+        matched,
+        folder.scratch,
+        crops=options.crops,
+        subjects=options.subjects,
+        output=out,
     )
     if strangers:
         remarks.append(f"no videos or sound by their endings: {_few(strangers)}")

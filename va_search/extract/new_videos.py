@@ -137,13 +137,15 @@ def find_new_videos(
     *,
     crops: Path | None = None,
     subjects: Path | None = None,
+    output: Path | None = None,
 ) -> tuple[list[NewVideo], list[str]]:
     """The videos and sounds among files and in folders, in the order of their names, and the names
     of other files there; InputError with everything wrong.
 
     `crops`: a folder of face crops per recording, for feature sets that look at given ones.
-    `subjects`: a CSV recording,subject; each recording is a subject of its own without."""
-    media = find_listed_media(paths)
+    `subjects`: a CSV recording,subject; each recording is a subject of its own without.
+    `output`: the folder that is written, which is passed over where it lies among the videos."""
+    media = find_listed_media(paths, output=output)
     names = media.names()
     people = {name: name for name in names}
     if subjects is not None:
