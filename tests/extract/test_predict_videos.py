@@ -304,3 +304,15 @@ def test_an_output_beside_the_videos_is_not_named_as_no_video(world: VideoWorld)
         result = predict(world, "--out", inside)
         assert result.exit_code == 0 and "by their endings" not in result.output
     assert "2 videos predicted before" in result.output
+
+
+def test_a_name_that_no_file_can_have_stops_no_other_video(world: VideoWorld) -> None:
+    name = "?" * 80  # three signs each in a file's name
+    shutil.copy(world.folder / "new" / "film8.mp4", world.folder / "new" / f"{name}.mp4")
+    result = predict(world, "--json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert document["predicted"] == ["film7", "film8"] and [*document["broken"]] == [name]
+    assert "too long for a file name: 240 bytes" in document["broken"][name][0]
+    assert "1 video could not be predicted" in document["error"]
+    assert document["page"] is not None
