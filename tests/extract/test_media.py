@@ -146,3 +146,12 @@ def test_an_output_among_the_videos_is_passed_over(tmp_path):
     # Where the videos lie in the output themselves, it is not passed over.
     media = find_listed_media([output], output=tmp_path)
     assert media.videos == {"a": output / "a.mp4"}
+
+
+def test_hidden_folders_are_passed_over_and_links_that_lead_nowhere_are_not(tmp_path):
+    (tmp_path / ".Trash").mkdir()
+    for name in ("a.mp4", ".Trash/a.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "away" / "b.mp4")
+    media = find_listed_media([tmp_path])
+    assert media.videos == {"a": tmp_path / "a.mp4", "b": tmp_path / "away" / "b.mp4"}

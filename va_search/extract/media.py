@@ -136,7 +136,16 @@ def find_listed_media(paths: Sequence[Path], *, output: Path | None = None) -> M
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """The files in a folder and below it, but for those in hidden folders (`.Trash`); with links
+    that lead nowhere, whose recordings would else be missing without a word."""
+    files = []
+    for path in sorted(folder.rglob("*")):
+        *folders, _ = path.relative_to(folder).parts
+        is_hidden = any(name.startswith(".") for name in folders)
+        leads_nowhere = path.is_symlink() and not path.exists()
+        if not is_hidden and (path.is_file() or leads_nowhere):
+            files.append(path)
+    return files
 
 
 def _files_below(folder: Path, output: Path | None) -> list[Path]:
