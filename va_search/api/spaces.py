@@ -66,6 +66,11 @@ class MadeSpace:
         return self.study_space.seconds
 
     @property
+    def is_complete(self) -> bool:
+        """True where a search would train nothing."""
+        return self.trials == self.complete
+
+    @property
     def size(self) -> str:
         """`20 trials: 5 are in the home already, 15 new; about 3 min on this machine`."""
         text = counted(self.trials, "trial")
@@ -82,9 +87,10 @@ class MadeSpace:
 
     def text(self, path: str | Path = "SPACE.yaml") -> str:
         """Return the YAML file that `write` writes."""
-        return self.study_space.text(
-            [*self.head, f"{self.size}.", f"To search it: {self.command(path)}"]
-        )
+        head = [*self.head, f"{self.size}."]
+        if not self.is_complete:
+            head.append(f"To search it: {self.command(path)}")
+        return self.study_space.text(head)
 
     def write(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the YAML file; InputError where another file is there, unless `force`."""
