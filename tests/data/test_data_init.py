@@ -332,3 +332,27 @@ def test_a_clock_by_any_name_is_no_feature(tmp_path: Path, clock: str) -> None:
     description = yaml.safe_load((tmp_path / "s/dataset.yaml").read_text())
     assert description["ignored_columns"] == [clock]
     assert f"{clock!r} rises in equal steps" in done.output
+
+
+@pytest.mark.parametrize(
+    ("rates", "usual"),
+    [((2, 2, 5, 5), 5), ((25, 30, 25, 2, 3, 25), 25), ((2, 5), 5), ((25.01, 24.99, 50, 25), 25)],
+)
+def test_the_usual_rate_is_one_that_most_recordings_have(
+    rates: Sequence[float], usual: float, tmp_path: Path
+) -> None:
+    for number, rate in enumerate(rates):
+        write_csv(tmp_path / f"rec{number}.csv", AFFECT_AT_25, frames(1 / rate))
+    assert init(tmp_path).exit_code == 0
+    draft = yaml.safe_load((tmp_path / "dataset.yaml").read_text())
+    assert draft["frames_per_second"] == pytest.approx(usual, rel=1e-3)
+
+
+def test_files_in_hidden_folders_are_neither_drafted_nor_warned_of(tmp_path: Path) -> None:
+    flat(tmp_path / "source")
+    (tmp_path / "source" / ".backup").mkdir()
+    write_csv(tmp_path / "source" / ".backup" / "old.csv", AFFECT_AT_25, frames(0.04))
+    assert init(tmp_path / "source").exit_code == 0
+    words = ["data", "import", "table", str(tmp_path / "source"), "--to", str(tmp_path / "store")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0 and "old.csv" not in result.output
