@@ -356,3 +356,34 @@ def test_files_in_hidden_folders_are_neither_drafted_nor_warned_of(tmp_path: Pat
     words = ["data", "import", "table", str(tmp_path / "source"), "--to", str(tmp_path / "store")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0 and "old.csv" not in result.output
+
+
+def test_files_of_other_columns_or_without_rows_get_no_row_and_are_named(tmp_path: Path) -> None:
+    source = flat(tmp_path / "source")
+    write_csv(source / "questionnaire.csv", ["participant", "age"], [("P01", 31)])
+    result = init(source)
+    assert result.exit_code == 0 and (source / "dataset.yaml").is_file()
+    expected = "no row for questionnaire.csv: its columns (participant, age) are other ones"
+    assert expected in result.output
+    assert [row["recording"] for row in rows_of(source)] == [f"rec{number}" for number in range(6)]
+    (source / "questionnaire.csv").unlink()
+    for content, reason in (("time,AU01_r\n", "a header and no rows"), ("", "empty file")):
+        (source / "rec3.csv").write_text(content)
+        for name in ("dataset.yaml", "recordings.csv"):
+            (source / name).unlink()
+        result = init(source)
+        assert result.exit_code == 0 and f"no row for rec3.csv: {reason}" in result.output
+        assert "rec3" not in {row["recording"] for row in rows_of(source)}
+    words = ["data", "import", "table", str(source), "--to", str(tmp_path / "store")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+
+
+def test_a_file_of_other_columns_may_have_the_labels(tmp_path: Path) -> None:
+    for name in ("r0", "r1", "r2"):
+        rows = [(time / 5, time) for time in range(FRAMES)]
+        write_csv(tmp_path / "sound" / f"{name}.csv", ["time", "f0"], rows)
+    moods = [(name, time / 5, time) for name in ("r0", "r1", "r2") for time in range(FRAMES)]
+    write_csv(tmp_path / "labels" / "all.csv", ["recording", "time", "mood"], moods)
+    result = init(tmp_path, "--labels", "mood")
+    assert result.exit_code == 0, result.output
+    assert list(yaml.safe_load((tmp_path / "streams.yaml").read_text())["targets"]) == ["mood"]

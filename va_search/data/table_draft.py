@@ -345,6 +345,8 @@ def _add_recordings(
         draft.remarks.append("column split: by the names of folders or files")
     else:
         splits = _divided(draft, names, subjects, unlabelled)
+    for path, reason in files.left_out.items():
+        draft.remarks.append(f"no row for {path.relative_to(files.source)}: {reason}")
     draft.rows = []
     for name in names:
         row = {"recording": name, "subject": subjects[name], "split": splits[name]}
