@@ -272,6 +272,17 @@ def test_files_of_other_formats_are_named(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "found: 1 file .xlsx" in done.output
 
 
+def test_tables_in_text_files_are_read_once_they_are_called_csv(tmp_path: Path) -> None:
+    for number in range(2):
+        rows = ["\t".join(AFFECT_AT_25), *("\t".join(map(str, row)) for row in frames(0.04))]
+        (tmp_path / f"rec{number}.txt").write_text("\n".join(rows))
+    result = init(tmp_path)
+    assert result.exit_code == 2 and "read once these are called .csv" in result.output
+    for file in list(tmp_path.glob("*.txt")):
+        file.rename(file.with_suffix(".csv"))
+    assert init(tmp_path).exit_code == 0
+
+
 def test_an_import_without_a_description_says_how_to_have_one(tmp_path: Path) -> None:
     source = flat(tmp_path / "source")
     with pytest.raises(va.InputError, match=r"`va-search data init .*source` drafts dataset\.yaml"):

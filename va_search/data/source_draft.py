@@ -162,7 +162,13 @@ def _other_files(folder: Path) -> str:
     text = f"; read are {', '.join(ALL_SUFFIXES)}"
     if suffixes:
         counts = [f"{counted(count, 'file')} {suffix}" for suffix, count in suffixes.most_common(5)]
-        text += f", found: {', '.join(counts)}. Write them as CSV or Parquet, such as by pandas"
+        text += f", found: {', '.join(counts)}. "
+        if suffixes.most_common(1)[0][0] == ".txt":
+            text += (
+                "Tables in .txt files are read once these are called .csv, whatever separates cells"
+            )
+        else:
+            text += "Write them as CSV or Parquet, such as by pandas"
     return text
 
 
