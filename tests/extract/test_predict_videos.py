@@ -316,3 +316,15 @@ def test_a_name_that_no_file_can_have_stops_no_other_video(world: VideoWorld) ->
     assert "too long for a file name: 240 bytes" in document["broken"][name][0]
     assert "1 video could not be predicted" in document["error"]
     assert document["page"] is not None
+
+
+def test_what_another_process_wrote_meanwhile_stays_in_the_mark(world: VideoWorld) -> None:
+    from va_search.serving.video_folder import VideoFolder
+
+    late = VideoFolder(world.folder / "out", world.ensemble)
+    assert predict(world).exit_code == 0
+    late.check(["film7", "film8"])
+    late.begin()
+    late.end()
+    assert [*entries(world)] == ["film7", "film8"]
+    assert "2 videos predicted before" in predict(world).output
