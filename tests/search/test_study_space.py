@@ -182,6 +182,14 @@ def test_the_python_door_searches_what_it_made(world: World) -> None:
     assert va.load_space(space.document, space.store).size() == 9
 
 
+def test_a_name_that_no_study_can_have_is_refused_before_anything_is_written(
+    world: World, tmp_path: Path
+) -> None:
+    result = call(world, "space", "one", "--seeds", "3", "--study", "a/b", "--out", "next.yaml")
+    assert result.exit_code == 2 and "study name 'a/b' can't be used" in result.stderr
+    assert not Path("next.yaml").exists()
+
+
 def test_wrong_names_are_answered_with_the_right_ones(world: World) -> None:
     done = call(world, "space", "oen", "--out", "next.yaml")
     assert done.exit_code == 2 and "did you mean 'one'" in done.output

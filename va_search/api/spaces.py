@@ -14,7 +14,7 @@ from va_search.api.home import OpenHome, check_studies, open_home, open_noted_st
 from va_search.api.progress import duration
 from va_search.data.store import MIX
 from va_search.errors import InputError, counted, unknown_name
-from va_search.files import whole_file
+from va_search.files import checked_name, whole_file
 from va_search.trial import SCORE
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ def make_space(
     from va_search.search.variations import ablated_setting
 
     _refuse_together(best, ablate, around)
+    if name is not None:
+        checked_name(name, "study name")
     names = _names(source)
     opened = open_home(home if home is not None else _home_of(source))
     files = opened.files
