@@ -388,6 +388,21 @@ def effective_settings(settings: TrialSettings) -> dict[str, Any]:
     return written
 
 
+def without_effect(settings: Mapping[str, Any]) -> list[str]:
+    """Names of the settings that change nothing a reader would look for: unused ones, and for models
+    of other families than networks, which sum over all segments, how many these take at a time."""
+    names = unused(settings)
+    return names if _is_network(settings) else [*names, "batch_size"]
+
+
+def shown_settings(settings: TrialSettings) -> dict[str, Any]:
+    """Return the settings to show of a trial, as JSON has them."""
+    written = settings.model_dump(mode="json")
+    for name in without_effect(written):
+        written.pop(name, None)
+    return written
+
+
 def _is_network(settings: Mapping[str, Any]) -> bool:
     """False where the settings choose another family, or one that is on no menu."""
     return bool(settings.get("family", NETWORK) == NETWORK)

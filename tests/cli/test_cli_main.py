@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from va_search.cli.main import app
+from va_search.cli.output import command
 
 
 def call(*words: str) -> Result:
@@ -88,3 +90,21 @@ def test_the_package_runs_as_the_command() -> None:
     command = [sys.executable, "-m", "va_search", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.startswith("va-search ")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device"),
+        (
+            OSError(errno.EISDIR, "Is a directory", "x.partial", None, "x"),
+            "error: x: Is a directory",
+        ),
+    ],
+)
+def test_an_error_of_the_system_names_the_path_that_the_user_knows(
+    error: OSError, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit), command():
+        raise error
+    assert capsys.readouterr().err.strip() == message

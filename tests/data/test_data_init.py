@@ -272,6 +272,17 @@ def test_files_of_other_formats_are_named(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "found: 1 file .xlsx" in done.output
 
 
+def test_tables_in_text_files_are_read_once_they_are_called_csv(tmp_path: Path) -> None:
+    for number in range(2):
+        rows = ["\t".join(AFFECT_AT_25), *("\t".join(map(str, row)) for row in frames(0.04))]
+        (tmp_path / f"rec{number}.txt").write_text("\n".join(rows))
+    result = init(tmp_path)
+    assert result.exit_code == 2 and "read once these are called .csv" in result.output
+    for file in list(tmp_path.glob("*.txt")):
+        file.rename(file.with_suffix(".csv"))
+    assert init(tmp_path).exit_code == 0
+
+
 def test_an_import_without_a_description_says_how_to_have_one(tmp_path: Path) -> None:
     source = flat(tmp_path / "source")
     with pytest.raises(va.InputError, match=r"`va-search data init .*source` drafts dataset\.yaml"):
@@ -332,3 +343,58 @@ def test_a_clock_by_any_name_is_no_feature(tmp_path: Path, clock: str) -> None:
     description = yaml.safe_load((tmp_path / "s/dataset.yaml").read_text())
     assert description["ignored_columns"] == [clock]
     assert f"{clock!r} rises in equal steps" in done.output
+
+
+@pytest.mark.parametrize(
+    ("rates", "usual"),
+    [((2, 2, 5, 5), 5), ((25, 30, 25, 2, 3, 25), 25), ((2, 5), 5), ((25.01, 24.99, 50, 25), 25)],
+)
+def test_the_usual_rate_is_one_that_most_recordings_have(
+    rates: Sequence[float], usual: float, tmp_path: Path
+) -> None:
+    for number, rate in enumerate(rates):
+        write_csv(tmp_path / f"rec{number}.csv", AFFECT_AT_25, frames(1 / rate))
+    assert init(tmp_path).exit_code == 0
+    draft = yaml.safe_load((tmp_path / "dataset.yaml").read_text())
+    assert draft["frames_per_second"] == pytest.approx(usual, rel=1e-3)
+
+
+def test_files_in_hidden_folders_are_neither_drafted_nor_warned_of(tmp_path: Path) -> None:
+    flat(tmp_path / "source")
+    (tmp_path / "source" / ".backup").mkdir()
+    write_csv(tmp_path / "source" / ".backup" / "old.csv", AFFECT_AT_25, frames(0.04))
+    assert init(tmp_path / "source").exit_code == 0
+    words = ["data", "import", "table", str(tmp_path / "source"), "--to", str(tmp_path / "store")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0 and "old.csv" not in result.output
+
+
+def test_files_of_other_columns_or_without_rows_get_no_row_and_are_named(tmp_path: Path) -> None:
+    source = flat(tmp_path / "source")
+    write_csv(source / "questionnaire.csv", ["participant", "age"], [("P01", 31)])
+    result = init(source)
+    assert result.exit_code == 0 and (source / "dataset.yaml").is_file()
+    expected = "no row for questionnaire.csv: its columns (participant, age) are other ones"
+    assert expected in result.output
+    assert [row["recording"] for row in rows_of(source)] == [f"rec{number}" for number in range(6)]
+    (source / "questionnaire.csv").unlink()
+    for content, reason in (("time,AU01_r\n", "a header and no rows"), ("", "empty file")):
+        (source / "rec3.csv").write_text(content)
+        for name in ("dataset.yaml", "recordings.csv"):
+            (source / name).unlink()
+        result = init(source)
+        assert result.exit_code == 0 and f"no row for rec3.csv: {reason}" in result.output
+        assert "rec3" not in {row["recording"] for row in rows_of(source)}
+    words = ["data", "import", "table", str(source), "--to", str(tmp_path / "store")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+
+
+def test_a_file_of_other_columns_may_have_the_labels(tmp_path: Path) -> None:
+    for name in ("r0", "r1", "r2"):
+        rows = [(time / 5, time) for time in range(FRAMES)]
+        write_csv(tmp_path / "sound" / f"{name}.csv", ["time", "f0"], rows)
+    moods = [(name, time / 5, time) for name in ("r0", "r1", "r2") for time in range(FRAMES)]
+    write_csv(tmp_path / "labels" / "all.csv", ["recording", "time", "mood"], moods)
+    result = init(tmp_path, "--labels", "mood")
+    assert result.exit_code == 0, result.output
+    assert list(yaml.safe_load((tmp_path / "streams.yaml").read_text())["targets"]) == ["mood"]

@@ -275,3 +275,24 @@ def test_a_column_of_raters_is_one(tmp_path: Path, raters: tuple[object, ...]) -
     store, _ = import_streams(tmp_path, tmp_path / "store")
     expected = np.tile((np.arange(20) + 0.5) / 100, 2)
     np.testing.assert_allclose(store.annotations[:, 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("column", ["valence", "value"])
+def test_labels_and_features_may_lie_in_files_named_behind_the_recording(
+    tmp_path: Path, column: str
+) -> None:
+    times = [frame / 5 for frame in range(20)]
+    for name in ("P01_a", "P01_b", "P02_a"):
+        write_csv(
+            tmp_path / f"{name}_valence.csv", ["time_s", column], [(time, 0.1) for time in times]
+        )
+        write_csv(
+            tmp_path / f"{name}-sound.csv", ["time_s", "f0"], [(time, time) for time in times]
+        )
+        write_csv(tmp_path / f"{name}.csv", ["time_s", "light"], [(time, -time) for time in times])
+    result = CliRunner().invoke(app, ["data", "init", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    store, _ = import_streams(tmp_path, tmp_path / "store")
+    assert [recording.name for recording in store.recordings] == ["P01_a", "P01_b", "P02_a"]
+    assert store.target_names == ("valence",) and set(store.feature_sets) == {"sound", "features"}
+    assert {recording.subject for recording in store.recordings} == {"P01", "P02"}

@@ -24,8 +24,9 @@ import va_search as va
 from va_search.cli.main import app
 from va_search.data.store import Store
 from va_search.diagnosis import disk, network, resources, software
+from va_search.diagnosis.anonymity import anonymous
 from va_search.diagnosis.checks import Check, CheckResult, State, Subject, ok, problem
-from va_search.diagnosis.examination import CHECKS, Diagnosis, anonymous, found_by
+from va_search.diagnosis.examination import CHECKS, Diagnosis, examine, found_by
 from va_search.home import Home
 
 
@@ -243,11 +244,34 @@ def test_what_leaves_the_machine_names_nobody(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TMPDIR", "/home/lovelace/tmp")
     monkeypatch.setattr("socket.gethostname", lambda: "engine7")
     monkeypatch.setattr("socket.getfqdn", lambda: "engine7.example.org")
-    text = "/home/lovelace/x /scratch/lovelace/y sesame-open-1234 on engine7.example.org, engine7"
-    assert anonymous(text) == "~/x /scratch/USER/y *** on HOST, HOST"
+    for text, left in (
+        (
+            "/home/lovelace/x sesame-open-1234 on engine7.example.org, Engine7",
+            "~/x *** on HOST, HOST",
+        ),
+        ("lovelace_runs, runs-lovelace.txt on engine7-ib0", "USER_runs, runs-USER.txt on HOST-ib0"),
+        ("/scratch/babbage/mill: no such file", "/scratch/***: no such file"),
+        ("/vol/Charles Babbage/mill, on ext4", "/vol/***, on ext4"),
+        ("sqlite:////vol/babbage/mlflow.db", "sqlite:////vol/***"),
+        ("PATH=/vol/babbage:/home/babbage/x", "PATH=/vol/***:/home/***"),
+        ("/tmp: 3 GiB free, /dev/shm and /usr/local/cuda-12", None),
+        ("http://mlflow.org:5000/api/2 answers 200/201", None),
+    ):
+        assert anonymous(text, {}) == (left or text)
     document = Diagnosis({"home": problem("/home/lovelace/h is a file", "")}).document()
     assert "lovelace" not in json.dumps(document)
     assert document["environment"]["TMPDIR"] == "~/tmp"
+
+
+def test_a_report_names_no_folder_of_the_user(tmp_path: Path) -> None:
+    home, store = tmp_path / "Ada Byron" / "va home", tmp_path / "Ada Byron, her store"
+    home.mkdir(parents=True)
+    document = examine(Subject(Home(home), str(store))).document()
+    texts = {entry["check"]: entry["text"] for entry in document["findings"]}
+    assert texts["home"].startswith("VA_HOME, on ")
+    assert texts["MLflow"].startswith("VA_HOME/mlflow.db is made by the first search")
+    assert texts["store"].startswith("STORE: ")
+    assert "Ada" not in json.dumps(document) and tmp_path.name not in json.dumps(document)
 
 
 def test_the_command_ends_with_1_where_something_is_to_mend(tmp_path: Path) -> None:
@@ -266,8 +290,7 @@ def test_the_command_ends_with_1_where_something_is_to_mend(tmp_path: Path) -> N
 
 def test_names_are_read_from_where_the_user_is(tmp_path: Path) -> None:
     environment = {**os.environ, "VA_SEARCH_HOME": str(tmp_path / "elsewhere")}
-    words = [sys.executable, "-m", "va_search.cli.main", "doctor", "--json"]
+    words = [sys.executable, "-m", "va_search.cli.main", "doctor"]
     answer = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
-    findings = json.loads(answer.stdout)["findings"]
-    texts = [entry["text"] for entry in findings if entry["check"] == "home"]
-    assert str(tmp_path / "elsewhere") in texts[0]
+    (line,) = [line for line in answer.stdout.splitlines() if re.match(r"\w+ +home ", line)]
+    assert str(tmp_path / "elsewhere") in line

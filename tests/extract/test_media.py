@@ -131,3 +131,27 @@ def test_a_link_beside_its_video_is_a_recording_of_its_own(tmp_path):
     (tmp_path / "latest.mp4").symlink_to(tmp_path / "a.mp4")
     media = find_listed_media([tmp_path, tmp_path / "a.mp4"])
     assert sorted(media.videos) == ["a", "latest"]
+
+
+def test_an_output_among_the_videos_is_passed_over(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "notes.txt").write_bytes(b"")
+    output = tmp_path / "day 1" / "curves"
+    output.mkdir(parents=True)
+    for name in ("a.csv", "a.mp4"):
+        (output / name).write_bytes(b"")
+    media = find_listed_media([tmp_path], output=output)
+    assert media.videos == {"a": tmp_path / "a.mp4"}
+    assert media.strangers == ("notes.txt",)
+    # Where the videos lie in the output themselves, it is not passed over.
+    media = find_listed_media([output], output=tmp_path)
+    assert media.videos == {"a": output / "a.mp4"}
+
+
+def test_hidden_folders_are_passed_over_and_links_that_lead_nowhere_are_not(tmp_path):
+    (tmp_path / ".Trash").mkdir()
+    for name in ("a.mp4", ".Trash/a.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "away" / "b.mp4")
+    media = find_listed_media([tmp_path])
+    assert media.videos == {"a": tmp_path / "a.mp4", "b": tmp_path / "away" / "b.mp4"}

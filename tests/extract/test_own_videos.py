@@ -242,14 +242,14 @@ def test_crops_that_are_given_for_new_videos_are_read_and_never_written(world):
     scratch.mkdir()
     with pytest.raises(InputError, match=r"bright; give those of the new videos with --crops DIR"):
         find_new_videos([places.videos], given, scratch)
-    videos, _ = find_new_videos([places.videos], given, scratch, crops=crops)
+    videos = find_new_videos([places.videos], given, scratch, crops=crops).videos
     extractor = VideoExtractor(given, scratch, None, None, "cpu", False, lambda *told: None)
     extractor.prepare()
     apart = extractor.extract(videos[0])
     assert {path: path.read_bytes() for path in crops.rglob("*") if path.is_file()} == before
     # Found anew they are the same, lie among the scratch files, and go.
     found = MatchedRecipe(load_recipe(recipe), given_crops=False)
-    (video, _), _ = find_new_videos([places.videos], found, scratch)
+    video = find_new_videos([places.videos], found, scratch).videos[0]
     extractor = VideoExtractor(found, scratch, None, None, "cpu", False, lambda *told: None)
     extractor.prepare()
     anew = extractor.extract(video)

@@ -296,3 +296,35 @@ def test_a_video_whose_pictures_begin_late_has_an_offset_for_its_player(world: V
     times, _ = read_curves(world.folder / "out" / "film7.csv")
     np.testing.assert_allclose(times, TIMES, atol=1e-3)
     assert entries(world)["film7"]["offset"] == pytest.approx(0.2, abs=0.03)
+
+
+def test_an_output_beside_the_videos_is_not_named_as_no_video(world: VideoWorld) -> None:
+    inside = world.folder / "new" / "curves"
+    for _ in range(2):
+        result = predict(world, "--out", inside)
+        assert result.exit_code == 0 and "by their endings" not in result.output
+    assert "2 videos predicted before" in result.output
+
+
+def test_a_name_that_no_file_can_have_stops_no_other_video(world: VideoWorld) -> None:
+    name = "?" * 80  # three signs each in a file's name
+    shutil.copy(world.folder / "new" / "film8.mp4", world.folder / "new" / f"{name}.mp4")
+    result = predict(world, "--json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert document["predicted"] == ["film7", "film8"] and [*document["broken"]] == [name]
+    assert "too long for a file name: 240 bytes" in document["broken"][name][0]
+    assert "1 video could not be predicted" in document["error"]
+    assert document["page"] is not None
+
+
+def test_what_another_process_wrote_meanwhile_stays_in_the_mark(world: VideoWorld) -> None:
+    from va_search.serving.video_folder import VideoFolder
+
+    late = VideoFolder(world.folder / "out", world.ensemble)
+    assert predict(world).exit_code == 0
+    late.check(["film7", "film8"])
+    late.begin()
+    late.end()
+    assert [*entries(world)] == ["film7", "film8"]
+    assert "2 videos predicted before" in predict(world).output

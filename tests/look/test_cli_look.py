@@ -103,3 +103,13 @@ def test_a_store_that_moved_is_asked_for(world: World, tmp_path: Path) -> None:
             world, subject, "--out", str(tmp_path / "out"), "--data", str(tmp_path / "moved")
         )
         assert result.exit_code == 0, result.output
+
+
+def test_a_name_that_a_study_and_an_ensemble_have_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("va_search.api.looking.studies_of", lambda home: ["demo"])
+    monkeypatch.setattr("va_search.ensemble.saved.known_ensembles", lambda home: ["demo"])
+    words = ["look", "other", "--out", str(tmp_path / "look"), "--home", str(tmp_path / "home")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2 and "(known: demo)" in result.output

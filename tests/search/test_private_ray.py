@@ -28,6 +28,11 @@ with ray_running(Options(concurrent=1)) as running:
 """
 
 OTHER = """
+import sys
+from ray._private import services
+# Whatever other Rays run on this machine, auto sees this one alone.
+assert sys.argv[1] in services.find_gcs_addresses()
+services.find_gcs_addresses = lambda *words: {sys.argv[1]}
 from va_search.errors import InputError
 from va_search.search.machine import Options
 from va_search.search.ray_backend.connection import ray_running
@@ -140,7 +145,7 @@ def test_another_searchs_ray_is_refused(own_ray: OwnRay) -> None:
     # What auto finds where no cluster is, and where the variable names it.
     for named in ({"RAY_ADDRESS": own_ray.address}, {}):
         done = subprocess.run(
-            [sys.executable, "-c", OTHER],
+            [sys.executable, "-c", OTHER, own_ray.address],
             stdout=-1,
             stderr=-2,
             text=True,

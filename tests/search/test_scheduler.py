@@ -510,7 +510,17 @@ def test_progress_counts(make: Make) -> None:
     take(scheduler)
     progress = progress_of(scheduler)
     assert (progress.planned, progress.finished, progress.running, progress.failed) == (4, 1, 1, 1)
-    assert progress.best["valence"] == 0.25 and progress.seconds_left is not None
+    assert progress.best["valence"] == 0.25
+
+
+def test_trials_too_short_to_tell_the_time_left_do_not_tell_it(make: Make) -> None:
+    budget = make().budget
+    budget.planned = 8
+    assert budget.seconds_left(1, [10.0], 2) == pytest.approx(35.0)
+    assert budget.seconds_left(1, [0.02], 2) is None
+    # Later the clock does: four trials in forty seconds, ridge regressions of hardly any time.
+    budget._started -= 40
+    assert budget.seconds_left(4, [0.02] * 4, 2) == pytest.approx(40.0, rel=0.1)
 
 
 def test_time_is_a_budget_too(make: Make, tmp_path: Path) -> None:

@@ -147,6 +147,14 @@ def test_the_command_writes_a_file_and_says_what_searches_it(world: World, tmp_p
     assert json.loads(planned.stdout)["plan"]["trials"] == 6, planned.output
 
 
+def test_a_space_with_nothing_to_train_names_no_search(world: World, tmp_path: Path) -> None:
+    result = call(world, "space", "one", "--out", "next.yaml", "--json")
+    document = json.loads(result.stdout)
+    assert (document["trials"], document["complete"], document["command"]) == (2, 2, None)
+    assert "nothing to train: --folds" in result.stderr and "va-search search" not in result.output
+    assert "va-search search" not in Path("next.yaml").read_text(encoding="utf-8")
+
+
 def test_another_file_is_replaced_only_by_force(world: World, tmp_path: Path) -> None:
     words = ("space", "one", "--out", "next.yaml")
     assert call(world, *words, "--folds", "all").exit_code == 0
@@ -172,6 +180,14 @@ def test_the_python_door_searches_what_it_made(world: World) -> None:
     space = va.make_space(study, ablate="features")
     assert space.name == "one-ablation"
     assert va.load_space(space.document, space.store).size() == 9
+
+
+def test_a_name_that_no_study_can_have_is_refused_before_anything_is_written(
+    world: World, tmp_path: Path
+) -> None:
+    result = call(world, "space", "one", "--seeds", "3", "--study", "a/b", "--out", "next.yaml")
+    assert result.exit_code == 2 and "study name 'a/b' can't be used" in result.stderr
+    assert not Path("next.yaml").exists()
 
 
 def test_wrong_names_are_answered_with_the_right_ones(world: World) -> None:

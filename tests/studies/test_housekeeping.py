@@ -26,7 +26,7 @@ from va_search.api.studies import (
     rename_study,
 )
 from va_search.ensemble.build import build
-from va_search.ensemble.fresh import content_id, note_registered, stale_models
+from va_search.ensemble.fresh import content_id, explanation_folder, note_registered, stale_models
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.refit import is_stale
 from va_search.ensemble.saved import check_members, predict, read_ensemble, write_ensemble
@@ -82,6 +82,15 @@ def test_a_renamed_study_is_called_so_in_everything_that_names_it(world: World) 
     check_renamed(world)
     after = predict(read_ensemble(world.home, "best"), world.bank, "validation", world.validation)
     assert (before == after).all()
+
+
+def test_a_rename_says_why_the_explanation_goes(world: World) -> None:
+    ensemble = read_ensemble(world.home, "best")
+    file = explanation_folder(world.home, "best") / "explain.json"
+    write_json(file, {"content": content_id(ensemble)})
+    remarks = rename_study("first", "pilot", home=world.home.root)
+    assert any("removed the explanation that calls the study first" in text for text in remarks)
+    assert not file.exists()
 
 
 def test_a_rename_needs_a_free_name_and_a_study(world: World) -> None:

@@ -9,7 +9,13 @@ from ensemble_world import World, make_world
 from pydantic import ValidationError
 
 from va_search.trial import Trial
-from va_search.trial_settings import MEANING, TrialSettings, trial_id
+from va_search.trial_settings import (
+    MEANING,
+    TrialSettings,
+    effective_settings,
+    shown_settings,
+    trial_id,
+)
 
 
 def make(**changes: object) -> TrialSettings:
@@ -202,3 +208,12 @@ def test_a_trial_is_of_the_data_that_it_read(
 ) -> None:
     document = {**world.bank.trial("first", "a0").to_json(), **changes}
     assert Trial.from_json(document).is_of(world.store) is same
+
+
+def test_the_batches_of_a_model_that_sums_over_all_segments_are_not_shown() -> None:
+    ridge = make(family="ridge", batch_size=8)
+    assert "batch_size" not in shown_settings(ridge)
+    # A space must state it all the same: it is in the trial's id.
+    assert effective_settings(ridge)["batch_size"] == 8
+    network = make(batch_size=8)
+    assert shown_settings(network) == effective_settings(network)

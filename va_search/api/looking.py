@@ -116,7 +116,7 @@ def _shown(
     if Path(subject).is_dir():
         return _shown_folder(home, Path(subject), store, split)
     if SAFE_NAME.fullmatch(subject) is not None:
-        problem = unknown_name("study or ensemble", subject, [*studies, *ensembles])
+        problem = unknown_name("study or ensemble", subject, dict.fromkeys([*studies, *ensembles]))
         raise InputError(f"{problem}; nor is there a folder of this name")
     raise InputError(f"{subject}: no such folder, expected one that `predict` or `submit` wrote")
 

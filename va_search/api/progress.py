@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LINE_SECONDS = 15.0
 """Where standard error is no terminal, progress is a line this often."""
 
+LEAST_LEFT = 0.5
+"""Seconds; of less left nothing is said, since it would read `0 s`."""
+
 KEPT = {
     "best": "in-sample best epoch",
     "last": "last epoch",
@@ -177,7 +180,7 @@ def progress_text(progress: Progress) -> str:
     if progress.gain is not None:
         parts.append(f"ensemble gains about {number(progress.gain.expected, 4)} CCC an hour")
     parts.append(duration(progress.seconds))
-    if progress.seconds_left is not None:
+    if progress.seconds_left is not None and progress.seconds_left >= LEAST_LEFT:
         parts.append(f"about {duration(progress.seconds_left)} left")
     return " · ".join(parts)
 
@@ -197,8 +200,10 @@ def standing_text(progress: StudyProgress, spent: float) -> str:
     text = f"study {progress.study}: {complete}, {progress.failed:,} failed, {state}; "
     # The time spent is noted every half a minute, the present search's every second.
     text += f"{duration(max(spent, progress.seconds))} spent"
-    if progress.seconds_left is not None:
+    if progress.seconds_left is not None and progress.seconds_left >= LEAST_LEFT:
         text += f"; about {duration(progress.seconds_left)} left"
+    elif progress.searching and progress.complete < (progress.planned or 0):
+        text += "; how long it takes is not known yet"
     return text
 
 

@@ -14,7 +14,7 @@ from va_search.api.home import OpenHome, check_studies, open_home, open_noted_st
 from va_search.api.progress import duration
 from va_search.data.store import MIX
 from va_search.errors import InputError, counted, unknown_name
-from va_search.files import whole_file
+from va_search.files import checked_name, whole_file
 from va_search.trial import SCORE
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ class MadeSpace:
         return self.study_space.seconds
 
     @property
+    def is_complete(self) -> bool:
+        """True where a search would train nothing."""
+        return self.trials == self.complete
+
+    @property
     def size(self) -> str:
         """`20 trials: 5 are in the home already, 15 new; about 3 min on this machine`."""
         text = counted(self.trials, "trial")
@@ -82,9 +87,10 @@ class MadeSpace:
 
     def text(self, path: str | Path = "SPACE.yaml") -> str:
         """Return the YAML file that `write` writes."""
-        return self.study_space.text(
-            [*self.head, f"{self.size}.", f"To search it: {self.command(path)}"]
-        )
+        head = [*self.head, f"{self.size}."]
+        if not self.is_complete:
+            head.append(f"To search it: {self.command(path)}")
+        return self.study_space.text(head)
 
     def write(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the YAML file; InputError where another file is there, unless `force`."""
@@ -142,6 +148,8 @@ def make_space(
     from va_search.search.variations import ablated_setting
 
     _refuse_together(best, ablate, around)
+    if name is not None:
+        checked_name(name, "study name")
     names = _names(source)
     opened = open_home(home if home is not None else _home_of(source))
     files = opened.files

@@ -67,11 +67,10 @@ class OpenTrial:
     def effective_settings(self) -> Mapping[str, Any]:
         """The settings that have an effect in it, with seed and fold, as plain data; all of them
         where only another version of the package knows them."""
-        from va_search.trial_settings import unused
+        from va_search.trial_settings import without_effect
 
-        without_effect = unused(self.settings) if self.record.settings is not None else ()
-        settings = self.settings.items()
-        return {name: value for name, value in settings if name not in without_effect}
+        hidden = without_effect(self.settings) if self.record.settings is not None else ()
+        return {name: value for name, value in self.settings.items() if name not in hidden}
 
     @property
     def default_settings(self) -> Mapping[str, Any]:

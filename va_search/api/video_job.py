@@ -88,11 +88,13 @@ class VideoProgress:
 @dataclass
 class VideoJob:
     """The predictions of `videos` into one folder. `basis`: digest of what they are made by.
+    `unnameable`: the problem of each video that is left out since no file can have its name.
 
     Recordings that were `predicted` now, those `present` from an earlier call, and the problems of
     `broken` ones; `footage` are the seconds of video that were predicted."""
 
     videos: list[NewVideo]
+    unnameable: dict[str, str]
     folder: VideoFolder
     extractor: VideoExtractor
     predictor: VideoPredictor
@@ -111,6 +113,8 @@ class VideoJob:
 
     def run(self) -> None:
         """Predict what is missing; JobError where the machine keeps the job from going on."""
+        for name, problem in self.unnameable.items():
+            self._leave_out(name, [problem])
         missing = []
         for group in self._groups():
             # As the files are now: one that changes while it is read is done again next time.

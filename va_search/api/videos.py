@@ -123,12 +123,17 @@ def _checked_job(
     matched = _matched_recipe(training, names, options.recipe)
     remarks += matched.remarks
     folder = VideoFolder(out, document, replace=options.replace)
-    videos, strangers = find_new_videos(
-        paths, matched, folder.scratch, crops=options.crops, subjects=options.subjects
+    listed = find_new_videos(
+        paths,
+        matched,
+        folder.scratch,
+        crops=options.crops,
+        subjects=options.subjects,
+        output=out,
     )
-    if strangers:
-        remarks.append(f"no videos or sound by their endings: {_few(strangers)}")
-    folder.check([video.name for video in videos])
+    if listed.strangers:
+        remarks.append(f"no videos or sound by their endings: {_few(listed.strangers)}")
+    folder.check([video.name for video in listed.videos])
 
     rates = _rates(training, options.frames_per_second)
     progress = VideoProgress(len(names))
@@ -145,7 +150,18 @@ def _checked_job(
         features = KeptFeatures.of(out / FEATURES, matched, extracted, document.targets)
     definitions = matched.recipe.definitions(finds_crops=not matched.given_crops)
     basis = digest([content_id(document), definitions, rates])
-    return VideoJob(videos, folder, extractor, predictor, progress, basis, features, remarks, note)
+    return VideoJob(
+        listed.videos,
+        listed.unnameable,
+        folder,
+        extractor,
+        predictor,
+        progress,
+        basis,
+        features,
+        remarks,
+        note,
+    )
 
 
 def _few(names: Sequence[str]) -> str:

@@ -183,7 +183,10 @@ def _errors_shown(as_json: bool) -> Iterator[Output]:
             output.done({"error": f"{type(error).__name__}: {error}", "exit_code": 1})
             raise
         exit_code = 2 if error.errno in OF_THE_PATH else 1
-        raise output.failed(f"{error.filename or ''}: {error.strerror}", exit_code) from None
+        # Where a file can't be put into its place, the place is what the user knows.
+        path = error.filename2 or error.filename
+        text = error.strerror if path is None else f"{path}: {error.strerror}"
+        raise output.failed(str(text), exit_code) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # a defect of ours: its traceback follows

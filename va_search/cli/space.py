@@ -79,12 +79,14 @@ def space(
         )
         path = made.write(out, force=force)
         output.show(f"{path}: {made.size}")
-        if made.trials == made.complete:
-            output.show("nothing to train: --folds, --seeds, --ablate or --around add trials")
         for sentence in made.head:
             output.show(sentence)
-        following = made.command(path)
-        output.show(f"next: {following}")
+        following = None
+        if made.is_complete:
+            output.show("nothing to train: --folds, --seeds, --ablate or --around add trials")
+        else:
+            following = made.command(path)
+            output.show(f"next: {following}")
         output.done(
             {
                 "out": str(path),

@@ -182,7 +182,7 @@ def _rows_of(path: Path) -> list[tuple[dict[str, str], int]]:
 @dataclass(frozen=True)
 class RecordingsFolder:
     """The folder of the recordings' files; `names` are all files in it, those in folders below it
-    by their paths from here."""
+    by their paths from here, but for those in hidden folders."""
 
     path: Path
     names: frozenset[str]
@@ -190,8 +190,11 @@ class RecordingsFolder:
     @classmethod
     def of(cls, path: Path, *, deep: bool = False) -> RecordingsFolder:
         """List the folder once; `deep`: with the folders below it."""
-        files = path.rglob("*") if deep else path.iterdir()
-        names = [file.relative_to(path).as_posix() for file in files if file.is_file()]
+        names = set()
+        for file in path.rglob("*") if deep else path.iterdir():
+            *folders, _ = file.relative_to(path).parts
+            if file.is_file() and not any(name.startswith(".") for name in folders):
+                names.add(file.relative_to(path).as_posix())
         return cls(path, frozenset(names))
 
     @property

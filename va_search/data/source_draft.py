@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from va_search.data.guesses import NO_HINTS, Hints, labels_in
+from va_search.data.guesses import NO_HINTS, Hints, LabelColumns, labels_in
 from va_search.data.problems import unknown_column
 from va_search.data.readers import ALL_SUFFIXES, suffix_of
 from va_search.data.stream_folders import RECORDINGS, data_files
@@ -56,15 +56,17 @@ def write_draft(source: Path, hints: Hints = NO_HINTS, *, force: bool = False) -
     if not force:
         _refuse_described(folder)
     table = _table_of(source)
-    labels = []
+    labels: list[LabelColumns] = []
+    unknown: list[str] = []
     if table is not None:
         labels = labels_in(table.roles.values, hints.labels)
         unknown = [name for name in hints.labels if name not in table.header]
-        if unknown:
+        # A file of other columns may be the one with the labels.
+        if unknown and not table.left_out:
             problems = [f"--labels: {unknown_column(name, table.header)}" for name in unknown]
             raise InputError(*problems)
     # Files of one kind without labels may be features whose labels lie elsewhere.
-    if table is None or not labels:
+    if table is None or not labels or unknown:
         return _write_streams(source, hints)
     has_list = (folder / RECORDINGS).is_file()
     drafted = draft_table(table, labels, hints.rate, listed_already=has_list)
@@ -160,7 +162,13 @@ def _other_files(folder: Path) -> str:
     text = f"; read are {', '.join(ALL_SUFFIXES)}"
     if suffixes:
         counts = [f"{counted(count, 'file')} {suffix}" for suffix, count in suffixes.most_common(5)]
-        text += f", found: {', '.join(counts)}. Write them as CSV or Parquet, such as by pandas"
+        text += f", found: {', '.join(counts)}. "
+        if suffixes.most_common(1)[0][0] == ".txt":
+            text += (
+                "Tables in .txt files are read once these are called .csv, whatever separates cells"
+            )
+        else:
+            text += "Write them as CSV or Parquet, such as by pandas"
     return text
 
 

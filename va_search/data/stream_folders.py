@@ -9,25 +9,29 @@ recordings holds all of them."""
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from va_search.data.column_names import Roles, roles_of, words_of
 from va_search.data.draft import OTHER_SPLITS
-from va_search.data.guesses import subject_of
+from va_search.data.guesses import LABEL_WORDS, subject_of
 from va_search.data.problems import and_more
 from va_search.data.readers import ALL_SUFFIXES, read_header, read_strings, suffix_of
 from va_search.data.store import SPLITS
 from va_search.data.stream_samples import RECORDING_NAMES, SEGMENT_NAMES
 from va_search.data.streams_recordings import MUSE_NAMES, MUSE_SPLITS
 from va_search.errors import InputError
+from va_search.targets import AFFECT
 
 MOST_FILES = 20_000
 NUMBERED = 0.9
 """Share of the recordings' names that have a digit, where names are told by that."""
 RECORDINGS = "recordings.csv"
+LABEL_TAIL = re.compile(r"(?P<recording>.+?)[-_ .]+(?P<tail>[A-Za-z]+)")
+TAIL = re.compile(r"[-_ .]+(?=[A-Za-z])")
 MAC_COPIES = "__MACOSX"
 """The folder that macOS puts into archives; its files are of the Finder, with the names of others."""
 
@@ -161,11 +165,37 @@ def _listing(folder: Path, paths: Sequence[Path]) -> str | None:
     return None
 
 
+def _label_tails(paths: Sequence[Path]) -> dict[str, str]:
+    """What stands behind the recording in names such as P01_valence and P01_sound, by the name; none
+    where no names end with what their labels are called.
+
+    Files of labels tell which names are recordings; others of these recordings have tails, too."""
+    stems = dict.fromkeys(path.name.removesuffix(suffix_of(path.name)) for path in paths)
+    recordings = set()
+    for stem in stems:
+        label = LABEL_TAIL.fullmatch(stem)
+        if label is not None and label["tail"].lower() in LABEL_WORDS | {*AFFECT}:
+            recordings.add(label["recording"])
+    if len(recordings) < 2:
+        return {}
+    tails = {}
+    for stem in stems:
+        if stem in recordings:
+            continue
+        for start in TAIL.finditer(stem):
+            # The shortest name that is a recording: what follows is the tail.
+            if stem[: start.start()] in recordings:
+                tails[stem] = stem[start.start() :]
+                break
+    return tails
+
+
 def _streams(folder: Path, paths: Sequence[Path]) -> list[StreamFiles]:
     """Files by stream. The part of their paths that is the recording's has a digit in nearly all of
     its names, as names of feature sets have not; else it leaves the fewest patterns of the others;
     else it is the file's name."""
     divided = {path: path.relative_to(folder).parts for path in paths}
+    tails = _label_tails(paths)
     deepest = max(map(len, divided.values()))
     best: dict[str, StreamFiles] = {}
     best_twice: list[tuple[str, Path, Path]] = []
@@ -175,7 +205,7 @@ def _streams(folder: Path, paths: Sequence[Path]) -> list[StreamFiles]:
         names = set()
         twice = []
         for path, parts in divided.items():
-            name, pattern = _pattern(parts, position)
+            name, pattern = _pattern(parts, position, tails)
             files = streams.setdefault(pattern, StreamFiles(pattern)).files
             if name in files:
                 twice.append((name, files[name], path))
@@ -196,9 +226,9 @@ def _streams(folder: Path, paths: Sequence[Path]) -> list[StreamFiles]:
     return list(best.values())
 
 
-def _pattern(parts: tuple[str, ...], position: int) -> tuple[str, str]:
+def _pattern(parts: tuple[str, ...], position: int, tails: Mapping[str, str]) -> tuple[str, str]:
     """The recording's name, and the path's parts with it and its split in braces; the whole path
-    twice where it has no such part."""
+    twice where it has no such part. `tails` of files' names are none of the recording's."""
     if len(parts) < -position:
         return "/".join(parts), "/".join(parts)
     index = len(parts) + position
@@ -209,6 +239,8 @@ def _pattern(parts: tuple[str, ...], position: int) -> tuple[str, str]:
             suffix = ""
             if position == -1:
                 suffix = part[len(part) - len(suffix_of(part)) :]
+                name = part.removesuffix(suffix)
+                suffix = tails.get(name, "") + suffix
                 name = part.removesuffix(suffix)
             pattern.append("{recording}" + suffix)
         elif number < len(parts) - 1 and part.lower() in OTHER_SPLITS:

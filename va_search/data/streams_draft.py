@@ -29,7 +29,7 @@ from va_search.data.guesses import (
     validating,
 )
 from va_search.data.problems import listed, shortened
-from va_search.data.readers import read_header, read_numbers, read_strings
+from va_search.data.readers import read_header, read_numbers, read_strings, suffix_of
 from va_search.data.stream_folders import RECORDINGS, StreamFiles, StreamFolder, look_through
 from va_search.data.stream_frames import by_segment, frames_of_labels
 from va_search.data.stream_source import StreamSource, all_labels, find_clocks
@@ -37,6 +37,7 @@ from va_search.data.streams_document import DATETIME, StreamsDocument
 from va_search.data.streams_recordings import StreamedRecording, read_streamed_recordings
 from va_search.data.table_draft import rows_text
 from va_search.errors import InputError, counted
+from va_search.targets import AFFECT
 
 NAMES_SHOWN = 3
 COLUMNS_SHOWN = 20
@@ -197,7 +198,8 @@ def _add_stream(
     if stream.is_whole:
         keys["recording_column"] = stream.recording_column
     words = set(re.split(r"[^a-z]+", stream.pattern.lower()))
-    has_labels = bool(words & LABEL_WORDS)
+    tail = _last_name(stream.pattern).lower()
+    has_labels = bool(words & LABEL_WORDS) or tail in AFFECT
     labels = []
     for target in labels_in(stream.values, hints.labels):
         # A column `label` in a folder of labels is what the folder is called.
@@ -211,7 +213,7 @@ def _add_stream(
             name = target.target
             _add_target(draft, name, _target(stream, keys, target.columns, name, draft.labelled))
     elif has_labels:
-        name = _last_folder(stream.pattern, LABEL_WORDS)
+        name = _last_name(stream.pattern, LABEL_WORDS)
         raters = [
             column for column in others if words_of(column)[:1] in [("rater",), ("annotator",)]
         ]
@@ -223,7 +225,7 @@ def _add_stream(
             _add_target(draft, named, _target(stream, keys, [column], named, draft.labelled))
     if has_labels or not others:
         return
-    name = _set_name(_last_folder(stream.pattern))
+    name = _set_name(_last_name(stream.pattern))
     if name in draft.features:
         name = f"{name}_{len(draft.features)}"
     modality = modality_of(stream.pattern, " ".join(stream.values[:100]))
@@ -269,11 +271,17 @@ def _pattern_of_raters(pattern: str, other: str) -> str | None:
     return "/".join(parts)
 
 
-def _last_folder(pattern: str, without: frozenset[str] = frozenset()) -> str:
+def _last_name(pattern: str, without: frozenset[str] = frozenset()) -> str:
     """The last part of a pattern that has no braces and is none of the words `without`, and no file's
-    ending; "" where there is none."""
-    parts = [part.partition(".")[0] for part in pattern.split("/")]
-    named = [part for part in parts if "{" not in part and part.lower() not in without]
+    ending; of `{recording}_sound.csv` it is `sound`. "" where there is none."""
+    named = []
+    for part in pattern.split("/"):
+        stem = part.partition(".")[0]
+        if "}" in part:
+            tail = part.rpartition("}")[2]
+            stem = tail.removesuffix(suffix_of(tail)).strip("-_ .")
+        if stem and stem.lower() not in without:
+            named.append(stem)
     return named[-1] if named else ""
 
 

@@ -136,7 +136,7 @@ def _add_clock(
     if not steps:
         _add_rate(draft, rate, f"the files have one row, so {column!r} tells no rate")
         return {}
-    step = float(np.median(list(steps.values())))
+    step = _commonest(list(steps.values()))
     unit = unit_of(column) or _unit_of_step(step, rate)
     if unit is None:
         reason = f"steps of {step:g} in column {column!r} fit several units, or none"
@@ -160,6 +160,16 @@ def _add_clock(
     draft.lines.append(f"time_column: {flow(column)}    # guess: by its name")
     draft.lines.append(f"time_unit: {unit}")
     return rates
+
+
+def _commonest(steps: Sequence[float]) -> float:
+    """The middle one of those steps that most recordings have, as near as clocks are; of two that are
+    as common the shorter one. It is one that occurs."""
+    ordered = np.sort(np.asarray(steps))
+    last_alike = np.searchsorted(ordered, ordered * (1 + RATES_ALIKE), side="right")
+    counts = last_alike - np.arange(len(ordered))
+    first = int(counts.argmax())
+    return float(ordered[first + (counts[first] - 1) // 2])
 
 
 def _differing_rates(steps: dict[str, float], unit: str, usual: float) -> dict[str, float]:
@@ -335,6 +345,8 @@ def _add_recordings(
         draft.remarks.append("column split: by the names of folders or files")
     else:
         splits = _divided(draft, names, subjects, unlabelled)
+    for path, reason in files.left_out.items():
+        draft.remarks.append(f"no row for {path.relative_to(files.source)}: {reason}")
     draft.rows = []
     for name in names:
         row = {"recording": name, "subject": subjects[name], "split": splits[name]}

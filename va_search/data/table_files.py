@@ -2,27 +2,36 @@
 anybody described it.
 
 Conventions: a recording is called like its file, or like the path to it where several files have
-one name. All files are of one kind: most of their columns are the same."""
+one name. All files but a few are of one kind: most of their columns are the same. The few others
+are left out."""
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from va_search.data.arrays import Floats
 from va_search.data.column_names import Roles, roles_of
-from va_search.data.readers import TABLE_SUFFIXES, read_header, read_numbers, suffix_of
+from va_search.data.problems import shortened
+from va_search.data.readers import (
+    TABLE_SUFFIXES,
+    first_cells,
+    read_header,
+    read_numbers,
+    suffix_of,
+)
 from va_search.data.resampling import usual_step
 from va_search.errors import InputError
 
 SAME_KIND = 0.5
 """More than this share of a file's columns is in the others too, where all are of one kind."""
-LOOKED_AT = 50
-"""Headers that are compared."""
+COLUMNS_SHOWN = 5
+STRAYS = 0.2
+"""At most this share of the files, but for one, is of another kind or can't be read."""
 STEP_TOLERANCE = 0.01
 """Share of the usual step by which the steps of a clock may differ."""
 
@@ -30,12 +39,14 @@ STEP_TOLERANCE = 0.01
 @dataclass(frozen=True)
 class TableFiles:
     """The files of recordings by name, all below `folder` (a name below the source, or "."), and
-    the columns that they have: `header` in the order of the first file, then others."""
+    the columns that they have: `header` in the order of the first file, then others. `left_out`: why
+    other files are none of recordings."""
 
     source: Path
     folder: str
     files: dict[str, Path]
     header: tuple[str, ...]
+    left_out: dict[Path, str] = field(default_factory=dict)
 
     @property
     def roles(self) -> Roles:
@@ -103,18 +114,25 @@ class TableFiles:
 
 
 def find_table(source: Path, paths: Sequence[Path]) -> TableFiles | None:
-    """Return the recordings' files where all files are of one kind: named columns, of which most
-    are in all of them, labels among them or not; None for other folders."""
+    """Return the recordings' files where all but a few files are of one kind: named columns, of which
+    most are in all of them, labels among them or not; None for other folders."""
     if len(paths) < 2 or not source.is_dir():
         return None
     if any(suffix_of(path.name) not in TABLE_SUFFIXES for path in paths):
         return None
-    spacing = math.ceil(len(paths) / LOOKED_AT)
-    headers = [read_header(path) for path in paths[::spacing]]
-    common = set(headers[0]).intersection(*headers)
-    fewest = max(len(header) for header in headers) * SAME_KIND
-    if len(common) <= fewest or not roles_of(common).values:
+    headers, left_out = _headers_of(paths)
+    usual = _usual_header(headers.values())
+    for path, header in list(headers.items()):
+        if len(usual & set(header)) <= max(len(usual), len(header)) * SAME_KIND:
+            del headers[path]
+            left_out[path] = f"its columns ({shortened(header, COLUMNS_SHOWN)}) are other ones"
+    are_few = len(left_out) <= max(1, len(paths) * STRAYS)
+    if len(headers) < 2 or not are_few:
         return None
+    common = usual.intersection(*headers.values())
+    if len(common) <= len(usual) * SAME_KIND or not roles_of(common).values:
+        return None
+    paths = list(headers)
 
     # The files' folder is the source, or the only folder in it.
     folder = "."
@@ -126,9 +144,34 @@ def find_table(source: Path, paths: Sequence[Path]) -> TableFiles | None:
     if len(set(stems)) == len(stems):
         names = stems
     columns: dict[str, None] = {}
-    for header in headers:
+    for header in headers.values():
         columns |= dict.fromkeys(header)
-    return TableFiles(source, folder, dict(zip(names, paths, strict=True)), tuple(columns))
+    files = dict(zip(names, paths, strict=True))
+    return TableFiles(source, folder, files, tuple(columns), left_out)
+
+
+def _headers_of(paths: Sequence[Path]) -> tuple[dict[Path, list[str]], dict[Path, str]]:
+    """The columns of each file, and why others can't be read or have no rows."""
+    headers: dict[Path, list[str]] = {}
+    unread: dict[Path, str] = {}
+    for path in paths:
+        try:
+            header = read_header(path)
+            has_rows = bool(first_cells(path, header[:1]))
+        except InputError as error:
+            unread[path] = error.problems[0].removeprefix(f"{path}: ")
+            continue
+        if has_rows:
+            headers[path] = header
+        else:
+            unread[path] = "a header and no rows"
+    return headers, unread
+
+
+def _usual_header(headers: Iterable[Sequence[str]]) -> frozenset[str]:
+    """The columns that most files have together."""
+    counts = Counter(frozenset(header) for header in headers)
+    return counts.most_common(1)[0][0] if counts else frozenset()
 
 
 def _without_suffix(path: Path) -> str:

@@ -1,23 +1,20 @@
 """All checks in their order, and what they found: for people, for programs, for a bug report.
 
 Conventions: each check runs on a thread of its own and may take so long: a file system or
-server that hangs is a finding too. What leaves the machine has no secrets, user's name, host name or
-home folder in it."""
+server that hangs is a finding too. What leaves the machine has no secrets, names or paths in it."""
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
-import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from va_search.diagnosis import disk, network, resources, software
+from va_search.diagnosis.anonymity import anonymous
 from va_search.diagnosis.checks import Check, CheckResult, State, Subject, problem
 from va_search.errors import VaSearchError
 from va_search.search.machine import PROBE_SECONDS
@@ -61,9 +58,11 @@ VARIABLES = re.compile(
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The findings by their checks' names, in order."""
+    """The findings by their checks' names, in order. `places`: what a report calls the folders that
+    were looked at, by their paths."""
 
     findings: dict[str, CheckResult]
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def problems(self) -> dict[str, CheckResult]:
@@ -100,16 +99,21 @@ class Diagnosis:
         return "\n".join(self.lines)
 
     def document(self) -> dict[str, Any]:
-        """Plain data for a bug report: findings, versions, environment; without secrets and names."""
+        """Plain data for a bug report: findings, versions, environment; without secrets, names and
+        paths."""
         findings = []
         for name, finding in self.findings.items():
-            entry = {"check": name, "state": str(finding.state), "text": anonymous(finding.text)}
-            findings.append({**entry, "advice": anonymous(finding.advice)})
+            text = anonymous(finding.text, self.places)
+            advice = anonymous(finding.advice, self.places)
+            findings.append(
+                {"check": name, "state": str(finding.state), "text": text, "advice": advice}
+            )
         environment = {}
         for name, value in sorted(os.environ.items()):
             if VARIABLES.search(name):
                 address = name.lower().endswith("_proxy")
-                environment[name] = anonymous(proxy_without_user(value) if address else value)
+                shown = proxy_without_user(value) if address else value
+                environment[name] = anonymous(shown, self.places)
         return {
             "problems": len(self.problems),
             "findings": findings,
@@ -121,7 +125,23 @@ class Diagnosis:
 def examine(subject: Subject) -> Diagnosis:
     """Run all checks, the store's only where one is named."""
     checks = CHECKS if subject.store is None else (*CHECKS, STORE)
-    return Diagnosis({check.name: found_by(check, subject) for check in checks})
+    findings = {check.name: found_by(check, subject) for check in checks}
+    return Diagnosis(findings, _places(subject))
+
+
+def _places(subject: Subject) -> dict[str, str]:
+    """The folders that are looked at, as the user named them and as they are written."""
+    places: dict[str, str] = {}
+    if subject.home.url is None:
+        root = subject.home.root
+        places |= dict.fromkeys([str(root), str(root.absolute()), str(root.resolve())], "VA_HOME")
+    store = subject.store
+    if store is not None:
+        named = str(store if isinstance(store, str) else store.place)
+        if "://" not in named:
+            path = Path(named)
+            places |= dict.fromkeys([named, str(path.absolute()), str(path.resolve())], "STORE")
+    return places
 
 
 def found_by(check: Check, subject: Subject) -> CheckResult:
@@ -148,21 +168,3 @@ def found_by(check: Check, subject: Subject) -> CheckResult:
         return problem(f"no answer within {check.seconds:.0f} s", advice)
     finding = findings[0]
     return CheckResult(finding.state, without_secrets(finding.text), finding.advice)
-
-
-def anonymous(text: str) -> str:
-    """Return a text without secrets, with ~ for the home folder, USER and HOST for their names."""
-    text = without_secrets(text)
-    with suppress(RuntimeError):  # a user without a home folder
-        text = _replaced(text, (str(Path.home()),), "~")
-    with suppress(KeyError, OSError):  # a container may have no name for its user
-        text = _replaced(text, (getpass.getuser(),), "USER")
-    return _replaced(text, (socket.getfqdn(), socket.gethostname()), "HOST")
-
-
-def _replaced(text: str, names: Sequence[str], instead: str) -> str:
-    """Return a text with whole words replaced; names of one or two letters stand for too much."""
-    for name in names:
-        if len(name) > 2 and name != "localhost":
-            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", instead, text)
-    return text

@@ -86,9 +86,11 @@ def stale_explanation(home: Home, ensemble: Ensemble) -> bool:
     return bool(document.get("created_at") != ensemble.created_at)
 
 
-def forget_explanation(home: Home, name: str, ensemble: Ensemble) -> str | None:
-    """Remove the explanation of another build, and return that in words; None where there was
-    nothing to do.
+def forget_explanation(
+    home: Home, name: str, ensemble: Ensemble, *, reason: str = "of the earlier build"
+) -> str | None:
+    """Remove the explanation of another build, and return that in words, with the `reason`; None
+    where there was nothing to do.
 
     That of a home at a URL stays, and is reported as an earlier build's: other machines would bring
     it back."""
@@ -98,7 +100,7 @@ def forget_explanation(home: Home, name: str, ensemble: Ensemble) -> str | None:
     for pattern in EXPLANATION:
         for file in folder.glob(pattern):
             file.unlink(missing_ok=True)
-    return f"removed the explanation of the earlier build ({folder}); --explain makes it again"
+    return f"removed the explanation {reason} ({folder}); --explain makes it again"
 
 
 def note_registered(

@@ -76,7 +76,8 @@ def rename_in_ensembles(home: Home, study: str, to: str) -> list[str]:
         renew_registered(home, renamed, old_content)
         if renamed != ensemble:
             write_ensemble(home, renamed)
-        remark = forget_explanation(home, renamed.name, renamed)
+        reason = f"that calls the study {study}"
+        remark = forget_explanation(home, renamed.name, renamed, reason=reason)
         if remark is not None:
             remarks.append(f"ensemble {renamed.name}: {remark}")
     _rename_in_refits(home, contents)

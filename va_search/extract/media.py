@@ -114,13 +114,15 @@ def find_media(videos: Path, sound: Path | None) -> MediaFiles:
     return replace(media, separate_folder=sound, separate=separate)
 
 
-def find_listed_media(paths: Sequence[Path]) -> MediaFiles:
+def find_listed_media(paths: Sequence[Path], *, output: Path | None = None) -> MediaFiles:
     """The media among files and in folders, subfolders included; InputError with everything wrong:
-    a path that is not there, a file or folder without video or sound, two files of one name."""
+    a path that is not there, a file or folder without video or sound, two files of one name.
+
+    `output`: a folder that is written; where it lies in one of the folders it is passed over."""
     files: list[Path] = []
     problems = [] if paths else ["no video is named"]
     for path in paths:
-        listed = _files_in(path) if path.is_dir() else [path]
+        listed = _files_below(path, output) if path.is_dir() else [path]
         if not path.exists():
             problems.append(f"{path}: no such file or folder, expected videos ({ALLOWED})")
         elif not any(file.suffix.lower() in (*VIDEOS, *SOUNDS) for file in listed):
@@ -134,7 +136,25 @@ def find_listed_media(paths: Sequence[Path]) -> MediaFiles:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """The files in a folder and below it, but for those in hidden folders (`.Trash`); with links
+    that lead nowhere, whose recordings would else be missing without a word."""
+    files = []
+    for path in sorted(folder.rglob("*")):
+        *folders, _ = path.relative_to(folder).parts
+        is_hidden = any(name.startswith(".") for name in folders)
+        leads_nowhere = path.is_symlink() and not path.exists()
+        if not is_hidden and (path.is_file() or leads_nowhere):
+            files.append(path)
+    return files
+
+
+def _files_below(folder: Path, output: Path | None) -> list[Path]:
+    """The files in a folder, but for those of an output in it."""
+    files = _files_in(folder)
+    if output is None or folder.resolve() not in output.resolve().parents:
+        return files
+    written = folder / output.resolve().relative_to(folder.resolve())
+    return [file for file in files if not file.is_relative_to(written)]
 
 
 def _sorted_by_kind(folder: Path, files: Sequence[Path]) -> MediaFiles:

@@ -61,6 +61,16 @@ class NewVideo:
 
 
 @dataclass(frozen=True)
+class ListedVideos:
+    """The `videos` among listed files, in the order of their names; the names of `strangers`, which
+    are none; and by name the problem of each that no file of predictions can be called like."""
+
+    videos: list[NewVideo]
+    strangers: tuple[str, ...]
+    unnameable: dict[str, str]
+
+
+@dataclass(frozen=True)
 class ExtractedVideo:
     """A video's features in `part`, None where there were `problems`. `offset`: seconds on a
     player's clock, on which the file's earliest track begins at 0, at the recording's second 0."""
@@ -137,17 +147,19 @@ def find_new_videos(
     *,
     crops: Path | None = None,
     subjects: Path | None = None,
-) -> tuple[list[NewVideo], list[str]]:
-    """The videos and sounds among files and in folders, in the order of their names, and the names
-    of other files there; InputError with everything wrong.
+    output: Path | None = None,
+) -> ListedVideos:
+    """The videos and sounds among files and in folders; InputError with everything wrong.
 
     `crops`: a folder of face crops per recording, for feature sets that look at given ones.
-    `subjects`: a CSV recording,subject; each recording is a subject of its own without."""
-    media = find_listed_media(paths)
-    names = media.names()
-    people = {name: name for name in names}
+    `subjects`: a CSV recording,subject; each recording is a subject of its own without.
+    `output`: the folder that is written, which is passed over where it lies among the videos."""
+    media = find_listed_media(paths, output=output)
+    people = {name: name for name in media.names()}
     if subjects is not None:
-        people |= people_of(subjects, names)
+        people |= people_of(subjects, media.names())
+    unnameable = _unnameable(media.names())
+    names = [name for name in media.names() if name not in unnameable]
     # Crops that were given are read, never written or removed.
     finds_crops = matched.recipe.faces is not None and crops is None
     problems = _wrong_crops(matched, crops)
@@ -183,7 +195,18 @@ def find_new_videos(
         NewVideo(job.name, job.subject, job, length)
         for job, length in zip(jobs, seconds, strict=True)
     ]
-    return videos, list(media.strangers)
+    return ListedVideos(videos, media.strangers, unnameable)
+
+
+def _unnameable(names: Sequence[str]) -> dict[str, str]:
+    """The problem of each name that no file can have."""
+    problems = {}
+    for name in names:
+        try:
+            file_name_of(name)
+        except InputError as error:
+            problems[name] = f"{error}; rename the video"
+    return problems
 
 
 def _wrong_crops(matched: MatchedRecipe, crops: Path | None) -> list[str]:

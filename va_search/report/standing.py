@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from va_search.home import Home
+from va_search.search.budget import SHORT_TRIAL
 from va_search.search.extent import is_searched, planned_trials
 from va_search.search.live import live_searches
 from va_search.search.saves import Claims
@@ -107,8 +108,10 @@ def accounts_of(study: Study, trials: int, planned: int | None) -> tuple[Account
 
 
 def _seconds_left(trials: Sequence[Trial], left: int | None, running: int | None) -> float | None:
-    """From the mean time of the trials trained so far, with as many side by side as now."""
+    """From the mean time of the trials trained so far, with as many side by side as now; None where
+    they are so short that most of a search's time passes between them."""
     times = [trial.seconds for trial in trials if trial.seconds]
     if not times or left is None or not running:
         return None
-    return sum(times) / len(times) * left / running
+    mean = sum(times) / len(times)
+    return None if mean < SHORT_TRIAL else mean * left / running

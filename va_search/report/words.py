@@ -18,7 +18,7 @@ from va_search.table import DASH, TableCell, TableColumn, columns, number
 from va_search.targets import AFFECT
 from va_search.trial import SCORE, Trial
 from va_search.trial_settings import TrialSettings, configuration_id
-from va_search.trial_settings import effective_settings as effective_settings  # noqa: PLC0414
+from va_search.trial_settings import shown_settings as shown_settings  # noqa: PLC0414
 from va_search.trial_settings import value_text as value_text  # noqa: PLC0414 (the report's words)
 
 ELSEWHERE = "from elsewhere"
@@ -215,7 +215,7 @@ def varying(several: Iterable[TrialSettings]) -> list[str]:
     """Names of the settings that differ, without those with columns of their own."""
     values: dict[str, set[str]] = {}
     for settings in several:
-        for name, value in effective_settings(settings).items():
+        for name, value in shown_settings(settings).items():
             values.setdefault(name, set()).add(json.dumps(value))
     names = []
     for name in in_order(values):
@@ -234,7 +234,7 @@ def other_settings(settings: TrialSettings | None, names: Sequence[str]) -> str:
     """`learning_rate 0.001, width 64`: those of these settings that have an effect."""
     if settings is None:
         return DASH
-    values = effective_settings(settings)
+    values = shown_settings(settings)
     texts = []
     for name in names:
         if name in values:

@@ -40,6 +40,12 @@ NOTED_SECONDS = 30.0
 LOOK_SECONDS = 10.0
 """So often the spending of other processes is read."""
 
+SHORT_TRIAL = 1.0
+"""Seconds; of a shorter trial's time most passes before and after its training."""
+
+LEAST_SHORT_TRIALS = 4
+"""So many short trials tell how long others take."""
+
 
 class Improvement:
     """The objectives of a study's finished trials, by time."""
@@ -200,6 +206,11 @@ class StudyBudget:
             return None
         mean = sum(seconds) / len(seconds)
         to_come = max(0.0, self.planned - settled)
+        if mean < SHORT_TRIAL:
+            # What passes between such trials is most of their time, and only the clock tells it.
+            if len(seconds) < LEAST_SHORT_TRIALS:
+                return None
+            return min(within, to_come * self.elapsed / len(seconds))
         return min(within, to_come * mean / min(concurrent, max(1, to_come)))
 
     def _seconds_within(self, concurrent: int) -> float:

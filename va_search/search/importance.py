@@ -31,8 +31,8 @@ from va_search.trial_settings import (
     WEIGHTS,
     TrialSettings,
     configuration_id,
-    unused,
     value_text,
+    without_effect,
 )
 
 Floats = NDArray[np.float64]
@@ -289,7 +289,7 @@ def _documents(several: Sequence[TrialSettings]) -> list[dict[str, Any]]:
         document = settings.model_dump(mode="json")
         for target in weighed:
             document.setdefault(f"{WEIGHTS}.{target}", 1.0)
-        for name in (*unused(document), *REPEATS, "features"):
+        for name in (*without_effect(document), *REPEATS, "features"):
             document.pop(name, None)
         documents.append(document)
     return documents

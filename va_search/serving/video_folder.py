@@ -69,13 +69,9 @@ class VideoFolder:
         self.ensemble = ensemble
         self.entries: dict[str, VideoEntry] = {}
         self._files: dict[str, str] = {}
-        self._replaces = False
-        mark = self._own_mark()
-        if mark is None:
-            self._replaces = may_write(out, ensemble.name, VIDEOS, replace=replace)
-            return
-        self._files = dict(mark["files"])
-        self.entries = {name: VideoEntry(**entry) for name, entry in mark["videos"].items()}
+        self._replace = replace
+        if not self._read_mark():
+            self._replaces()
 
     @property
     def scratch(self) -> Path:
@@ -92,9 +88,23 @@ class VideoFolder:
         read_seal(self.out / MARK, mark, HINT)
         return mark if mark.get("ensemble") == self.ensemble.name else None
 
+    def _replaces(self) -> bool:
+        """True where an output of ours is in the way; InputError for anything else."""
+        return may_write(self.out, self.ensemble.name, VIDEOS, replace=self._replace)
+
+    def _read_mark(self) -> bool:
+        """Take what the mark has; False where there is none of ours."""
+        mark = self._own_mark()
+        if mark is None:
+            return False
+        self._files = dict(mark["files"])
+        self.entries = {name: VideoEntry(**entry) for name, entry in mark["videos"].items()}
+        return True
+
     def begin(self) -> None:
-        """Make the folder; what was to be replaced goes."""
-        if self._replaces:
+        """Make the folder, whose lock the caller has; what was to be replaced goes."""
+        # Another process may have gone on, or have come to its end, since the folder was looked at.
+        if not self._read_mark() and self._replaces():
             remove_folder(self.out)
         # The mark comes first: without it the folder would be somebody else's.
         self._write_mark()
@@ -103,11 +113,15 @@ class VideoFolder:
 
     def check(self, names: list[str]) -> None:
         """InputError for files in the way: of these recordings, and not as we wrote them."""
-        problems = []
+        present = []
         for name in names:
             file = self.file_of(name)
-            if not file.exists() and not file.is_symlink():
-                continue
+            if file.exists() or file.is_symlink():
+                present.append(file)
+        # The mark names a file before it appears: read now, it has all that another process wrote.
+        self._read_mark()
+        problems = []
+        for file in present:
             if file.name not in self._files:
                 problems.append(f"{file}: there already, and not of va-search; {HINT}")
             elif not file.is_file() or file_hash(file) != self._files[file.name]:

@@ -19,8 +19,8 @@ from va_search.report.tables.decisive import DecisiveByMeasure, why_undecided
 from va_search.report.words import (
     ConfigurationTrials,
     configurations,
-    effective_settings,
     settings_of,
+    shown_settings,
     value_text,
     varying,
 )
@@ -83,7 +83,7 @@ def _axes(shown: Sequence[ConfigurationTrials]) -> list[SettingAxis]:
     documents = []
     for settings in several:
         sets = {"feature sets": len(settings.features)}
-        documents.append({**effective_settings(settings), **sets})
+        documents.append({**shown_settings(settings), **sets})
     axes = []
     for name in ("feature sets", "encoder", "fusion", *varying(several)):
         axis = _axis(name, documents)

@@ -15,7 +15,6 @@ from va_search.report.words import (
     ConfigurationTrials,
     absent_weights,
     configurations,
-    effective_settings,
     feature_columns,
     feature_texts,
     in_order,
@@ -26,6 +25,7 @@ from va_search.report.words import (
     score_cells,
     score_columns,
     settings_of,
+    shown_settings,
     value_text,
     varying,
 )
@@ -135,7 +135,7 @@ def best_trials_table(best: Sequence[Trial], measure: str, most_settings: int = 
         if settings is not None:
             numbers = [str(settings.seed), str(settings.fold)]
             about[1:5] = [", ".join(settings.features), settings.fusion, *numbers]
-            values = effective_settings(settings)
+            values = shown_settings(settings)
             for column, name in enumerate(names, start=5):
                 if name in values:
                     about[column] = value_text(values[name])
@@ -221,7 +221,7 @@ def settings_table(gathered: Gathered) -> Table:
     counts: dict[str, Counter[str]] = {}
     hidden = absent_weights(gathered.targets)
     for settings in trained:
-        for name, value in effective_settings(settings).items():
+        for name, value in shown_settings(settings).items():
             if name in hidden:
                 continue
             counts.setdefault(name, Counter())[json.dumps(value)] += 1
