@@ -71,8 +71,8 @@ class Step:
     words: tuple[str, ...]
     has_goal: bool = True
     trains: bool = False
-    makes: Path | None = None
-    """A folder that must not be there before."""
+    makes: tuple[Path, ...] = ()
+    """Folders that must not be there before."""
 
 
 @dataclass(frozen=True)
@@ -112,19 +112,21 @@ def steps_of(folder: Path, scale: float, trials: int) -> list[Step]:
             "write the source",
             (*program, "source", "--to", str(source), *common),
             has_goal=False,
-            makes=source,
+            makes=(source,),
         ),
-        Step("import", command(*imported), makes=store),
+        Step("import", command(*imported), makes=(store, store.with_name("store.partial"))),
         Step("check", command("data", "check", store)),
         Step("check, again", command("data", "check", store)),
         Step("folds", command("data", "folds", store, "--k", "6", "--keep-validation")),
         Step("plan", at_home("plan", space, *data)),
-        Step("search", at_home("search", space, *data, "--study", STUDY), trains=True, makes=home),
+        Step(
+            "search", at_home("search", space, *data, "--study", STUDY), trains=True, makes=(home,)
+        ),
         Step(
             "write candidates",
             (*candidates, "--trials", str(trials)),
             has_goal=False,
-            makes=home / "bank" / CANDIDATES,
+            makes=(home / "bank" / CANDIDATES,),
         ),
         Step("ensemble", at_home(*chosen)),
         Step("ensemble, again", at_home(*chosen)),
@@ -136,8 +138,8 @@ def steps_of(folder: Path, scale: float, trials: int) -> list[Step]:
 
 def take(step: Step, folder: Path) -> Cost:
     """Run a step and return what it took; SystemExit with the end of its output when it fails."""
-    if step.makes is not None and step.makes.exists():
-        shutil.rmtree(step.makes)  # of a run that was ended in the midst of it
+    for made in step.makes:
+        shutil.rmtree(made, ignore_errors=True)  # of a run that was ended in the midst of it
     temporary = folder / "t"  # short: Ray's sockets are there
     temporary.mkdir(exist_ok=True)
     environment = {
