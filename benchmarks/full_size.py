@@ -36,6 +36,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from process_tree import watch
 
@@ -100,13 +101,27 @@ def steps_of(folder: Path, scale: float, trials: int) -> list[Step]:
     def at_home(*words: str | Path) -> tuple[str, ...]:
         return command(*words, "--home", home)
 
-    imported = ["data", "import", "affwild2", source / "annotations", "--to", store]
+    imported: list[str | Path] = [
+        "data",
+        "import",
+        "affwild2",
+        source / "annotations",
+        "--to",
+        store,
+    ]
     imported += ["--visual", source / "visual", "--audio", source / "audio"]
     imported += ["--sample", source / "sample.txt", "--frame-rates", source / "frame_rates.csv"]
     imported += ["--subjects", source / "subjects.csv", "--dtype", "float16"]
     candidates = [*program, "candidates", "--store", str(store), "--home", str(home), *common]
     chosen = ["ensemble", STUDY, CANDIDATES, "--name", ENSEMBLE, "--no-tracking"]
-    submitted = ["submit", ENSEMBLE, "--format", "abaw", "--sample", source / "sample.txt"]
+    submitted: list[str | Path] = [
+        "submit",
+        ENSEMBLE,
+        "--format",
+        "abaw",
+        "--sample",
+        source / "sample.txt",
+    ]
     return [
         Step(
             "write the source",
@@ -196,7 +211,7 @@ def measure(folder: Path, scale: float, trials: int, only: Sequence[str]) -> Non
     """Run every step that has no numbers in `folder`, or those of `only`, and print the table."""
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / "steps.json"
-    document = {"scale": scale, "trials": trials, "steps": {}}
+    document: dict[str, Any] = {"scale": scale, "trials": trials, "steps": {}}
     if record.is_file():
         document = json.loads(record.read_text())
     if (document["scale"], document["trials"]) != (scale, trials):

@@ -55,7 +55,7 @@ STRETCHES = 32
 
 AT_ONCE = 500_000
 """Values of a batch's frames that a CPU gathers at a time, at least one segment's: 2 MB, which stay in
-its cache while they are normalised, clipped and averaged."""
+its cache while they are normalised, clipped and averaged over the frames of each step."""
 
 Statistics = tuple[NDArray[np.floating], NDArray[np.floating]]
 """Shift and scale (columns,) of the training recordings."""
@@ -360,7 +360,7 @@ class Gather:
         In main memory the next call overwrites it."""
         values = position.shape[1] * self.frame_step * self.shift.shape[1]  # of one segment
         size = max(1, AT_ONCE // max(values, 1))
-        if self.device.type != "cpu" or len(position) <= size:
+        if self.device.type != "cpu" or self.frame_step == 1 or len(position) <= size:
             return self._of_segments(steps, position)
         x = torch.empty(0)
         for start in range(0, len(position), size):
