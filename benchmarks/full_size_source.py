@@ -9,7 +9,7 @@ sets in one .npy file per recording.
 Run as a program, by benchmarks/full_size.py:
 
     python benchmarks/full_size_source.py source --to SOURCE --scale 1
-    python benchmarks/full_size_source.py candidates --store STORE --home HOME --scale 1 --trials 198
+    python benchmarks/full_size_source.py candidates --store STORE --home HOME --scale 1 --trials 199
 
 Recordings, frame rates, people and values are those of `va-search data simulate --like affwild2`;
 every frame has a row in every feature set. There are no face crops. Candidates are written by the
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--store", type=Path)
     parser.add_argument("--home", type=Path)
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--trials", type=int, default=198)
+    parser.add_argument("--trials", type=int, default=199)
     options = parser.parse_args(arguments)
     if options.what == "source":
         print(write_source(options.to, options.scale))

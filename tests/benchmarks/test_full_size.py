@@ -105,9 +105,9 @@ def test_a_step_that_has_its_numbers_is_not_run_again(
 
     monkeypatch.setattr(full_size, "take", take)
     with pytest.raises(KeyboardInterrupt):
-        full_size.measure(tmp_path, 1.0, 198, [])
-    full_size.measure(tmp_path, 1.0, 198, [])
-    names = [step.name for step in full_size.steps_of(tmp_path, 1.0, 198)]
+        full_size.measure(tmp_path, 1.0, 199, [])
+    full_size.measure(tmp_path, 1.0, 199, [])
+    names = [step.name for step in full_size.steps_of(tmp_path, 1.0, 199)]
     assert ran == [*names[:3], *names[2:]]
     printed = capsys.readouterr().out
     assert "| import | 200.0 | 100.0 | 1,000 | 6,000 | 1.0 | 180 s, 4 GB | core-s |" in printed
@@ -115,10 +115,10 @@ def test_a_step_that_has_its_numbers_is_not_run_again(
     assert (
         "| ensemble | 200.0 | 100.0 | 5,000 | 6,000 | 1.0 | 180 s, 4 GB | no: memory |" in printed
     )
-    full_size.measure(tmp_path, 1.0, 198, ["look"])
+    full_size.measure(tmp_path, 1.0, 199, ["look"])
     assert ran[-1] == "look" and len(ran) == len(names) + 2
-    with pytest.raises(SystemExit, match="measured at scale 1 with 198 candidates"):
-        full_size.measure(tmp_path, 0.5, 198, [])
+    with pytest.raises(SystemExit, match="measured at scale 1 with 199 candidates"):
+        full_size.measure(tmp_path, 0.5, 199, [])
 
 
 @pytest.mark.slow
