@@ -155,14 +155,13 @@ def take(step: Step, folder: Path) -> Cost:
     """Run a step and return what it took; SystemExit with the end of its output when it fails."""
     for made in step.makes:
         shutil.rmtree(made, ignore_errors=True)  # of a run that was ended in the midst of it
-    temporary = folder / "t"  # short: Ray's sockets are there
-    temporary.mkdir(exist_ok=True)
+    temporary = tempfile.mkdtemp(prefix="va")  # a short path: Ray's sockets are there
     environment = {
         **os.environ,
         "RAY_USAGE_STATS_ENABLED": "0",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "RAY_TMPDIR": str(temporary),
-        "TMPDIR": str(temporary),
+        "RAY_TMPDIR": temporary,
+        "TMPDIR": temporary,
         "VA_SEARCH_CACHE": str(folder / "cache"),
     }
     load = os.getloadavg()[0]
