@@ -25,12 +25,13 @@ one core."""
 @dataclass(frozen=True)
 class Taken:
     """Of a command and everything it started: wall seconds, when it began (time.time()),
-    core-seconds, peak PSS."""
+    core-seconds, peak PSS, and `own`: peak of anonymous pages and shared memory."""
 
     began: float
     seconds: float
     core_seconds: float
     peak: float  # bytes
+    own: float = 0.0  # bytes
 
     @property
     def ended(self) -> float:
@@ -110,7 +111,7 @@ class Tree:
 def watch(command: Sequence[str], environment: dict[str, str], log: Path) -> Taken:
     """Run a command to its end, its output in `log`; SystemExit with the log's end when it
     fails."""
-    began, peak, next_memory = time.time(), 0.0, 0.0
+    began, peak, own, next_memory = time.time(), 0.0, 0.0, 0.0
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603
             command, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL
@@ -120,7 +121,10 @@ def watch(command: Sequence[str], environment: dict[str, str], log: Path) -> Tak
         while process.poll() is None:
             pids, now = tree.look(), time.perf_counter()
             if now >= next_memory:
-                peak = max(peak, sum(memory(pid).get("Pss", 0) for pid in pids))
+                sizes = [memory(pid) for pid in pids]
+                peak = max(peak, sum(size.get("Pss", 0) for size in sizes))
+                held = (size.get("Pss_Anon", 0) + size.get("Pss_Shmem", 0) for size in sizes)
+                own = max(own, sum(held))
                 next_memory = time.perf_counter() + (time.perf_counter() - now) * SHARE
             time.sleep(EACH)
         seconds = time.time() - began
@@ -130,4 +134,4 @@ def watch(command: Sequence[str], environment: dict[str, str], log: Path) -> Tak
     if process.returncode:
         end = log.read_text(errors="replace")[-3000:]
         raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{end}")
-    return Taken(began, seconds, sum(tree.core_seconds.values()), peak)
+    return Taken(began, seconds, sum(tree.core_seconds.values()), peak, own)

@@ -118,6 +118,56 @@ def test_steps_that_are_laid_out_once_are_those_of_each_batch(
     assert bool(np.isnan(inputs[0]).any()) == (missing == "none")
 
 
+@pytest.mark.parametrize("has_holes", [False, True])
+@pytest.mark.parametrize("frame_step", [1, 4])
+def test_a_batch_is_the_same_in_parts_and_at_once(
+    make_store, monkeypatch: pytest.MonkeyPatch, frame_step: int, has_holes: bool
+) -> None:
+    def holes(index: int, part: Part) -> Part:
+        face = np.array(part.features["face"])
+        if has_holes:
+            face[index : index + 6, 0] = np.nan
+        return replace(part, features={**part.features, "face": face})
+
+    store = make_store(change=holes)
+    fold, sets = store.fold("official"), in_order(list(store.feature_sets.values()))
+    statistics = normalisation(store, [each.name for each in sets], fold, grouped=by_recording)
+    steps = Steps.of(store, fold.train, frame_step, statistics.group)
+    segments, _ = steps.segments(12, 9)
+    monkeypatch.setattr(features_module, "LAID_OUT", 0)
+    inputs = []
+    for values in (PLENTY, 1, 3 * 12 * frame_step * statistics.shift.shape[1]):
+        monkeypatch.setattr(features_module, "AT_ONCE", values)
+        gather = Gather(store, sets, statistics, frame_step=frame_step, clip=1.5, device=CPU)
+        batches = [gather.inputs(steps, segments[:7]).x.clone()]
+        # a smaller batch, in the memory of the larger one
+        batches.append(gather.inputs(steps, segments[:4]).x.clone())
+        inputs.append(batches)
+    for other in inputs[1:]:
+        assert all(torch.equal(*pair) for pair in zip(inputs[0], other, strict=True))
+    assert torch.equal(inputs[0][0][:4], inputs[0][1])
+
+
+def mean_of_products(x: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """[row, step, feature]: the plain mean over the first `count` frames, every frame multiplied."""
+    real = torch.arange(x.shape[2]) < count[..., None]
+    return (x * real[..., None]).sum(dim=2) / count[..., None]
+
+
+@pytest.mark.parametrize("frames", [2, 3, 4, 6, 7, 12, 16, 25, 60])
+def test_the_mean_over_a_steps_frames_has_the_bits_of_the_plain_formula(frames: int) -> None:
+    random = torch.Generator().manual_seed(frames)
+    for columns in (1, 3, 16, 33, 130):
+        x = 1e3 * torch.randn((3, 20, frames, columns), generator=random) - 50
+        whole = torch.full((3, 20), frames)
+        last = whole.clone()
+        last[:, -1] = torch.randint(1, frames + 1, (3,), generator=random)
+        any_number = torch.randint(1, frames + 1, (3, 20), generator=random)
+        for count in (whole, last, any_number):
+            mean = features_module._block_mean(x, count)
+            assert torch.equal(mean, mean_of_products(x, count))
+
+
 @pytest.mark.parametrize("most", [PLENTY, 0])
 def test_a_trial_is_the_same_wherever_its_features_lie(tiny: Store, most: int) -> None:
     trial = TrialSettings(

@@ -22,6 +22,7 @@ alone: memory holds one per worker. The same scale and seed give the same values
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
@@ -306,8 +307,11 @@ def _with_oddities(recordings: list[Planned], split: str, scale: float) -> list[
     return recordings
 
 
-def film(planned: Planned, seed: int) -> Part:
-    """One recording: its features, and its annotations unless it is of the test split."""
+def film(planned: Planned, seed: int, feature_sets: Sequence[str] = tuple(SENSORS)) -> Part:
+    """One recording: its features, and its annotations unless it is of the test split.
+
+    Feature sets of a modality share one course of random numbers: with other `feature_sets` the
+    values of a set are others."""
     latents = [_latent(planned, person, seed) for person in range(planned.persons)]
     sound = np.random.default_rng([seed, 12, planned.key])  # the same for both persons
     sight = np.random.default_rng([seed, 13, planned.key, planned.place])
@@ -321,7 +325,8 @@ def film(planned: Planned, seed: int) -> Part:
         "visual": (sight, latents[planned.place], _course(sight, planned), planned.subject),
     }
     features: dict[str, Values] = {}
-    for name, sensor in SENSORS.items():
+    for name in feature_sets:
+        sensor = SENSORS[name]
         random, latent, shared, who = views[sensor.modality]
         state = _state(random, latent, shared, sensor, planned)
         values = _columns(random, state, sensor, _mixing(sensor, name, who, seed))

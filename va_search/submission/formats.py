@@ -13,6 +13,7 @@ file is called by `file_name_of` its recording: names that some file system refu
 from __future__ import annotations
 
 import csv
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,22 +58,32 @@ class Sheet:
 
     def write(self, path: Path) -> None:
         """Write the file."""
-        numbers = [[f"{value:.6f}" for value in column] for column in self.values.T.tolist()]
-        columns = numbers if self.keys is None else [self.keys, *numbers]
         with open(path, "w", encoding="utf-8", newline="") as handle:
             writer = csv.writer(handle, lineterminator="\n")
             writer.writerow(self.header)
-            writer.writerows(zip(*columns, strict=True))
+            # A row at a time: as texts, a million rows would take hundreds of MB.
+            rows = ([f"{value:.6f}" for value in row] for row in self.values.tolist())
+            if self.keys is not None:
+                rows = ([key, *row] for key, row in zip(self.keys, rows, strict=True))
+            writer.writerows(rows)
 
     def written(self, path: Path) -> Values | None:
         """Return (rows, targets) of a written file; None where its header or keys are others."""
-        with open(path, encoding="utf-8", newline="") as handle:
-            header, *rows = csv.reader(handle)
-        keys = None if self.keys is None else [row[0] for row in rows]
-        if tuple(header) != self.header or keys != self.keys:
-            return None
         columns = self.values.shape[1]
-        numbers = [row[-columns:] for row in rows]
+        numbers = array("d")
+        count = 0
+        with open(path, encoding="utf-8", newline="") as handle:
+            rows = csv.reader(handle)
+            if tuple(next(rows, ())) != self.header:
+                return None
+            for row in rows:
+                # More rows than were meant are told by their number.
+                if self.keys is not None and self.keys[count : count + 1] != row[:1]:
+                    return None
+                numbers.extend(map(float, row[-columns:]))
+                count += 1
+        if self.keys is not None and count != len(self.keys):
+            return None
         return np.array(numbers, dtype=np.float64).reshape(-1, columns)
 
 

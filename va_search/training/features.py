@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,10 @@ LAID_OUT = 8_000_000
 
 STRETCHES = 32
 """So many are laid out at a time."""
+
+AT_ONCE = 500_000
+"""Values of a batch's frames that a CPU gathers at a time, at least one segment's: 2 MB, which stay in
+its cache while they are normalised, clipped and averaged over the frames of each step."""
 
 Statistics = tuple[NDArray[np.floating], NDArray[np.floating]]
 """Shift and scale (columns,) of the training recordings."""
@@ -249,6 +254,25 @@ class Lookup:
         return self._value[torch.searchsorted(self._key, key, right=True) - 1]
 
 
+class Room:
+    """Memory that is used again and again, in main memory: batches of tens of MiB, taken and given
+    back, leave the heap in pieces. A GPU's allocator keeps them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._memory = torch.empty(0)
+
+    def of(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """A tensor of this shape, with anything in it; the next one overwrites it."""
+        if self._device.type != "cpu":
+            return torch.empty(shape, dtype=dtype, device=self._device)
+        values = math.prod(shape)
+        if self._memory.numel() < values or self._memory.dtype != dtype:
+            self._memory = torch.empty(0)  # the old memory goes first
+            self._memory = torch.empty(values, dtype=dtype)
+        return self._memory[:values].view(*shape)
+
+
 class Gather:
     """Makes model inputs of one store and trial; shares the store's pages with every other
     process."""
@@ -279,7 +303,8 @@ class Gather:
             recordings = [each for each in store.recordings if each.name in statistics.group]
             table = StandIns.of(missing, store, feature_sets, recordings)
             self._stand_ins = Lookup(table, store.frames, self._dims, self._views, device)
-        self._memory = torch.empty(0)
+        # of the frames that are gathered at a time, and of a batch's inputs
+        self._frames, self._inputs = Room(device), Room(device)
         # [step, column] of the steps of a split, and these
         self._laid_out: list[tuple[Steps, Tensor]] = []
 
@@ -330,7 +355,23 @@ class Gather:
         return laid_out
 
     def _features(self, steps: Steps, position: NDArray[np.int64]) -> Tensor:
-        """[row, step, feature] of the steps at `position` [row, step]."""
+        """[row, step, feature] of the steps at `position` [row, step].
+
+        In main memory the next call overwrites it."""
+        values = position.shape[1] * self.frame_step * self.shift.shape[1]  # of one segment
+        size = max(1, AT_ONCE // max(values, 1))
+        if self.device.type != "cpu" or self.frame_step == 1 or len(position) <= size:
+            return self._of_segments(steps, position)
+        x = torch.empty(0)
+        for start in range(0, len(position), size):
+            few = self._of_segments(steps, position[start : start + size])
+            if start == 0:
+                x = self._inputs.of((*position.shape, few.shape[2]), few.dtype)
+            x[start : start + size] = few
+        return x
+
+    def _of_segments(self, steps: Steps, position: NDArray[np.int64]) -> Tensor:
+        """As `_features`, of segments that are gathered at a time."""
         frame = torch.from_numpy(steps.frame[position])  # [row, step]
         count = torch.from_numpy(steps.count[position])
         if self.frame_step > 1:
@@ -355,7 +396,8 @@ class Gather:
 
     def _normalised(self, frame: Tensor, row: Tensor) -> Tensor:
         """[row, step * frame, feature] of frames of the store, `row` that of the normalisation."""
-        x = self._room(len(frame), self.shift.shape[1])  # [row * step * frame, feature]
+        # [row * step * frame, feature]
+        x = self._frames.of((len(frame), self.shift.shape[1]), torch.float32)
         in_float64 = self.shift.dtype == torch.float64
         start = 0
         for values in self.features.rows(frame):
@@ -413,28 +455,23 @@ class Gather:
         sizes = [self._views * dim for dim in self._dims]
         return torch.split(x, sizes, dim=-1)
 
-    def _room(self, rows: int, columns: int) -> Tensor:
-        """[row, column], with anything in it.
-
-        In main memory it is the same memory every time: batches of tens of MiB, taken and given
-        back, leave the heap in pieces. A GPU's allocator keeps them.
-        """
-        if self.device.type != "cpu":
-            return torch.empty((rows, columns), device=self.device)
-        if self._memory.numel() < rows * columns:
-            self._memory = torch.empty(0)  # the old memory goes first
-            self._memory = torch.empty(rows * columns)
-        return self._memory[: rows * columns].view(rows, columns)
-
 
 def _block_mean(x: Tensor, count: Tensor) -> Tensor:
     """[row, step, frame, feature] to [row, step, feature], over the first `count` frames of each
     step."""
-    if bool((count == x.shape[2]).all()):
-        return x.mean(dim=2)
-    frames = to_device(count, x.device)
-    real = torch.arange(x.shape[2], device=x.device) < frames[..., None]
-    return (x * real[..., None]).sum(dim=2) / frames[..., None]
+    mean = x.mean(dim=2)
+    # Only a recording's last step may have fewer frames.
+    partial = count < x.shape[2]
+    if bool(partial.any()):
+        partial, frames = to_device(partial, x.device), to_device(count[partial], x.device)
+        mean[partial] = _mean_of_first(x[partial], frames)
+    return mean
+
+
+def _mean_of_first(x: Tensor, count: Tensor) -> Tensor:
+    """[step, frame, feature] to [step, feature], over the first `count` frames of each step."""
+    real = torch.arange(x.shape[1], device=x.device) < count[:, None]
+    return (x * real[:, :, None]).sum(dim=1) / count[:, None]
 
 
 def _block_mean_of_present(x: Tensor, count: Tensor) -> Tensor:
