@@ -320,7 +320,7 @@ def scores(seen: Material, others: Statistics, which: Compared) -> dict[str, flo
             for name in load_recipe("auto").document["among"]
         ]
         found[AUTO] = found[among[winner([fits[name] for name in among])]]
-    if not (seen.statistics.total().ccc_of_each() > 0.0).any():  # then there is no ensemble
+    if not (seen.statistics.alone().ccc_of_each() > 0.0).any():  # then there is no ensemble
         found |= {name: 0.0 for name in found if name == DEFAULT or name in CHANGES}
     return found
 
@@ -408,18 +408,7 @@ def _pairs(path: Path) -> Vector:
 
 def _blocks(statistics: Statistics, recordings: Sequence[int]) -> Statistics:
     """The statistics of some recordings."""
-    some = np.array(recordings)
-    return replace(
-        statistics,
-        counts=statistics.counts[some],
-        sums=statistics.sums[some],
-        products=statistics.products[some],
-        with_label=statistics.with_label[some],
-        label_sums=statistics.label_sums[some],
-        label_squares=statistics.label_squares[some],
-        names=tuple(statistics.names[index] for index in recordings),
-        groups=tuple((index,) for index in range(len(recordings))),
-    )
+    return statistics.of_recordings(np.array(recordings))
 
 
 Columns = dict[str, Vector]

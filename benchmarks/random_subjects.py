@@ -95,18 +95,7 @@ def _pairs(path: Path, rows: int) -> Vector:
 
 def of(statistics: Statistics, recordings: Sequence[int]) -> Statistics:
     """The blocks of some recordings."""
-    at = np.array(recordings)
-    return replace(
-        statistics,
-        counts=statistics.counts[at],
-        sums=statistics.sums[at],
-        products=statistics.products[at],
-        with_label=statistics.with_label[at],
-        label_sums=statistics.label_sums[at],
-        label_squares=statistics.label_squares[at],
-        names=tuple(statistics.names[index] for index in recordings),
-        groups=tuple((index,) for index in range(len(recordings))),
-    )
+    return statistics.of_recordings(np.array(recordings))
 
 
 def on_others(fits: Fits, others: Statistics) -> float:

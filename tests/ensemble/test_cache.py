@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from ensemble_world import World, make_world
 
-from va_search.ensemble import cache
+from va_search.ensemble import cache, on_demand
 from va_search.ensemble.cache import statistics_for
 from va_search.ensemble.candidates import LineUp, find_candidates, line_up
-from va_search.ensemble.measure import measure
-from va_search.ensemble.statistics import Statistics
+from va_search.ensemble.measure import measure, measure_members
+from va_search.ensemble.on_demand import PairsOnDemand, ProductSource
+from va_search.ensemble.statistics import MemberSums, Statistics
 from va_search.errors import InputError
 
 BLOCK = 8
@@ -32,12 +33,12 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Members asked for and known of every pass over the frames."""
     seen: list[tuple[int, int]] = []
 
-    def watched(*args: object, **given: object) -> Statistics:
+    def watched(*args: object, **given: object) -> MemberSums:
         known = given["known"]
-        seen.append((len(args[3]), len(known.labels) if isinstance(known, Statistics) else 0))  # type: ignore[arg-type]
-        return measure(*args, **given)  # type: ignore[arg-type]
+        seen.append((len(args[1]), len(known.labels) if isinstance(known, MemberSums) else 0))  # type: ignore[arg-type]
+        return measure_members(*args, **given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cache, "measure", watched)
+    monkeypatch.setattr(cache, "measure_members", watched)
     return seen
 
 
@@ -49,7 +50,15 @@ def lines_of(world: World, *studies: str) -> LineUp:
 
 def kept(world: World, dimension: str = "valence", **given: object) -> Statistics:
     annotation = world.labels[:, ("valence", "arousal").index(dimension)]
-    return statistics_for(world.home, lines_of(world), dimension, annotation, **given)  # type: ignore[arg-type]
+    statistics = statistics_for(world.home, lines_of(world), dimension, annotation, **given)  # type: ignore[arg-type]
+    assert np.isfinite(statistics.products).all()
+    statistics.pairs.keep()
+    return statistics
+
+
+def source_of(statistics: Statistics) -> ProductSource:
+    assert isinstance(statistics.pairs, PairsOnDemand)
+    return statistics.pairs.source
 
 
 def direct(world: World, dimension: str = "valence") -> Statistics:
@@ -66,12 +75,12 @@ def direct(world: World, dimension: str = "valence") -> Statistics:
 
 
 def same(one: Statistics, other: Statistics) -> None:
-    for field in fields(Statistics):
-        ours, theirs = getattr(one, field.name), getattr(other, field.name)
+    for name in (*(field.name for field in fields(MemberSums)), "products"):
+        ours, theirs = getattr(one, name), getattr(other, name)
         if isinstance(ours, np.ndarray):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-9, err_msg=field.name)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-9, err_msg=name)
         else:
-            assert ours == theirs, field.name
+            assert ours == theirs, name
 
 
 def test_the_second_time_no_frame_is_read(world: World, passes: list[tuple[int, int]]) -> None:
@@ -79,10 +88,14 @@ def test_the_second_time_no_frame_is_read(world: World, passes: list[tuple[int, 
     assert passes == [(5, 0), (5, 0)]
     for dimension, statistics in first.items():
         again = kept(world, dimension)
+        assert source_of(again).passes == 0
+        np.testing.assert_array_equal(again.products, statistics.products)
         same(again, statistics)
         same(again, direct(world, dimension))
     assert len(passes) == 2
-    assert len(list((world.home.study("first") / "statistics").iterdir())) == 2
+    files = list((world.home.study("first") / "statistics").iterdir())
+    kinds = [file.name.split(".")[1] for file in files]
+    assert sorted(kinds) == ["members", "members", "near", "near"]
 
 
 def test_new_trials_are_added_to_what_is_known(world: World, passes: list[tuple[int, int]]) -> None:
@@ -146,10 +159,11 @@ def test_other_annotations_are_other_statistics(
     assert passes == [(5, 0)] * 3
 
 
+@pytest.mark.parametrize("kind", ["members", "near"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "flipped", "folder"])
-def test_a_damaged_file_is_computed_anew(world: World, damage: str) -> None:
+def test_a_damaged_file_is_computed_anew(world: World, damage: str, kind: str) -> None:
     kept(world)
-    file = next((world.home.study("first") / "statistics").glob("valence-*.npz"))
+    file = next((world.home.study("first") / "statistics").glob(f"valence-*.{kind}.npz"))
     content = bytearray(file.read_bytes())
     if damage == "cut":
         file.write_bytes(content[: len(content) // 2])
@@ -177,18 +191,42 @@ def test_a_home_that_takes_no_file_still_gives_statistics(
     assert "not kept" in caplog.text
 
 
-def test_blocks_follow_the_budget_and_the_folds(
-    world: World, passes: list[tuple[int, int]]
+def test_rows_and_all_pairs_are_kept_for_the_same_parts(
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(on_demand, "FEW", 1)
     parts = [[0, 1, 2], [3, 4, 5]]
-    assert kept(world).recordings == 6
-    grouped = kept(world, parts=parts, budget=2 * 25 * BLOCK)
-    assert (
-        grouped.groups == ((0, 1, 2), (3, 4, 5)) and len(passes) == 1
-    )  # summed from single recordings
-    same(grouped, direct(world).grouped(parts))
-    other = [[0, 3], [1, 2, 4, 5]]
-    same(kept(world, parts=other, budget=2 * 25 * BLOCK), direct(world).grouped(other))
+    annotation, lines = world.labels[:, 0], lines_of(world)
+    expected = direct(world)
+    times = expected.without([0, 1, 2])
+
+    def again(parts: list[list[int]]) -> Statistics:
+        return statistics_for(world.home, lines, "valence", annotation, parts=parts)
+
+    first = again(parts)
+    rows = first.rows(np.array([3]), times)
+    np.testing.assert_allclose(rows, expected.total(times).covariance[[3]], atol=1e-12)
+    first.pairs.keep()
+    second = again(parts)
+    np.testing.assert_array_equal(second.rows(np.array([3]), times), rows)
+    assert source_of(second).passes == 0
+    covariance = second.total(times).covariance
+    np.testing.assert_allclose(covariance, expected.total(times).covariance, atol=1e-12)
+    second.pairs.keep()
+    third = again(parts)
+    np.testing.assert_array_equal(third.total(times).covariance, covariance)
+    assert source_of(third).passes == 0
+    # Of other parts nothing of it is used, of fewer members the very same numbers.
+    other = again([[0, 3], [1, 2, 4, 5]])
+    np.testing.assert_allclose(other.total().covariance, expected.total().covariance, atol=1e-12)
+    assert source_of(other).passes == 1
+    shutil.rmtree(world.bank.folder("first", "a2"))
+    lines = lines_of(world)
+    fewer = again(parts)
+    others = np.array([0, 1, 3, 4])
+    np.testing.assert_allclose(
+        fewer.total(times).covariance, covariance[np.ix_(others, others)], atol=1e-12
+    )
 
 
 def test_studies_together_and_alone_are_kept_apart(
@@ -208,9 +246,10 @@ def test_old_files_and_half_written_ones_go(world: World) -> None:
     folder = world.home.study("first") / "statistics"
     folder.mkdir(parents=True)
     for index in range(6):
-        (folder / f"valence-{index:016x}.npz").write_text("old")
-        os.utime(folder / f"valence-{index:016x}.npz", (1000 + index, 1000 + index))
-    (folder / "arousal-0.npz").write_text("other")
+        (folder / f"valence-{index:016x}.members.npz").write_text("old")
+        os.utime(folder / f"valence-{index:016x}.members.npz", (1000 + index, 1000 + index))
+    (folder / "valence-0000000000000009.npz").write_text("of a format before")
+    (folder / "arousal-0.members.npz").write_text("other")
     for name, second in (
         (".valence-1.npz.aa.partial", 1000.0),
         (".valence-2.npz.bb.partial", time.time()),
@@ -219,8 +258,9 @@ def test_old_files_and_half_written_ones_go(world: World) -> None:
         os.utime(folder / name, (second, second))
     kept(world)
     names = sorted(file.name for file in folder.iterdir())
-    assert len([name for name in names if name.startswith("valence-")]) == cache.KEPT
-    assert "valence-0000000000000005.npz" in names and "arousal-0.npz" in names
+    assert len([name for name in names if name.endswith("members.npz")]) == cache.KEPT + 1
+    assert "valence-0000000000000005.members.npz" in names and "arousal-0.members.npz" in names
+    assert "valence-0000000000000009.npz" not in names
     assert [name for name in names if name.startswith(".")] == [".valence-2.npz.bb.partial"]
     same(kept(world), direct(world))
 

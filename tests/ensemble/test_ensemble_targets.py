@@ -234,7 +234,7 @@ def test_statistics_of_targets_with_hyphens_are_kept_apart(tmp_path: Path) -> No
     for number in range(1, 7):
         world.add(f"a{number}", number, 0.5)
         build(world.home, ["first"], MEAN, "e", force=True)
-    files = [path.name for path in world.home.study("first").glob("statistics/*.npz")]
+    files = [path.name for path in world.home.study("first").glob("statistics/*.members.npz")]
     assert sorted(name.rpartition("-")[0] for name in files) == ["skin", "skin-heat"]
 
 

@@ -59,7 +59,7 @@ def explained(candidates: list[Trial], statistics: Statistics, weights: Any = No
         return some.total().ccc(methods.greedy(some))
 
     weights = methods.greedy(statistics) if weights is None else np.array(weights)
-    return explain(candidates, weights, statistics.total(), judge, measured="in_sample")
+    return explain(candidates, weights, statistics, judge, measured="in_sample")
 
 
 def test_the_part_that_knows_the_label_adds_and_the_rest_does_not() -> None:
@@ -86,7 +86,7 @@ def test_gains_of_single_members_are_those_given() -> None:
     candidates = [candidate("a"), candidate("b", "gru")]
     statistics = predict(candidates, [0.9, 0.5])
     one = explain(
-        candidates, np.array([0.7, 0.3]), statistics.total(), lambda _: 0.5, measured="out_of_fold",
+        candidates, np.array([0.7, 0.3]), statistics, lambda _: 0.5, measured="out_of_fold",
         gains={"night/a": 0.2},
     )  # fmt: skip
     first, second = (a for a in one.additions if a.kind == "member")
@@ -174,7 +174,7 @@ def test_a_judge_that_cannot_judge_leaves_gaps_not_numbers() -> None:
     candidates = [candidate("a"), candidate("b", "gru")]
     statistics = predict(candidates, [0.9, 0.5])
     one = explain(
-        candidates, np.array([0.5, 0.5]), statistics.total(), lambda _: None, measured="out_of_fold"
+        candidates, np.array([0.5, 0.5]), statistics, lambda _: None, measured="out_of_fold"
     )
     assert one.ccc is None
     assert {a.gain for a in one.additions} == {None}

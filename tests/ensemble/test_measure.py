@@ -169,59 +169,22 @@ def test_only_new_rows_and_columns_are_computed(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(fewer.products, before.subset(np.array([2, 0])).products)
 
 
-def test_recordings_are_grouped_within_parts_where_memory_asks_for_it() -> None:
+def test_groups_of_recordings_are_their_sums() -> None:
     lengths = [10] * 12
     predictions, y, _ = frames(1, 4, tuple(lengths))
     recordings = [(f"r{i}", n) for i, n in enumerate(lengths)]
-    parts = [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
-    alone = measure(predictions, y, recordings, list("abcd"), parts=parts)
-    assert alone.groups == tuple((i,) for i in range(12))
-    a_block = 4 * 4 * 8
-    for blocks_ in (4, 8, 11):
-        grouped = measure(
-            predictions, y, recordings, list("abcd"), parts=parts, budget=blocks_ * a_block
+    groups = ((0, 3, 6, 9), (1, 4, 7, 10), (2, 5, 8, 11))
+    alone = measure(predictions, y, recordings, list("abcd"))
+    grouped = measure(predictions, y, recordings, list("abcd"), groups=groups)
+    assert grouped.groups == groups and grouped.names == ("r0", "r1", "r2")
+    for group in groups:
+        np.testing.assert_allclose(
+            grouped.total(grouped.without(group)).covariance,
+            alone.total(alone.without(group)).covariance,
+            atol=1e-12,
         )
-        assert grouped.recordings <= blocks_
-        assert sorted(index for group in grouped.groups for index in group) == list(range(12))
-        for part in parts:
-            np.testing.assert_allclose(
-                grouped.total(grouped.without(part)).covariance,
-                alone.total(alone.without(part)).covariance,
-                atol=1e-12,
-            )
-        again = measure(
-            predictions,
-            y,
-            recordings,
-            list("abcd"),
-            parts=parts,
-            budget=blocks_ * a_block,
-            known=alone,
-        )
-        np.testing.assert_allclose(again.products, grouped.products, atol=1e-10)
     with pytest.raises(ValueError, match="cuts"):
         grouped.without([0])
-    with pytest.raises(InputError, match=r"4 members.*4 folds"):
-        measure(predictions, y, recordings, list("abcd"), parts=parts, budget=3 * a_block)
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    members=st.integers(1, 60),
-    more=st.integers(0, 60),
-    count=st.integers(1, 40),
-    budget=st.integers(1, 100_000),
-)
-def test_groups_of_more_members_are_unions_of_groups_of_fewer(
-    members: int, more: int, count: int, budget: int
-) -> None:
-    parts = [list(range(k, count, 3)) for k in range(3) if k < count]
-    budget = max(budget, len(parts) * 8 * (members + more) ** 2)
-    few = module.groups_within(budget, [5] * count, members, parts)
-    many = module.groups_within(budget, [5] * count, members + more, parts)
-    assert len(many) * 8 * (members + more) ** 2 <= budget
-    assert all(any(set(group) <= set(union) for union in many) for group in few)
-    assert all(any(set(group) <= set(part) for part in parts) for group in many)
 
 
 def test_subsets_and_sums_of_blocks_are_what_they_say() -> None:

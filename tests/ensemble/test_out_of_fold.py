@@ -12,10 +12,11 @@ import pytest
 from trial_world import make_trial
 
 from va_search.data.store import Recording
-from va_search.ensemble import sums
+from va_search.ensemble import on_demand, sums
 from va_search.ensemble.folds import make_folds
 from va_search.ensemble.material import Material
 from va_search.ensemble.measure import measure
+from va_search.ensemble.on_demand import measure_on_demand
 from va_search.ensemble.out_of_fold import Fits, FittedPipeline, nested, winner
 from va_search.ensemble.post_processing import combine
 from va_search.ensemble.recipe import read_recipe
@@ -73,7 +74,7 @@ def recordings(people: int = PEOPLE, each: int = EACH) -> list[Recording]:
     ]
 
 
-def material(seed: int = 3, people: int = PEOPLE, grouped: bool = False) -> Material:
+def material(seed: int = 3, people: int = PEOPLE) -> Material:
     rng = np.random.default_rng(seed)
     recs = recordings(people)
     n = len(recs) * FRAMES
@@ -90,9 +91,8 @@ def material(seed: int = 3, people: int = PEOPLE, grouped: bool = False) -> Mate
     labelled = [int((~np.isnan(y[r.start : r.stop])).sum()) for r in recs]
     folds = make_folds(recs, labelled)
     names = [f"s/m{i}" for i in range(MEMBERS)]
-    budget = 8 * MEMBERS**2 * (len(folds.parts) if grouped else len(recs))
     pairs = [(r.name, r.frames) for r in recs]
-    statistics = measure(found, y, pairs, names, parts=folds.parts, budget=budget)
+    statistics = measure_on_demand(found.__getitem__, y, pairs, names, parts=folds.parts)
     candidates = [make_trial("s", f"m{i}") for i in range(MEMBERS)]
     return Material(statistics, candidates, found.__getitem__, y, recs, folds)
 
@@ -117,11 +117,14 @@ def rows(of: Material, part: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", list(DOCUMENTS))
-@pytest.mark.parametrize("grouped", [False, True])
-def test_out_of_fold_is_the_computation_on_frames(name: str, grouped: bool) -> None:
+@pytest.mark.parametrize("few", [128, 2])
+def test_out_of_fold_is_the_computation_on_frames(
+    name: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each part predicted, frame by frame, by the recipe fitted to a material that holds only the
     others."""
-    of = material(grouped=grouped)
+    monkeypatch.setattr(on_demand, "FEW", few)
+    of = material()
     judged = fits(of, DOCUMENTS[name])
     joined = np.empty(len(of.annotation))
     for part in range(len(of.folds.parts)):
@@ -157,22 +160,23 @@ def test_what_a_fit_leaves_out_does_not_matter_to_it(name: str) -> None:
     assert again.post.offset == pytest.approx(one.post.offset, rel=1e-6, abs=1e-6)
 
 
-@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("few", [128, 2])
 @pytest.mark.parametrize("name", ["all chosen", "harmless"])
-def test_unseen_clips_do_not_matter_to_what_is_judged_on_them(name: str, grouped: bool) -> None:
+def test_unseen_clips_do_not_matter_to_what_is_judged_on_them(
+    name: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Other annotations and predictions of everything that shares people or clips with a part: what
     is predicted there is the same, choices included."""
+    monkeypatch.setattr(on_demand, "FEW", few)
     of = material(people=6)
     watched = [dataclasses.replace(r, stimulus=f"c{i % 3}") for i, r in enumerate(of.recordings)]
     folds = make_folds(watched, [FRAMES] * len(watched), unseen_stimuli=True)
     assert folds.cells and len(folds.judged({0})) >= 2
     pairs = [(r.name, r.frames) for r in watched]
-    budget = 8 * MEMBERS**2 * (len(folds.parts) if grouped else len(watched))
-    measured = partial(measure, parts=folds.parts, budget=budget)
+    measured = partial(measure_on_demand, parts=folds.parts)
     columns = [of.columns(i).copy() for i in range(MEMBERS)]
-    statistics = measured(columns, of.annotation, pairs, of.statistics.labels)
+    statistics = measured(columns.__getitem__, of.annotation, pairs, of.statistics.labels)
     of = dataclasses.replace(of, recordings=watched, folds=folds, statistics=statistics)
-    assert of.by_recording != grouped
     fit = fits(of, DOCUMENTS[name]).fit(frozenset({0}))
     rng = np.random.default_rng(9)
     y, columns = of.annotation.copy(), [of.columns(i).copy() for i in range(MEMBERS)]
@@ -181,7 +185,7 @@ def test_unseen_clips_do_not_matter_to_what_is_judged_on_them(name: str, grouped
         y[inside] = -y[inside] * 3 + rng.normal(size=FRAMES)
         for column in columns:
             column[inside] += rng.normal(size=FRAMES).astype(np.float32) * 50
-    statistics = measured(columns, y, pairs, of.statistics.labels)
+    statistics = measured(columns.__getitem__, y, pairs, of.statistics.labels)
     other = dataclasses.replace(
         of, statistics=statistics, annotation=y, columns=columns.__getitem__
     )

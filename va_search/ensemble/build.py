@@ -127,6 +127,8 @@ def choose(
         single = _single(singles[target], single_intervals, target)
         takes = outcome.recipe if recipe.among else None
         dimensions[target] = _weighted(outcome, single, intervals, target, takes)
+    for_both = _for_both(materials)
+    materials.keep_products()
     lines, in_folds = materials.lines, bool(materials.folds.parts)
     untrained = baselines(lines.store, FoldKind(lines.fold).keys(lines.store), home.baselines)
     return Ensemble(
@@ -141,7 +143,7 @@ def choose(
         scores=_by_measure(outcomes),
         best_single=_by_measure(singles),
         intervals={"ensemble": intervals, "best_single": single_intervals} if in_folds else None,
-        best_for_both=_for_both(materials),
+        best_for_both=for_both,
         differences=compare.differences(predicted, single_predicted, materials),
         baselines={entry.name: {**entry.cccs, SCORE: entry.score} for entry in untrained},
         estimate=compare.estimate(name, predicted, materials, _too_high(home, outcomes)),
@@ -198,7 +200,7 @@ def _weighted(
 ) -> Weighted:
     # Members by weight, then by their own CCC.
     fit, material = outcome.fit, outcome.fits.material
-    ccc = np.nan_to_num(material.statistics.total().ccc_of_each())
+    ccc = np.nan_to_num(material.statistics.alone().ccc_of_each())
     by_weight = np.lexsort((-ccc, -fit.weights))
     order = by_weight[fit.weights[by_weight] != 0.0].tolist()
     gains = _gains(outcome, order)
@@ -243,7 +245,7 @@ def _scores(outcome: CarriedOut, intervals: ScoreIntervals | None, target: str) 
 def _changed(material: Material, target: str) -> list[str]:
     """Notes on trials whose record tells another CCC than the bank and the store give now."""
     notes = []
-    ccc_now = material.statistics.total().ccc_of_each()
+    ccc_now = material.statistics.alone().ccc_of_each()
     for candidate, ccc in zip(material.candidates, ccc_now, strict=True):
         recorded = candidate.ccc(target)
         if recorded is not None and abs(recorded - ccc) > CHANGED:
@@ -260,7 +262,7 @@ def _without_weight(outcome: CarriedOut, target: str) -> list[str]:
     if not members:
         return []
     material = outcome.fits.material
-    ccc = material.statistics.total().ccc_of_each()
+    ccc = material.statistics.alone().ccc_of_each()
     named = [f"{material.candidates[i].label} ({ccc[i]:.3f})" for i in members[:NAMED]]
     if len(members) > NAMED:
         named.append("…")

@@ -97,6 +97,7 @@ def compare(recipes: Sequence[Recipe], materials: Materials) -> list[RecipeScore
             for target, outcome in outcomes.items():
                 fitted[_key(recipe), target] = outcome.fits
         rows.append(row(recipe, outcomes, materials))
+    materials.keep_products()
     return sorted(rows, key=_rank)
 
 
@@ -159,7 +160,7 @@ def refuse_harm(materials: Materials) -> None:
     recipe."""
     problems = []
     for target, material in materials.items():
-        ccc = material.statistics.total().ccc_of_each()
+        ccc = material.statistics.alone().ccc_of_each()
         if (ccc > 0.0).any():
             continue
         ranked = ranking(ccc).tolist()
@@ -351,7 +352,7 @@ def _best_overall(
     ccc_of_each = {}
     for target, material in shared.items():
         ccc_of_each[target], _ = sums.ccc_and_worth(
-            material.statistics, material.blocks(withouts[target])
+            material.statistics, material.times(withouts[target])
         )
     best = first_highest(np.nan_to_num(list(ccc_of_each.values())).mean(axis=0))
     return best, named({target: float(ccc[best]) for target, ccc in ccc_of_each.items()})

@@ -24,6 +24,7 @@ from va_search.data.store import Recording, Store, frames_hash, positions
 from va_search.ensemble.folds import make_folds
 from va_search.ensemble.measure import measure
 from va_search.ensemble.methods import select_greedily
+from va_search.ensemble.on_demand import blocks_of
 from va_search.ensemble.statistics import Indexes, Moments, Statistics, Vector
 from va_search.ensemble.sums import ccc_of_blocks
 from va_search.errors import InputError
@@ -218,17 +219,12 @@ class Contest:
 
     def _measured(self) -> Statistics:
         """Statistics with a block for each fold and rows for the trials that are new."""
-        # Recordings without labels are in no fold, and make one more block.
-        parts = self._folds.parts
-        in_folds = sum(len(part) for part in parts)
-        blocks = max(1, len(parts) + (in_folds < len(self._recordings)))
         return measure(
             self._columns,
             self._annotation,
             self._recordings,
             ["/".join(name) for name in self._pool],
-            parts=parts,
-            budget=8 * blocks * len(self._pool) ** 2,
+            groups=blocks_of(self._folds.parts, len(self._recordings)),
             known=self._statistics,
         )
 
@@ -264,7 +260,7 @@ class Contest:
 
     def _best(self, statistics: Statistics) -> Indexes:
         """The members to keep: those with weight, then by CCC."""
-        ccc = np.nan_to_num(statistics.total().ccc_of_each(), nan=-np.inf)
+        ccc = np.nan_to_num(statistics.alone().ccc_of_each(), nan=-np.inf)
         order = np.lexsort((-ccc, -np.max(self._weights, axis=0)))
         return np.sort(order[:POOL])
 

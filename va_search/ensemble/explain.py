@@ -23,7 +23,7 @@ from va_search.ensemble.material import Material, Materials
 from va_search.ensemble.out_of_fold import Fits
 from va_search.ensemble.pipeline import Pipeline
 from va_search.ensemble.saved import Ensemble, Weighted
-from va_search.ensemble.statistics import Moments, Vector
+from va_search.ensemble.statistics import Moments, Statistics, Vector
 from va_search.trial import Trial
 
 Judge = Callable[[NDArray[np.bool_]], float | None]
@@ -131,21 +131,20 @@ def _explain_target(weighted: Weighted, material: Material) -> Explanation:
         return None if predicted is None else sums.pooled_ccc(predicted)
 
     measured = "out_of_fold" if material.folds.parts else "in_sample"
-    moments = material.statistics.total()
-    return explain(material.candidates, weights, moments, judge, measured=measured, gains=gains)
+    statistics = material.statistics
+    return explain(material.candidates, weights, statistics, judge, measured=measured, gains=gains)
 
 
 def explain(
     candidates: Sequence[Trial],
     weights: Vector,
-    moments: Moments,
+    statistics: Statistics,
     judge: Judge,
     *,
     measured: str,
     gains: Mapping[str, float] | None = None,
 ) -> Explanation:
-    """Explain the `weights` (candidate,) of one target; `moments` are the candidates' over all
-    labelled frames.
+    """Explain the `weights` (candidate,) of one target; `statistics` are the candidates'.
 
     `gains`: what single members add, by label, where that is known."""
     everyone = judge(np.ones(len(candidates), dtype=bool))
@@ -165,7 +164,7 @@ def explain(
         labels=tuple(labels),
         models=tuple(model(candidates[i]) for i in members),
         weights=tuple(weights[members].tolist()),
-        correlation=correlation(moments)[np.ix_(members, members)],
+        correlation=correlation(statistics.subset(members).total()),
         shares=tuple(shares(candidates, weights)),
         additions=tuple(additions),
     )

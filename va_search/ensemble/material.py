@@ -18,7 +18,7 @@ from va_search.data.generalisation import scores_unseen_clips
 from va_search.data.store import Recording, Store, positions
 from va_search.ensemble import over_folds
 from va_search.ensemble.bootstrap import samples
-from va_search.ensemble.cache import statistics_for
+from va_search.ensemble.cache import column, statistics_for
 from va_search.ensemble.candidates import (
     NO_VALIDATION,
     LineUp,
@@ -27,6 +27,7 @@ from va_search.ensemble.candidates import (
     line_up,
     predicting,
 )
+from va_search.ensemble.columns import OpenPredictions
 from va_search.ensemble.folds import Folds, make_folds
 from va_search.ensemble.statistics import Statistics, Vector
 from va_search.errors import InputError
@@ -45,8 +46,8 @@ class Material:
     """One target's validation predictions: all that a fit may look at.
 
     `columns(member)` gives a member's predictions (frames,), frames of `recordings` one after
-    another; they are read only where a plan smooths or delays, or the statistics' blocks hold
-    several recordings (never of two folds). `annotation` (frames,), NaN unlabelled. A set of the
+    another; they are read only where products are not made yet, a plan smooths or delays, or many
+    members have weight. `annotation` (frames,), NaN unlabelled. A set of the
     folds' parts says which recordings are left out."""
 
     statistics: Statistics
@@ -63,23 +64,20 @@ class Material:
         weights[self.folds.left_out(without)] = 0.0
         return weights
 
-    def blocks(self, without: Without) -> Vector:
+    def times(self, without: Without) -> Vector:
         """(block,) as `each`, for the statistics."""
-        return self.statistics.without(self.folds.left_out(without))
+        if without not in self._times:
+            self._times[without] = self.statistics.without(self.folds.left_out(without))
+        return self._times[without]
 
     @cached_property
-    def by_recording(self) -> bool:
-        """True if the statistics have a block for each recording."""
-        return self.statistics.groups == tuple((index,) for index in range(len(self.recordings)))
+    def _times(self) -> dict[Without, Vector]:
+        return {}
 
     @cached_property
     def independent(self) -> list[list[int]]:
-        """Blocks of each group that is kept together; where a block holds several groups, of each
-        fold's part."""
-        if self.by_recording:
-            return [list(group) for group in self.folds.groups]
-        parts = self.folds.independent_parts
-        return [np.flatnonzero(self.statistics.only(part)).tolist() for part in parts]
+        """Recordings of each group that is kept together."""
+        return [list(group) for group in self.folds.groups]
 
     def of(self, part: int) -> NDArray[np.intp]:
         """Indexes of a part's recordings."""
@@ -147,6 +145,11 @@ class Materials(Mapping[str, Material]):
         """(sample, recording) the bootstrap samples that every interval is made from."""
         return samples(self.folds.groups, len(self.lines.recordings))
 
+    def keep_products(self) -> None:
+        """Keep the products of members that were made, so that the next command need not."""
+        for material in self.values():
+            material.statistics.pairs.keep()
+
     def own(self) -> Materials:
         """Return every target without the models from elsewhere; InputError when no member is
         left."""
@@ -182,15 +185,21 @@ def gather(
     unseen = scores_unseen_clips(lines.store, FoldKind(lines.fold).keys(lines.store))
     every_fold = make_folds(lines.recordings, labelled, unseen_stimuli=unseen)
     targets, notes = {}, [*lines.notes]
+    opened = OpenPredictions(home, lines)
     for index, target in enumerate(lines.store.target_names):
         annotation = np.ascontiguousarray(annotations[:, index])
         lines_of_target, left_out = _predicting(lines, target)
         notes += left_out
         target_folds = every_fold.within(np.flatnonzero(labelled[:, index]).tolist())
         statistics = statistics_for(
-            home, lines_of_target, target, annotation, parts=target_folds.parts
+            home,
+            lines_of_target,
+            target,
+            annotation,
+            parts=target_folds.parts,
+            opened=opened,
         )
-        columns = partial(_column, lines.bank(home), lines_of_target, target)
+        columns = partial(column, opened, lines_of_target.candidates, target)
         material = Material(
             statistics,
             lines_of_target.candidates,
@@ -236,18 +245,6 @@ def _predicting(lines: LineUp, target: str) -> tuple[LineUp, list[str]]:
     others = [trial.label for trial in lines.candidates if trial not in candidates]
     note = f"left out of {target}, which they don't predict: {', '.join(others)}"
     return replace(lines, candidates=candidates), [note]
-
-
-def _column(bank: Bank, lines: LineUp, target: str, member: int) -> NDArray[np.floating]:
-    trial = lines.candidates[member]
-    return bank.column(
-        trial.study,
-        trial.id,
-        "validation",
-        target,
-        frames_hash=lines.frames_hash,
-        is_mapped=True,
-    )
 
 
 def _labelled(lines: LineUp, annotations: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -1,32 +1,70 @@
-"""One streaming pass over the frames: the sufficient statistics of members and annotation.
+"""Passes over the frames: the sums of each member alone, and the products of pairs of members.
 
-Conventions: the pass reads every mapped column once, in row blocks, and holds one row block in
-float64 beside the result: ROWS * M * 8 bytes. Every member is shifted by a constant (its mean over
-the first labelled rows) and accumulated in float64: without it an offset of 1000 destroys the
-covariance's digits. Products are BLAS's symmetric rank-k updates. A block per recording takes
-B * M² * 8 bytes; where that is over the budget recordings are summed in groups, as small as memory
-allows and never across two folds. Unlabelled frames (NaN annotation) are left out; a NaN or
-infinite prediction is refused by the member's name."""
+Conventions: every member is shifted by a constant where its mean is large against its deviation,
+and everything is accumulated in float64: without the shift an offset of 1000 destroys the
+covariance's digits. `measure_members` reads every column once, a few members at a time, as fast as
+memory gives them. `measure_products` reads the columns of some members and multiplies them (BLAS's
+symmetric rank-k update where all are multiplied with all). Unlabelled frames (NaN annotation) are
+left out; a NaN or infinite prediction is refused by the member's name. A block is a recording, or a
+group of them where `groups` says so."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.ensemble.statistics import Groups, Indexes, Statistics, Vector
+from va_search.ensemble.pairs import PairsAtHand
+from va_search.ensemble.statistics import Groups, Indexes, MemberSums, Statistics, Vector
 from va_search.errors import InputError
 
 Column = NDArray[np.floating]
+Columns = Callable[[int], Column]
+"""The predictions (frames,) of a member, by its index."""
 ROWS = 8192
-"""Frames read at a time: 64 MiB of float64 for a thousand members."""
-BUDGET = 2 * 2**30
-"""Bytes that the blocks of one target may take."""
+"""Frames that are multiplied at a time, of up to `WIDE` members."""
+WIDE = 1024
+"""Of more members fewer frames are read at a time: 64 MiB of float64 in all."""
+SIDE_BY_SIDE, FEW_ROWS = 32, 4096
+"""Members and frames that are summed at a time: as much float64 as a core's cache holds."""
+FAR = 16.0
+"""A mean of more deviations than this is taken off; less of it costs less than three digits."""
 NAMED = 3
 """Recordings that an error names."""
+
+
+@dataclass(frozen=True)
+class MemberFrames:
+    """The frames that are measured: predictions of members, by index, and `annotation` (frames,),
+    NaN unlabelled.
+
+    `recordings`: name and number of frames of each, in the order of the rows."""
+
+    columns: Columns
+    annotation: Column
+    recordings: Sequence[tuple[str, int]]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Frames of each recording."""
+        return [count for _, count in self.recordings]
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each recording."""
+        return [name for name, _ in self.recordings]
+
+    def checked(self, what: str, values: Column) -> Column:
+        """The values; ValueError where they are not as many as there are frames."""
+        if len(values) != sum(self.lengths):
+            raise ValueError(
+                f"lengths must agree, but got {sum(self.lengths)} frames of recordings, and {what} "
+                f"of {len(values)}"
+            )
+        return values
 
 
 def measure(
@@ -35,79 +73,144 @@ def measure(
     recordings: Sequence[tuple[str, int]],
     members: Sequence[str],
     *,
-    parts: Sequence[Sequence[int]] = (),
-    budget: int = BUDGET,
+    groups: Groups | None = None,
     known: Statistics | None = None,
 ) -> Statistics:
-    """Statistics in one pass over the frames.
+    """Statistics with the products of all pairs: for members that are few.
 
-    `predictions`: one (frames,) array per member, mapped or not, read once and in order.
-    `annotation`: (frames,), NaN unlabelled. `recordings`: name and number of frames of each, in the
-    order of the rows. `members`: their names, each once. `parts`: the folds, as indexes of
-    recordings, that no block may straddle; `budget`: see `groups_within`. `known`: statistics of
-    some of these members on the same frames, matched by their names; only the rows and columns of
-    the others are then computed. InputError when a labelled frame's prediction is NaN or infinite,
-    naming all such members, and as `groups_within`."""
-    _check_lengths(predictions, annotation, recordings)
-    names, frames = zip(*recordings, strict=True)
-    groups = groups_within(budget, frames, len(members), parts)
-    # Members that are known already are only multiplied with new ones.
-    is_known = np.isin(members, () if known is None else known.labels)
-    new, old = np.flatnonzero(~is_known), np.flatnonzero(is_known)
-
-    # Sums are relative to shifts, so what is known keeps its shifts.
-    first_rows = np.flatnonzero(~np.isnan(annotation))[:ROWS]
-    label_shift = _shift(annotation, first_rows) if known is None else known.label_shift
-    blocks = _empty(groups, names, members, label_shift)
-    for member in new.tolist():
-        blocks.shifts[member] = _shift(predictions[member], first_rows)
+    `predictions`: one (frames,) array per member, mapped or not. Others as in `measure_members`;
+    `known`: statistics of some of these members, whose products with each other are not made
+    again."""
+    frames = MemberFrames(predictions.__getitem__, annotation, recordings)
+    sums = measure_members(frames, members, groups=groups, known=known)
+    new, old = _new_and_old(members, known)
+    order = np.concatenate([new, old])
+    made = measure_products(frames, sums, order, len(new))
+    products = np.empty((sums.recordings, len(members), len(members)))
+    products[:, new[:, None], order] = made
+    products[:, order[:, None], new] = made.transpose(0, 2, 1)
     if known is not None and len(old):
-        _adopt(blocks, known if known.groups == groups else known.grouped(groups), old)
+        source = _places(known.labels, sums.labels, old)
+        products[:, old[:, None], old] = known.products[:, source[:, None], source]
+    return Statistics.of(sums, PairsAtHand(products))
 
-    # One pass over the labelled frames; overflow and NaN are refused by name afterwards.
-    accumulator = _Accumulator(blocks, new, old)
+
+def measure_members(
+    frames: MemberFrames,
+    members: Sequence[str],
+    *,
+    groups: Groups | None = None,
+    known: MemberSums | None = None,
+) -> MemberSums:
+    """The sums of each member alone, in one pass over the frames.
+
+    `members`: their names, each once. `groups`: the recordings (indexes) of each block; None: each
+    alone. `known`: sums of some of these members on the same frames and blocks, matched by their
+    names; frames of the others only are read. InputError when a labelled frame's prediction is NaN
+    or infinite, naming all such members."""
+    annotation = frames.checked("annotation", frames.annotation)
+    if groups is None:
+        groups = tuple((index,) for index in range(len(frames.recordings)))
+    new, old = _new_and_old(members, known)
+    first_rows = np.flatnonzero(~np.isnan(annotation))[:ROWS]
+    sums = _empty(groups, frames.names, members, _mean(annotation[first_rows]))
+    if known is not None and len(old):
+        source = _places(known.labels, sums.labels, old)
+        sums.shifts[old] = known.shifts[source]
+        for name in ("sums", "squares", "with_label"):
+            getattr(sums, name)[:, old] = getattr(known, name)[:, source]
+
+    # Overflow and NaN are refused by name afterwards.
     with np.errstate(invalid="ignore", over="ignore"):
-        for rows in _row_blocks(annotation, frames, groups):
-            accumulator.add(predictions, annotation, rows)
-    accumulator.mirror()
-    _refuse_non_finite(blocks, recordings)
-    return blocks
+        stretches = []
+        for rows in _row_blocks(frames, groups, FEW_ROWS):
+            labels = np.subtract(annotation[rows.frames], sums.label_shift, dtype=np.float64)
+            stretches.append((rows, labels))
+            for block, low, high in rows.stretches:
+                sums.counts[block] += high - low
+                sums.label_sums[block] += labels[low:high].sum()
+                sums.label_squares[block] += labels[low:high] @ labels[low:high]
+        for low in range(0, len(new), SIDE_BY_SIDE):
+            members_read = new[low : low + SIDE_BY_SIDE]
+            columns = []
+            for member in members_read.tolist():
+                column = frames.columns(member)
+                columns.append(frames.checked(f"predictions of {members[member]}", column))
+                sums.shifts[member] = _shift(column[first_rows])
+            _add(sums, members_read, columns, stretches)
+    _refuse_non_finite(sums, frames.names)
+    return sums
 
 
-def groups_within(
-    budget: int, frames: Sequence[int], members: int, parts: Sequence[Sequence[int]] = ()
-) -> Groups:
-    """The recordings of each block: single ones where that fits into `budget` bytes, else groups.
-
-    Groups are halves of halves of the `parts` (recordings in no part make one more part), as small
-    as fits, so that the groups of more members are unions of the groups of fewer. InputError when
-    one block per part is too much."""
-    most = budget // (8 * members**2)
-    if len(frames) <= most:
-        return tuple((index,) for index in range(len(frames)))
-    remaining = set(range(len(frames))).difference(*parts)
-    groups = [sorted(part) for part in (*parts, remaining) if part]
-    if len(groups) > most:
-        size = len(groups) * members**2 * 8
-        raise InputError(
-            f"{members} members: statistics of {len(groups)} folds take {size / 2**30:.1f} GiB, "
-            f"the limit is {budget / 2**30:.1f} GiB; ensemble fewer trials (fewer studies at once)"
-        )
-    # Halve all groups as often as there is room for twice as many.
-    halves = _halved(groups)
-    while len(groups) < len(halves) <= most:
-        groups, halves = halves, _halved(halves)
-    return tuple(tuple(group) for group in sorted(groups))
+def _add(
+    sums: MemberSums,
+    members: Indexes,
+    columns: Sequence[Column],
+    stretches: Sequence[tuple[_Rows, Vector]],
+) -> None:
+    """Add the frames of a few members to the sums; `stretches` are all rows with their labels."""
+    values = np.empty((len(members), FEW_ROWS))
+    for rows, labels in stretches:
+        x = values[:, : rows.size]
+        _read(columns, sums.shifts[members], rows, x)
+        for block, low, high in rows.stretches:
+            part = x[:, low:high]
+            sums.sums[block, members] += part.sum(axis=1)
+            # Row by row, so that a member's sums do not depend on who stands beside it.
+            sums.squares[block, members] += np.vecdot(part, part)
+            sums.with_label[block, members] += np.vecdot(part, labels[low:high])
 
 
-def _halved(groups: Sequence[list[int]]) -> list[list[int]]:
-    halves = []
-    for group in groups:
-        middle = (len(group) + 1) // 2
-        halves.append(group[:middle])
-        if len(group) > 1:
-            halves.append(group[middle:])
-    return halves
+def measure_products(
+    frames: MemberFrames,
+    sums: MemberSums,
+    order: Indexes,
+    first: int,
+    *,
+    groups: Groups | None = None,
+) -> Vector:
+    """(block, first, len(order)) products of the first so many members of `order` (indexes) with
+    all of it.
+
+    `sums` has the members' shifts, and the blocks unless `groups` says others."""
+    groups = groups or sums.groups
+    made = np.zeros((len(groups), first, len(order)))
+    if not first:
+        return made
+    columns = [frames.columns(member) for member in order.tolist()]
+    shifts = sums.shifts[order]
+    most = max(FEW_ROWS // SIDE_BY_SIDE, ROWS * WIDE // max(WIDE, len(order)))
+    values = np.empty((len(order), most))
+    product = np.empty((first, len(order)))
+    for rows in _row_blocks(frames, groups, most):
+        x = values[:, : rows.size]
+        _read(columns, shifts, rows, x)
+        for block, low, high in rows.stretches:
+            part = x[:, low:high]
+            np.matmul(part[:first], part.T, out=product)
+            made[block] += product
+    return made
+
+
+def measure_few(frames: MemberFrames, sums: MemberSums, order: Indexes, first: int) -> Vector:
+    """`measure_products` for few members, pair by pair.
+
+    A product does not depend on which others are made beside it, in the last digit neither, so that
+    a result does not tell what was known before."""
+    made = np.zeros((sums.recordings, first, len(order)))
+    columns = [frames.columns(member) for member in order.tolist()]
+    values = np.empty((len(order), ROWS))
+    for rows in _row_blocks(frames, sums.groups, ROWS):
+        x = values[:, : rows.size]
+        _read(columns, sums.shifts[order], rows, x)
+        for block, low, high in rows.stretches:
+            part = x[:, low:high]
+            for row in range(first):
+                made[block, row, row:] += np.vecdot(part[row], part[row:])
+    # Of two members that are both among the first, each pair was made once.
+    upper = np.triu_indices(first, 1)
+    made[:, upper[1], upper[0]] = made[:, upper[0], upper[1]]
+    return made
 
 
 @dataclass(frozen=True)
@@ -119,21 +222,21 @@ class _Rows:
     stretches: list[tuple[int, int, int]]  # block, from, to; within the rows
 
 
-def _row_blocks(annotation: Column, frames: Sequence[int], groups: Groups) -> Iterator[_Rows]:
-    """Labelled frames in order, about `ROWS` at a time."""
-    block_of = np.empty(len(frames), dtype=np.intp)
+def _row_blocks(frames: MemberFrames, groups: Groups, most: int) -> Iterator[_Rows]:
+    """Labelled frames in order, about `most` at a time."""
+    block_of = np.empty(len(frames.recordings), dtype=np.intp)
     for block, group in enumerate(groups):
         block_of[list(group)] = block
     # (labelled frame,) its row and its block
-    labelled = np.flatnonzero(~np.isnan(annotation))
-    blocks = np.repeat(block_of, frames)[labelled]
+    labelled = np.flatnonzero(~np.isnan(frames.annotation))
+    blocks = np.repeat(block_of, frames.lengths)[labelled]
     high = 0
     while high < len(labelled):
-        low, high = high, min(high + ROWS, len(labelled))
+        low, high = high, min(high + most, len(labelled))
         changes = np.flatnonzero(np.diff(blocks[low:high])) + 1
         edges = [0, *changes.tolist(), high - low]
         # End with a block where one ends in the second half: a product for each piece costs time.
-        if high < len(labelled) and edges[-2] > ROWS // 2:
+        if high < len(labelled) and edges[-2] > most // 2:
             edges.pop()
             high = low + edges[-1]
         rows = labelled[low:high]
@@ -146,71 +249,34 @@ def _row_blocks(annotation: Column, frames: Sequence[int], groups: Groups) -> It
             yield _Rows(rows, size, stretches)
 
 
-class _Accumulator:
-    """Adds up the members `new` (indexes), alone and with those that are `old`, whose own products
-    are in the blocks already."""
-
-    def __init__(self, blocks: Statistics, new: Indexes, old: Indexes) -> None:
-        self.blocks = blocks
-        self.new = new
-        self.old = old
-        self.order = np.concatenate([new, old])
-        self.values = np.empty((len(self.order), ROWS))  # (member, frame)
-        self.products = np.empty((len(new), len(self.order)))
-
-    def add(self, predictions: Sequence[Column], annotation: Column, rows: _Rows) -> None:
-        blocks = self.blocks
-        y = np.subtract(annotation[rows.frames], blocks.label_shift, dtype=np.float64)
-        x = self.values[:, : rows.size]
-        for row, member in enumerate(self.order.tolist()):
-            values, shift = predictions[member][rows.frames], blocks.shifts[member]
-            np.subtract(values, shift, out=x[row], dtype=np.float64)
-        for block, low, high in rows.stretches:
-            self._add(block, x[:, low:high], y[low:high])
-
-    def _add(self, block: int, x: Vector, y: Vector) -> None:
-        blocks = self.blocks
-        x_new = x[: len(self.new)]
-        blocks.counts[block] += len(y)
-        blocks.label_sums[block] += y.sum()
-        blocks.label_squares[block] += y @ y
-        blocks.with_label[block, self.new] += x_new @ y
-        blocks.sums[block, self.new] += x_new.sum(axis=1)
-        # BLAS's syrk where all are new: half of the work.
-        np.matmul(x_new, x.T, out=self.products)
-        if len(self.old):
-            blocks.products[block][self.new[:, None], self.order] += self.products
-        else:
-            blocks.products[block] += self.products
-
-    def mirror(self) -> None:
-        """Fill the products of old members with new ones from those of new ones with old."""
-        if not len(self.old):
-            return
-        for products in self.blocks.products:
-            products[self.old[:, None], self.new] = products[self.new[:, None], self.old].T
+def _read(columns: Sequence[Column], shifts: Vector, rows: _Rows, out: Vector) -> None:
+    """Fill `out` (member, row) with the members' frames less their shifts."""
+    for index, (column, shift) in enumerate(zip(columns, shifts.tolist(), strict=True)):
+        out[index] = column[rows.frames]
+        if shift:
+            out[index] -= shift
 
 
-def _check_lengths(
-    predictions: Sequence[Column], annotation: Column, recordings: Sequence[tuple[str, int]]
-) -> None:
-    lengths = {len(annotation)}.union(len(column) for column in predictions)
-    frames = sum(count for _, count in recordings)
-    if lengths != {frames}:
-        raise ValueError(
-            f"lengths must agree, but got {frames} frames of recordings, and annotation and "
-            f"predictions of {sorted(lengths)}"
-        )
+def _new_and_old(members: Sequence[str], known: MemberSums | None) -> tuple[Indexes, Indexes]:
+    """Indexes of the members that are not known, and of those that are."""
+    is_known = np.isin(members, () if known is None else known.labels)
+    return np.flatnonzero(~is_known), np.flatnonzero(is_known)
+
+
+def _places(labels: Sequence[str], members: Sequence[str], wanted: Indexes) -> Indexes:
+    """Where in `labels` the wanted members stand."""
+    place_of = {label: place for place, label in enumerate(labels)}
+    return np.array([place_of[members[member]] for member in wanted.tolist()], dtype=np.intp)
 
 
 def _empty(
     groups: Groups, names: Sequence[str], labels: Sequence[str], label_shift: float
-) -> Statistics:
+) -> MemberSums:
     blocks, members = len(groups), len(labels)
-    return Statistics(
+    return MemberSums(
         counts=np.zeros(blocks),
         sums=np.zeros((blocks, members)),
-        products=np.zeros((blocks, members, members)),
+        squares=np.zeros((blocks, members)),
         with_label=np.zeros((blocks, members)),
         label_sums=np.zeros(blocks),
         label_squares=np.zeros(blocks),
@@ -222,39 +288,34 @@ def _empty(
     )
 
 
-def _adopt(blocks: Statistics, known: Statistics, target: Indexes) -> None:
-    """Copy what is known of the members `target` (indexes in `blocks`)."""
-    row_of = {label: row for row, label in enumerate(known.labels)}
-    source = np.array([row_of[blocks.labels[member]] for member in target])
-    blocks.shifts[target] = known.shifts[source]
-    blocks.sums[:, target] = known.sums[:, source]
-    blocks.with_label[:, target] = known.with_label[:, source]
-    # Block by block, to hold nothing twice.
-    for products, known_products in zip(blocks.products, known.products, strict=True):
-        products[target[:, None], target] = known_products[source[:, None], source]
-
-
-def _shift(values: Column, rows: Indexes) -> float:
-    """Mean over `rows`; 0 where it is not finite (refused later)."""
-    if not rows.size:
+def _mean(values: Column) -> float:
+    """Their mean; 0 where it is not finite (refused later) or there are none."""
+    if not values.size:
         return 0.0
     with np.errstate(invalid="ignore", over="ignore"):
-        shift = float(values[rows].astype(np.float64).mean())
-    return shift if np.isfinite(shift) else 0.0
+        mean = float(values.astype(np.float64).mean())
+    return mean if np.isfinite(mean) else 0.0
 
 
-def _refuse_non_finite(blocks: Statistics, recordings: Sequence[tuple[str, int]]) -> None:
+def _shift(values: Column) -> float:
+    """The mean of a member's first values, where it is far from 0 as measured by their deviation."""
+    mean = _mean(values)
+    with np.errstate(invalid="ignore", over="ignore"):
+        is_far = abs(mean) > FAR * float(values.std(dtype=np.float64)) if values.size else False
+    return mean if is_far else 0.0
+
+
+def _refuse_non_finite(sums: MemberSums, recordings: Sequence[str]) -> None:
     # NaN and infinity spread into the sums and the squares of their block.
-    squares = np.diagonal(blocks.products, axis1=1, axis2=2)
-    bad = ~np.isfinite(blocks.sums) | ~np.isfinite(squares)  # (block, member)
+    bad = ~np.isfinite(sums.sums) | ~np.isfinite(sums.squares)  # (block, member)
     problems = []
     for member in np.flatnonzero(bad.any(axis=0)).tolist():
         names = []
         for block in np.flatnonzero(bad[:, member]).tolist():
-            names.append(", ".join(recordings[index][0] for index in blocks.groups[block]))
+            names.append(", ".join(recordings[index] for index in sums.groups[block]))
         dots = ", …" if len(names) > NAMED else ""
         problems.append(
-            f"member {blocks.labels[member]}: NaN or infinite predictions in {len(names)} "
+            f"member {sums.labels[member]}: NaN or infinite predictions in {len(names)} "
             f"recordings ({', '.join(names[:NAMED])}{dots}); expected finite numbers"
         )
     if problems:

@@ -18,17 +18,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from va_search.ensemble.simplex import Optimum, maximise_ccc, minimise, with_ridge
-from va_search.ensemble.statistics import Indexes, Moments, Statistics, Vector
+from va_search.ensemble.statistics import Indexes, Moments, SingleMoments, Statistics, Vector
 
 Method = Callable[[Statistics, Vector | None], Vector]
 TIE = 1e-12
 """CCCs that differ by less are equal."""
+LIKELY = 32
+"""Members whose covariances with all others are made together."""
 STRENGTH = 0.1
 """Of the least squares that weights are shrunk toward; chosen by `benchmarks/do_no_harm.py`."""
 
@@ -43,7 +45,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 def best(statistics: Statistics, times: Vector | None = None) -> Vector:
     """The single member with the highest CCC."""
-    return top_members(statistics.total(times), 1)
+    return top_members(statistics.alone(times), 1)
 
 
 def mean(statistics: Statistics, times: Vector | None = None) -> Vector:
@@ -53,7 +55,7 @@ def mean(statistics: Statistics, times: Vector | None = None) -> Vector:
 
 def top_k(statistics: Statistics, times: Vector | None = None, *, k: AtLeastOne = 10) -> Vector:
     """The plain mean of the `k` members with the highest CCC."""
-    return top_members(statistics.total(times), k)
+    return top_members(statistics.alone(times), k)
 
 
 def greedy(
@@ -65,7 +67,7 @@ def greedy(
 ) -> Vector:
     """Greedy selection with replacement for `steps` steps, from the best mean of at most `start`
     top members; see `select_greedily`."""
-    return select_greedily(statistics.total(times), steps, start)
+    return select(statistics, times, steps, start)
 
 
 def bagged_greedy(
@@ -89,12 +91,16 @@ def bagged_greedy(
     by_name = np.argsort(np.array(statistics.labels), kind="stable")
     size = max(1, round(member_part * statistics.members))
     weights = np.zeros(statistics.members)
-    for moments in statistics.totals(drawn):
-        if member_part < 1.0:
+    if member_part < 1.0:
+        for times_of_bag in drawn:
             members = np.sort(by_name[rng.permutation(statistics.members)[:size]])
-            weights[members] += select_greedily(moments.subset(members), steps, start)
-        else:
+            weights[members] += select(statistics.subset(members), times_of_bag, steps, start)
+    elif statistics.pairs.at_hand:
+        for moments in statistics.totals(drawn):
             weights += select_greedily(moments, steps, start)
+    else:
+        for times_of_bag in drawn:
+            weights += select(statistics, times_of_bag, steps, start)
     return weights / bags
 
 
@@ -115,7 +121,7 @@ def ridge(
     moments = statistics.total(times)
     gram = _regular(moments, strength)
     if not np.diag(gram).min() > 0.0:
-        return top_members(moments, 1)
+        return top_members(moments.alone, 1)
     weights = np.linalg.solve(gram, moments.with_label)
     # A sum near zero would blow the weights up, a negative one would turn their signs.
     total = float(weights.sum())
@@ -134,7 +140,7 @@ def nnls(
     moments = statistics.total(times)
     weights = minimise(_regular(moments, strength), moments.with_label, sum_to_one=False)
     total = float(weights.sum())
-    return weights / total if total > 0.0 else top_members(moments, 1)
+    return weights / total if total > 0.0 else top_members(moments.alone, 1)
 
 
 METHODS: dict[str, Callable[..., Vector]] = {
@@ -176,10 +182,18 @@ OPTIONS = {name: options_of(method) for name, method in METHODS.items()}
 """The options of every method on the menu, from its signature."""
 
 
-def top_members(moments: Moments, count: int) -> Vector:
+def top_members(moments: SingleMoments, count: int) -> Vector:
     """Equal weights on the `count` members with the highest CCC (all of them when there are
     fewer)."""
     return _equal_weights(ranking(moments.ccc_of_each())[:count], len(moments.mean))
+
+
+def select(statistics: Statistics, times: Vector | None, steps: int, start: int = 1) -> Vector:
+    """`select_greedily` on statistics; of many members only the covariances with those taken, and
+    with some that may be next, are made."""
+    if statistics.pairs.at_hand:
+        return select_greedily(statistics.total(times), steps, start)
+    return _select(statistics.alone(times), _RowsOnDemand(statistics, times), steps, start)
 
 
 def select_greedily(moments: Moments, steps: int, start: int = 1) -> Vector:
@@ -188,11 +202,26 @@ def select_greedily(moments: Moments, steps: int, start: int = 1) -> Vector:
     Sorted start: the plain mean of the N best members with N in 1..`start` that scores highest.
     Then, `steps` times, the member whose addition (again, perhaps) gives the highest CCC; at the
     end the path's best ensemble is used. Weights are counts over their sum."""
-    size = len(moments.mean)
+    return _select(moments.alone, _RowsAtHand(moments.covariance), steps, start)
+
+
+def _select(alone: SingleMoments, rows: _Rows, steps: int, start: int) -> Vector:
+    size = len(alone.mean)
     # Sorted start: the best of the plain means of the first 1, 2, … members.
-    order = ranking(moments.ccc_of_each())[:start]
-    means = [moments.ccc(_equal_weights(order[: n + 1], size)) for n in range(len(order))]
-    path = _GreedyPath(moments, order[: first_highest(np.array(means)) + 1])
+    order = ranking(alone.ccc_of_each())[:start]
+    of_start = rows.of(order)
+    first = Moments(
+        alone.frames,
+        alone.mean[order],
+        of_start[:, order],
+        alone.with_label[order],
+        alone.label_mean,
+        alone.label_variance,
+    )
+    places = np.arange(len(order))
+    means = [first.ccc(_equal_weights(places[: n + 1], len(order))) for n in places]
+    best = first_highest(np.array(means))
+    path = _GreedyPath(alone, rows, order[: best + 1], of_start[: best + 1], means[best])
     # Go on for all steps, and remember where the path was highest.
     length, highest = len(path.taken), path.ccc
     for _ in range(steps):
@@ -206,7 +235,7 @@ def select_greedily(moments: Moments, steps: int, start: int = 1) -> Vector:
 def optimum(moments: Moments) -> Optimum:
     """The highest CCC on the simplex, with its weights and Karush-Kuhn-Tucker gap; started from the
     best member."""
-    return maximise_ccc(moments, top_members(moments, 1))
+    return maximise_ccc(moments, top_members(moments.alone, 1))
 
 
 def ranking(ccc: Vector) -> Indexes:
@@ -228,27 +257,77 @@ def _equal_weights(members: Indexes, size: int) -> Vector:
     return weights
 
 
+class _Rows(Protocol):
+    """Covariances of a member with all members."""
+
+    def of(self, members: Indexes) -> Vector:
+        """(len(members), member) covariances."""
+
+    def twice(self, member: int, gains: Vector) -> Vector:
+        """(member,) twice the covariances; `gains` (member,) say who may be asked for next."""
+
+
+class _RowsAtHand:
+    """Rows of a matrix."""
+
+    def __init__(self, covariance: Vector) -> None:
+        self._covariance = covariance
+        self._twice = 2.0 * covariance
+
+    def of(self, members: Indexes) -> Vector:
+        rows: Vector = self._covariance[members]
+        return rows
+
+    def twice(self, member: int, gains: Vector) -> Vector:
+        row: Vector = self._twice[member]
+        return row
+
+
+class _RowsOnDemand:
+    """Rows that are made from the frames, those of likely members together."""
+
+    def __init__(self, statistics: Statistics, times: Vector | None) -> None:
+        self._statistics = statistics
+        self._times = times
+        self._known: dict[int, Vector] = {}
+
+    def of(self, members: Indexes) -> Vector:
+        missing = [member for member in members.tolist() if member not in self._known]
+        if missing:
+            rows = self._statistics.rows(np.array(missing), self._times)
+            self._known |= dict(zip(missing, rows, strict=True))
+        return np.stack([self._known[member] for member in members.tolist()])
+
+    def twice(self, member: int, gains: Vector) -> Vector:
+        if member not in self._known:
+            # Who gains most now may be taken in one of the next steps.
+            likely = np.argsort(-np.nan_to_num(gains, nan=-np.inf), kind="stable")[:LIKELY]
+            self.of(np.union1d([member], likely))
+        return 2.0 * self._known[member]
+
+
 class _GreedyPath:
     """An ensemble that grows member by member, with the running sums that make a step O(members).
 
     A step is a few array operations in place and takes microseconds: thousands of selections are
     made for one ensemble. For k members taken whose sum has mean A (less the annotation's),
     variance V and covariance C with the annotation, the CCC is 2kC / (V + k²v + A²); with member j,
-    V grows by `spread[j]` = var(j) + 2 cov(sum, j)."""
+    V grows by `spread[j]` = var(j) + 2 cov(sum, j). `of_start`: (start, member) covariances."""
 
-    def __init__(self, moments: Moments, start: Indexes) -> None:
-        covariance = moments.covariance
+    def __init__(
+        self, alone: SingleMoments, rows: _Rows, start: Indexes, of_start: Vector, ccc: float
+    ) -> None:
         self.taken = start.tolist()
-        self.label_variance = moments.label_variance
-        self.bias_of = moments.mean - moments.label_mean
-        self.with_label_of = moments.with_label
-        self.twice = 2.0 * covariance
-        self.spread = np.diag(covariance) + self.twice[start].sum(axis=0)
+        self.rows = rows
+        self.label_variance = alone.label_variance
+        self.bias_of = alone.mean - alone.label_mean
+        self.with_label_of = alone.with_label
+        self.spread = alone.variance + 2.0 * of_start.sum(axis=0)
         self.bias = float(self.bias_of[start].sum())
-        self.variance = float(covariance[np.ix_(start, start)].sum())
-        self.with_label = float(moments.with_label[start].sum())
-        self.ccc = moments.ccc(_equal_weights(start, len(moments.mean)))
-        self.above, self.below, self.square = np.empty((3, len(moments.mean)))
+        self.variance = float(of_start[:, start].sum())
+        self.with_label = float(alone.with_label[start].sum())
+        self.ccc = ccc
+        self.above, self.below, self.square = np.empty((3, len(alone.mean)))
 
     def take_next(self) -> None:
         """Take the member, again perhaps, with which the CCC is highest."""
@@ -272,7 +351,7 @@ class _GreedyPath:
         self.variance += float(self.spread[member])
         self.bias += float(self.bias_of[member])
         self.with_label += float(self.with_label_of[member])
-        self.spread += self.twice[member]
+        self.spread += self.rows.twice(member, self.above)
         self.taken.append(member)
 
 

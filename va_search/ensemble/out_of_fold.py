@@ -23,7 +23,7 @@ from va_search.ensemble.material import NOTHING, Material, Without
 from va_search.ensemble.methods import first_highest
 from va_search.ensemble.pipeline import Match, Pipeline
 from va_search.ensemble.post_processing import PostProcessing, finished
-from va_search.ensemble.statistics import Vector
+from va_search.ensemble.statistics import Indexes, Vector
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Fits:
         matches, amounts = pipeline.shared.match, range(len(self.amounts))
         triples = product(pipeline.filters, matches, amounts)
         self.possibilities = [Possibility(*triple) for triple in triples]
+        self._members: dict[Without, Indexes] = {}
         self._weights: dict[Without, Vector] = {}
         self._series: dict[Without, Vector] = {}
         self._sums: dict[tuple[Without, PostProcessing], Vector] = {}
@@ -143,30 +144,49 @@ class Fits:
         """(member, 6) sums of a part, predicted out-of-fold without each of the members."""
         without = frozenset({part})
         chosen = self.choice(without)
-        # (member, left out) weights without one of the members, scaled to sum to 1 again.
-        weights = np.repeat(self.weights(without)[:, [chosen.shrink]], len(members), axis=1)
-        weights[list(members), np.arange(len(members))] = 0.0
-        total = weights.sum(axis=0)
-        weights /= np.where(np.abs(total) > 1e-9, total, np.nan)
-        if self._reads_frames(chosen.post):
-            smoothed = self._smoothed(self.material.weighted(weights), chosen.post)
-            series = self._sums_of_series(smoothed)
+        weights = self.weights(without)[:, [chosen.shrink]]
+        remaining = weights.sum() - weights[list(members), 0]  # (left out,)
+        some_remain = np.abs(remaining) > 1e-9
+        remaining[~some_remain] = 1.0
+        if self._reads_frames(chosen.post, weights):
+            series = self._series_without_each(members, weights) / remaining
+            series = self._sums_of_series(self._smoothed(series, chosen.post))
         else:
-            series = sums.from_statistics(self.material.statistics, weights)
+            # (member, left out) weights without one of the members, scaled to sum to 1 again.
+            weights = np.repeat(weights, len(members), axis=1)
+            weights[list(members), np.arange(len(members))] = 0.0
+            series = sums.from_statistics(self.material.statistics, weights / remaining)
         predicted = self._matched(series, without, chosen.match)[:, self.material.of(part)]
-        return np.asarray(predicted.sum(axis=1))
+        total = predicted.sum(axis=1)
+        total[~some_remain] = np.nan
+        return np.asarray(total)
+
+    def _series_without_each(self, members: Sequence[int], weights: Vector) -> Vector:
+        """(frames, left out) weighted sums without each of the members; `weights` (member, 1)."""
+        alone = np.zeros((len(weights), len(members)))
+        alone[list(members), np.arange(len(members))] = weights[list(members), 0]
+        return self.material.weighted(weights) - self.material.weighted(alone)
 
     def weights(self, without: Without) -> Vector:
         """(member, shrink) weights, one column per candidate of shrinkage."""
         if without not in self._weights:
+            members, material = self.members(without), self.material
+            self._weights[without] = self.pipeline.weights_of(
+                members, material.statistics, material.times(without)
+            )
+        return self._weights[without]
+
+    def members(self, without: Without) -> Indexes:
+        """Indexes of the members that are weighed, after pruning."""
+        if without not in self._members:
             material = self.material
-            self._weights[without] = self.pipeline.weights(
+            self._members[without] = self.pipeline.members(
                 material.statistics,
-                material.blocks(without),
+                material.times(without),
                 material.candidates,
                 material.independent,
             )
-        return self._weights[without]
+        return self._members[without]
 
     def unhelpful(self) -> list[int]:
         """Indexes of the members that are not weighed because they do not help."""
@@ -188,6 +208,9 @@ class Fits:
 
     def _prepare(self, withouts: Sequence[Without]) -> None:
         """Make the sums of these fits, for every filter, in as few passes as possible."""
+        if self.pipeline.prunes:
+            members = np.unique(np.concatenate([self.members(without) for without in withouts]))
+            self.material.statistics.pairs.ask(members)
         for post in self.pipeline.filters:
             self._sums_of(withouts, post)
 
@@ -202,8 +225,8 @@ class Fits:
 
     def _measured(self, withouts: Sequence[Without], post: PostProcessing) -> Vector:
         """(fit and shrinkage, recording, 6), one fit after another."""
-        if not self._reads_frames(post):
-            weights = np.hstack([self.weights(without) for without in withouts])
+        weights = np.hstack([self.weights(without) for without in withouts])
+        if not self._reads_frames(post, weights):
             return sums.from_statistics(self.material.statistics, weights)
         # Smoothing is linear: the two ends are smoothed, and mixed to every shrinkage afterwards.
         smoothed = self._smoothed(np.hstack(self._weighted(withouts)), post)
@@ -213,10 +236,11 @@ class Fits:
             mixed.append(ends @ mixture)
         return self._sums_of_series(np.hstack(mixed))
 
-    def _reads_frames(self, post: PostProcessing) -> bool:
-        """True where the statistics don't hold the sums: something moves in time, or a block holds
-        several recordings."""
-        return post.moves_in_time or not self.material.by_recording
+    def _reads_frames(self, post: PostProcessing, weights: Vector) -> bool:
+        """True where products don't give the sums: something moves in time, or too many members
+        have weights (member, series)."""
+        used = np.flatnonzero(weights.any(axis=1))
+        return post.moves_in_time or not self.material.statistics.pairs.subset(used).at_hand
 
     def _smoothed(self, series: Vector, post: PostProcessing) -> Vector:
         return finished(series, self.material.recordings, post)
@@ -242,7 +266,9 @@ class Fits:
         missing = [without for without in withouts if without not in self._series]
         if missing:
             weights = np.hstack([self._ends(without)[0] for without in missing])
-            together = np.split(self.material.weighted(weights), len(missing), axis=1)
+            # Equal ones, as of the plain mean in every fold, are summed once.
+            different, place = np.unique(weights, axis=1, return_inverse=True)
+            together = np.split(self.material.weighted(different)[:, place], len(missing), axis=1)
             self._series |= dict(zip(missing, together, strict=True))
         return [self._series[without] for without in withouts]
 

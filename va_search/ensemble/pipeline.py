@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field
 from va_search.ensemble import methods
 from va_search.ensemble.methods import AtLeastOne, MethodOptions, Strict
 from va_search.ensemble.post_processing import PostProcessing, Smoothing
-from va_search.ensemble.statistics import Indexes, Statistics, Vector
+from va_search.ensemble.statistics import Indexes, MemberSums, Statistics, Vector
 from va_search.ensemble.sums import ccc_and_worth, helping
 
 if TYPE_CHECKING:
@@ -111,6 +111,11 @@ class Pipeline:
         return self.options.method
 
     @property
+    def prunes(self) -> bool:
+        """True where not all members are weighed."""
+        return self.shared.prune != Prune()
+
+    @property
     def filters(self) -> list[PostProcessing]:
         """Every candidate of smoothing and delay together, in the order of the lists."""
         smooth, delay = self.shared.smooth, self.shared.delay
@@ -127,16 +132,30 @@ class Pipeline:
         candidates: Sequence[Trial],
         groups: Sequence[Sequence[int]],
     ) -> Vector:
-        """(member, shrink) weights after pruning, weighing and each candidate of shrinkage.
+        """(member, shrink) weights after pruning, weighing and each candidate of shrinkage;
+        arguments as in `members`."""
+        members = self.members(statistics, times, candidates, groups)
+        return self.weights_of(members, statistics, times)
+
+    def members(
+        self,
+        statistics: MemberSums,
+        times: Vector | None,
+        candidates: Sequence[Trial],
+        groups: Sequence[Sequence[int]],
+    ) -> Indexes:
+        """Indexes of the members that are weighed, after pruning.
 
         `times` (block,) counts the recordings; `groups` of blocks are independent of each other."""
-        # Prune.
         limits, matched = self.shared.prune, self.shared.match_members
-        members = prune(statistics, times, candidates, limits, matched=matched, groups=groups)
+        return prune(statistics, times, candidates, limits, matched=matched, groups=groups)
+
+    def weights_of(self, members: Indexes, statistics: Statistics, times: Vector | None) -> Vector:
+        """(member, shrink) weights of all members, chosen among these."""
         pruned = statistics.subset(members)
         # Weigh, perhaps members on one scale; weights are then brought back to members as they are.
         scale = np.ones(len(members))
-        if matched:
+        if self.shared.match_members:
             pruned, scale = pruned.matched(times)
         weights = _unscaled(self.options.weigh(pruned, times), scale)
         toward = _unscaled(methods.TOWARD[self.shared.toward](pruned, times), scale)
@@ -146,7 +165,7 @@ class Pipeline:
             shrunk[members, column] = shrink(weights, toward, amount)
         return shrunk
 
-    def unhelpful(self, statistics: Statistics, groups: Sequence[Sequence[int]]) -> list[int]:
+    def unhelpful(self, statistics: MemberSums, groups: Sequence[Sequence[int]]) -> list[int]:
         """Indexes of the members that `prune: {helpful: true}` leaves out, on all recordings; none
         without it."""
         if not self.shared.prune.helpful:
@@ -171,7 +190,7 @@ class Pipeline:
 
 
 def prune(
-    statistics: Statistics,
+    statistics: MemberSums,
     times: Vector | None,
     candidates: Sequence[Trial],
     limits: Prune,

@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.store import Recording
-from va_search.ensemble.statistics import Statistics, Vector, matching
+from va_search.ensemble.statistics import MemberSums, Statistics, Vector, matching
 from va_search.metrics import ccc_from_moments
 
+AT_ONCE = 1024
+"""Members whose sums without each group are held at once."""
 DOUBT = 2.0
 """How much a standard error counts against a change of scale or mean; chosen by
 `benchmarks/do_no_harm.py`."""
@@ -125,18 +127,17 @@ def standard_error(without: Vector) -> Vector:
 def from_statistics(statistics: Statistics, weights: Vector) -> Vector:
     """(series, recording, 6) sums of weighted members; `weights` (member, series)."""
     used = np.flatnonzero(weights.any(axis=1))
-    weights = weights[used]
-    products = statistics.products[:, used[:, None], used]
-    sums = statistics.sums[:, used] @ weights  # (recording, series), of Σ w (x − shift)
-    squares = ((products @ weights) * weights).sum(axis=1)
-    with_label = statistics.with_label[:, used] @ weights
+    weights, statistics = weights[used], statistics.subset(used)
+    sums = statistics.sums @ weights  # (recording, series), of Σ w (x − shift)
+    squares = ((statistics.products @ weights) * weights).sum(axis=1)
+    with_label = statistics.with_label @ weights
     relative = np.moveaxis(_stacked(statistics, sums, squares, with_label), 1, 0)
     # (series, 1) from Σ w (x − shift) to p − centre
-    offset = weights.T @ statistics.shifts[used] - statistics.label_shift
+    offset = weights.T @ statistics.shifts - statistics.label_shift
     return affine(relative, 1.0, offset[:, None])
 
 
-def _stacked(statistics: Statistics, sums: Vector, squares: Vector, with_label: Vector) -> Vector:
+def _stacked(statistics: MemberSums, sums: Vector, squares: Vector, with_label: Vector) -> Vector:
     """(block, series, 6) of arrays (block, series)."""
     n = statistics.counts[:, None]
     y = statistics.label_sums[:, None]
@@ -147,6 +148,8 @@ def _stacked(statistics: Statistics, sums: Vector, squares: Vector, with_label: 
 def ccc_of_blocks(statistics: Statistics, weights: Vector) -> float:
     """CCC over all frames when block b is predicted with `weights[b]`, (block, member): the score
     of out-of-fold predictions, without making one of them."""
+    used = np.flatnonzero(weights.any(axis=0))
+    weights, statistics = weights[:, used], statistics.subset(used)
     sums = (weights * statistics.sums).sum(axis=1, keepdims=True)
     products = np.matmul(statistics.products, weights[:, :, None])[:, :, 0]
     squares = (weights * products).sum(axis=1, keepdims=True)
@@ -176,7 +179,7 @@ def from_series(
 
 
 def ccc_and_worth(
-    statistics: Statistics,
+    statistics: MemberSums,
     times: Vector | None,
     groups: Sequence[Sequence[int]] = (),
     *,
@@ -191,21 +194,47 @@ def ccc_and_worth(
     With fewer than two groups there is no error to take off. NaN where a CCC is not defined."""
     if times is None:
         times = np.ones(statistics.recordings)
-    squares = np.diagonal(statistics.products, axis1=1, axis2=2)
-    stacked = _stacked(statistics, statistics.sums, squares, statistics.with_label)
-    sums = np.moveaxis(stacked, 1, 0) * times[:, None]  # (member, block, 6)
-    apart = statistics.shifts - statistics.label_shift
-    if matched:
-        scale, offset = match(sums.sum(axis=1))
-        sums = affine(sums, scale[:, None], offset[:, None])
-        apart = np.zeros(len(apart))
-    total = sums.sum(axis=1)
-    all_ccc = _ccc_apart(total, apart)
     counted = [list(group) for group in groups if times[list(group)].any()]
     if len(counted) < 2:
-        return all_ccc, all_ccc
-    without = np.stack([total - sums[:, group].sum(axis=1) for group in counted])
-    return all_ccc, all_ccc - standard_error(_ccc_apart(without, apart))
+        counted = []
+    # The first row sums over all blocks, each other one over a group that is left out.
+    rows = np.zeros((1 + len(counted), statistics.recordings))
+    rows[0] = times
+    for row, group in zip(rows[1:], counted, strict=True):
+        row[group] = times[group]
+    ccc, worth = np.empty((2, statistics.members))
+    for low in range(0, statistics.members, AT_ONCE):
+        members = slice(low, low + AT_ONCE)
+        ccc[members], worth[members] = _ccc_and_worth_of(statistics, rows, members, matched)
+    return ccc, worth
+
+
+def _ccc_and_worth_of(
+    statistics: MemberSums, rows: Vector, members: slice, matched: bool
+) -> tuple[Vector, Vector]:
+    """`ccc_and_worth` of some members; `rows` (1 + group, block) count the blocks of all, and of
+    each group."""
+    series = _stacked_sums(statistics, rows, members)  # (1 + group, member, 6)
+    total, of_groups = series[0], series[1:]
+    apart = statistics.shifts[members] - statistics.label_shift
+    if matched:
+        scale, offset = match(total)
+        total, of_groups = affine(total, scale, offset), affine(of_groups, scale, offset)
+        apart = np.zeros(len(apart))
+    ccc = _ccc_apart(total, apart)
+    if not len(of_groups):
+        return ccc, ccc
+    return ccc, ccc - standard_error(_ccc_apart(total - of_groups, apart))
+
+
+def _stacked_sums(statistics: MemberSums, rows: Vector, members: slice) -> Vector:
+    """(row, member, 6) of blocks that are counted as `rows` (row, block) say; the six one after
+    another in memory."""
+    by_member = statistics.sums, statistics.squares, statistics.with_label
+    p, pp, py = (rows @ values[:, members] for values in by_member)
+    label = statistics.counts, statistics.label_sums, statistics.label_squares
+    n, y, yy = ((rows @ values)[:, None] for values in label)
+    return np.moveaxis(np.stack(np.broadcast_arrays(n, p, y, pp, py, yy)), 0, -1)
 
 
 def _ccc_apart(total: Vector, apart: Vector) -> Vector:

@@ -261,6 +261,14 @@ class Bank:
             )
         return _values(table, target)
 
+    def columns(
+        self, study: str, trial: str, split: str, *, frames_hash: str
+    ) -> dict[str, NDArray[np.float32]]:
+        """(frames,) predictions of every target of a split, read-only, left in the file; errors as
+        in `read`."""
+        table = self._table(study, trial, split, frames_hash, is_mapped=True)
+        return {name: _values(table, name) for name in table.column_names}
+
     def weights(self, study: str, trial: str, target: str) -> Path:
         """Return the file that a trial has for a target where it keeps weights, checked where it is
         there; DamagedRecord when it is not as it was written."""
@@ -306,7 +314,7 @@ class Bank:
             reason = str(error).removeprefix(f"{path}: ")
             raise self._damaged(study, trial, path.name, reason) from error
         for name in table.column_names:
-            if not np.isfinite(_values(table, name)).all():
+            if not _is_finite(_values(table, name)):
                 reason = f"{name} is NaN or infinite in some frame, expected numbers"
                 raise self._damaged(study, trial, path.name, reason)
         return table
@@ -448,6 +456,13 @@ def _values(table: pa.Table, target: str) -> NDArray[np.float32]:
         return np.empty(0, dtype=np.float32)
     column = chunks.combine_chunks() if chunks.num_chunks > 1 else chunks.chunk(0)
     return np.asarray(np.from_dlpack(column), dtype=np.float32)
+
+
+def _is_finite(values: NDArray[np.float32]) -> bool:
+    """True where all values are numbers."""
+    # NaN and infinity are in the sum, which is quicker; a sum may also be too large for float32.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
 
 
 def _write_split(path: Path, prediction: Predictions, targets: Sequence[str]) -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from va_search.ensemble.material import Material, gather
-from va_search.ensemble.methods import select_greedily, top_members
-from va_search.ensemble.statistics import Moments, Vector
+from va_search.ensemble.methods import select, top_k
+from va_search.ensemble.statistics import Statistics, Vector
 from va_search.ensemble.sums import ccc_of_blocks
 from va_search.errors import VaSearchError
 from va_search.report.figures.drawing import DASHED, GREY, panel, target_colours
@@ -26,8 +26,8 @@ from va_search.table import Missing, number
 
 SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 """Numbers of members that are tried: one more matters less the more there are."""
-SizeRule = Callable[[Moments, int], Vector]
-"""Weights (member,) of the best ensemble of up to so many members."""
+SizeRule = Callable[[Statistics, Vector | None, int], Vector]
+"""Weights (member,) of the best ensemble of up to so many members, on recordings that count so often."""
 
 
 @dataclass(frozen=True)
@@ -74,28 +74,28 @@ def size_path(material: Material, rule: SizeRule) -> SizePath:
     largest = min(statistics.members, SIZES[-1])
     sizes = [*SIZES[: bisect_left(SIZES, largest)], largest]
     # In-sample: chosen and measured on all recordings.
-    total = statistics.total()
-    in_sample = np.array([total.ccc(rule(total, size)) for size in sizes])
+    in_sample = np.array([statistics.ccc(rule(statistics, None, size)) for size in sizes])
     if not material.folds.parts:
         return SizePath(sizes, in_sample, None)
-    # Per fold: the moments without its recordings, and the blocks of recordings judged on.
+    # Per fold: what counts without its recordings, and the blocks of recordings judged on.
     folds = []
     for index, part in enumerate(material.folds.parts):
-        without = statistics.total(material.blocks(frozenset({index})))
-        folds.append((without, statistics.only(part) > 0))
+        folds.append((material.times(frozenset({index})), statistics.only(part) > 0))
     # Each block of recordings gets the weights chosen without its fold; one CCC over all of them.
     out_of_fold = []
     for size in sizes:
         weights = np.zeros((statistics.recordings, statistics.members))
-        for moments, blocks in folds:
-            weights[blocks] = rule(moments, size)
+        for times, blocks in folds:
+            weights[blocks] = rule(statistics, times, size)
         out_of_fold.append(ccc_of_blocks(statistics, weights))
     return SizePath(sizes, in_sample, np.array(out_of_fold))
 
 
 def _picture(material: Material, target: str, colour: str) -> Picture:
-    greedy = size_path(material, lambda moments, size: select_greedily(moments, size - 1))
-    equal = size_path(material, top_members)
+    greedy = size_path(
+        material, lambda statistics, times, size: select(statistics, times, size - 1)
+    )
+    equal = size_path(material, lambda statistics, times, size: top_k(statistics, times, k=size))
     name = f"size-{target}"
     with panel(name, title=target, x="members", y="CCC", height=3.6) as drawn:
         lines = (("greedy", greedy, colour), ("equal weights", equal, GREY))
