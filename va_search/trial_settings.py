@@ -14,6 +14,7 @@ where they are given; `loss_weights: {engagement: 2}` is read, too."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -345,6 +346,49 @@ def unstackable(settings: Sequence[TrialSettings]) -> list[str]:
 
 def unused(settings: Mapping[str, Any]) -> list[str]:
     """Names of the settings that have no effect beside the others."""
+    shape = _shape(settings)
+    if shape is None:
+        return unused_one_by_one(settings)
+    names = _UNUSED.get(shape)
+    if names is None:
+        if len(_UNUSED) >= MOST_SHAPES:
+            _UNUSED.clear()
+        names = _UNUSED[shape] = tuple(unused_one_by_one(settings))
+    return list(names)
+
+
+Shape = tuple[tuple[str, ...], tuple[str, ...], bool, bool, bool]
+"""Names of settings, and what else of them decides which have no effect."""
+
+MOST_SHAPES = 4096
+"""Shapes that are remembered: a space has a few for each of its encoders."""
+
+_UNUSED: dict[Shape, tuple[str, ...]] = {}
+_KNOWN_NAMES: set[tuple[str, ...]] = set()
+"""Names of settings that were checked together."""
+
+
+def _shape(settings: Mapping[str, Any]) -> Shape | None:
+    """Return everything of the settings that `unused_one_by_one` looks at, which thousands of trials
+    of a study have in common; None where it looks at more, or entries come and go: classes of a
+    user's own, names that are on no menu."""
+    chosen = []
+    for menu in MENUS:
+        name = settings.get(menu.setting, TrialSettings.model_fields[menu.setting].default)
+        if isinstance(name, str) and name in menu.entries:
+            chosen.append(name)
+        elif menu is NORMALISERS:  # several views, which are no entry
+            chosen.append("")
+        else:
+            return None
+    stride = settings.get("stride")
+    is_whole = stride is not None and stride == settings.get("segment_length", 150)
+    is_moving = settings.get("keep") == "ema"
+    return tuple(settings), tuple(chosen), is_whole, _averages(settings), is_moving
+
+
+def unused_one_by_one(settings: Mapping[str, Any]) -> list[str]:
+    """Names of the settings that have no effect beside the others, found by looking at each."""
     names: list[str] = []
     if not _is_network(settings):
         family = _chosen(FAMILIES, settings)
@@ -433,9 +477,9 @@ def _flat_weights(settings: Mapping[str, Any]) -> dict[str, Any]:
     for target, weight in weights.items():
         flat[f"{WEIGHTS}.{target}"] = weight
     for name, weight in flat.items():
-        setting, _, target = str(name).partition(".")
-        if setting != WEIGHTS:
+        if not str(name).startswith(f"{WEIGHTS}."):
             continue
+        target = str(name).removeprefix(f"{WEIGHTS}.")
         if target in AFFECT:
             raise ValueError(f"{name}: the weight of {target} is the setting loss_{target}")
         try:
@@ -472,12 +516,19 @@ def _chosen(menu: Menu[Any], settings: Mapping[str, Any]) -> Any:
 
 def _check_names(settings: Mapping[str, Any]) -> None:
     """ValueError for a setting that there is not."""
+    names = tuple(settings)
+    if names in _KNOWN_NAMES:
+        return
     unread = {
         menu.setting for menu in MENUS if not getattr(_chosen(menu, settings), "trusted", True)
     }
     for name in settings:
         if name.partition(".")[0] not in unread and setting_field(name) is None:
             raise ValueError(unknown_name("setting", name, TrialSettings.model_fields))
+    if not unread:
+        if len(_KNOWN_NAMES) >= MOST_SHAPES:
+            _KNOWN_NAMES.clear()
+        _KNOWN_NAMES.add(names)
 
 
 def _options(menu: Menu[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -536,10 +587,20 @@ def configuration_id(settings: TrialSettings, *, but: tuple[str, ...]) -> str:
 def settings_as_before(settings: TrialSettings) -> dict[str, Any]:
     """Settings as JSON without those that are `ADDED` and have their default."""
     written = settings.model_dump(mode="json")
-    for name, field in TrialSettings.model_fields.items():
-        if ADDED in field.metadata and getattr(settings, name) == field.default:
+    for name, default in _added_settings():
+        if getattr(settings, name) == default:
             del written[name]
     return written
+
+
+@cache
+def _added_settings() -> list[tuple[str, Any]]:
+    """The settings that are `ADDED`, and their defaults."""
+    added = []
+    for name, field in TrialSettings.model_fields.items():
+        if ADDED in field.metadata:
+            added.append((name, field.default))
+    return added
 
 
 def document(settings: TrialSettings) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from va_search.predictions.records import (
     note_sealed,
     note_unsealed,
     record_document,
+    record_names,
     signature_of,
     warn_of_damaged,
     write_record,
@@ -124,8 +125,7 @@ class Bank:
     def trials(self, study: str) -> list[str]:
         """Complete trials of a study, sorted by id; folders that can't be a trial's are passed over
         with a warning."""
-        folder = self.root / checked_name(study, "study name")
-        return safe_names((path.parent for path in folder.glob(f"*/{RECORD}")), "trial")
+        return record_names(self.root / checked_name(study, "study name"))
 
     def trial(self, study: str, trial: str) -> Trial:
         """Return a complete trial; DamagedRecord when its `trial.json` is not as it was written."""

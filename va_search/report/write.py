@@ -26,7 +26,7 @@ from va_search.report.gather import Gathered, gather
 from va_search.report.pages import MARK, Section, StudyReport
 from va_search.report.suggest import free_name
 from va_search.report.tables.ablation import ablation_tables
-from va_search.report.tables.decisive import decisive_by_measure, decisive_table
+from va_search.report.tables.decisive import decisive_by_measure, decisive_table, sample_text
 from va_search.report.tables.ensemble import ensemble_tables
 from va_search.report.tables.folds import folds_table
 from va_search.report.tables.recordings import recordings_table
@@ -78,15 +78,15 @@ def assemble(
     chosen = choose_ensemble(home, gathered.names, ensemble)
     written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M UTC} by va-search {__version__}"
     curves = predictions.find_predictions(gathered, chosen)
-    decisive = decisive_by_measure(gathered)
+    decisive, sample = decisive_by_measure(gathered), sample_text(gathered)
     opening = answer(gathered, chosen, options)
     sections = (
         Section("In short", facts=opening.rows, command=opening.next_command),
         Section(predictions.TYPICAL, figures=(predictions.typical_recording(curves),)),
         Section(
             "What made the difference",
-            tables=(decisive_table(decisive), *ablation_tables(gathered, out)),
-            figures=(settings.decisive_figure(decisive),),
+            tables=(decisive_table(decisive, sample), *ablation_tables(gathered, out)),
+            figures=(settings.decisive_figure(decisive, sample),),
         ),
         Section(
             "Members and weights",

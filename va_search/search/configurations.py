@@ -232,9 +232,13 @@ class Space:
         that of a trial with these settings; None outside the space."""
         if isinstance(configuration, TrialSettings):
             read_back = self.configuration(configuration)
-            return None if read_back is None else self.optuna_parameters(read_back)
+            return None if read_back is None else self.known_parameters(read_back)
         if not self._is_configuration(configuration):
             return None
+        return self.known_parameters(configuration)
+
+    def known_parameters(self, configuration: Mapping[str, Any]) -> Parameters:
+        """As `optuna_parameters`, of a configuration that is known to be one of the space's."""
         parameters: dict[str, Any] = {}
         distributions: dict[str, BaseDistribution] = {}
         for name, setting in self.settings.items():
@@ -260,10 +264,16 @@ class Space:
     def contains(self, settings: TrialSettings, noted: Mapping[str, Any] | None = None) -> bool:
         """Return True if a trial with these settings is one of this space's, its seed and fold
         included; `noted` as for `configuration`."""
+        return self.own_configuration(settings, noted) is not None
+
+    def own_configuration(
+        self, settings: TrialSettings, noted: Mapping[str, Any] | None = None
+    ) -> Configuration | None:
+        """As `configuration`; None as well for a seed or a fold that the space does not have."""
         of_fold = any(same(settings.fold, fold) for fold in self.folds)
         if settings.seed not in self.seeds or not of_fold:
-            return False
-        return self.configuration(settings, noted) is not None
+            return None
+        return self.configuration(settings, noted)
 
     def configuration(
         self, settings: TrialSettings, noted: Mapping[str, Any] | None = None
@@ -273,12 +283,17 @@ class Space:
 
         `noted` is the one that the trial was asked for with, where that is known. It is returned
         unless it is no longer one of the space's."""
-        meant = self._meant(settings)
+        # Nearly always a configuration gives just these settings, and no meanings are compared.
+        expected = settings.model_copy(update={"seed": 0})
         possible = self._read_back(settings)
         for configuration in possible if noted is None else chain([noted], possible):
             if not self._is_configuration(configuration):
                 continue
-            if self._key(configuration, [settings.fold]) == meant:
+            try:
+                actual = self._settings(configuration, settings.fold)
+            except InputError:  # these values do not go together
+                continue
+            if actual == expected or self._meant(actual) == self._meant(settings):
                 return dict(configuration)
         return None
 

@@ -307,6 +307,8 @@ class Subset:
 
 def same(value: Any, other: Any) -> bool:
     """Equal as settings: numbers within rounding, true is not 1, lists and tuples alike."""
+    if isinstance(value, str) and isinstance(other, str):  # nearly always
+        return value == other
     if isinstance(value, bool) or isinstance(other, bool):
         return value is other
     if isinstance(value, int | float) and isinstance(other, int | float):

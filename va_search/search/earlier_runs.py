@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 from va_search.search.configurations import Space
 from va_search.search.failures import Breaker
-from va_search.search.proposals import AskedTrial
+from va_search.search.proposals import AskedTrial, OwnTrial
 from va_search.search.results import Results
 from va_search.search.study import Study
-from va_search.trial import Trial
+from va_search.trial import Trial, known_settings
 from va_search.trial_settings import TrialSettings, configuration_id
 
 
@@ -33,6 +33,9 @@ class EarlierRuns:
             if trial.configuration is not None
         }
         self._meanings: set[str] = set()
+        self.own: dict[str, OwnTrial] = {}
+        """By id the trials of earlier runs that are the study's own, as far as they were looked
+        at: each is looked at once."""
 
     def asked_since(self) -> list[AskedTrial]:
         """Return the trials that were asked for since the last look, by whichever process, with
@@ -49,19 +52,18 @@ class EarlierRuns:
         trials = []
         for record in self._study.bank.each_trial(self._study.name):
             results.remember(record)
-            settings = self._own(record.id, record.settings)
-            if settings is None:
+            own = self._own(record.id, record.settings)
+            if own is None:
                 reason = "added with bank add" if record.is_outside else "outside this space"
                 results.leave_aside(reason)
                 continue
-            meaning = self._space.meaning(settings)
-            if meaning in self._meanings:
+            if own.meaning in self._meanings:
                 results.leave_aside("the same as another one")
                 continue
-            self._meanings.add(meaning)
+            self._meanings.add(own.meaning)
             results.finish(record.id)
             breaker.works(record.noted_settings or {})
-            trials.append(AskedTrial(record.id, settings))
+            trials.append(AskedTrial(record.id, own.settings))
         return trials
 
     def unfinished(self, results: Results) -> list[AskedTrial]:
@@ -80,11 +82,15 @@ class EarlierRuns:
         begun = []
         one_of_each: dict[str, AskedTrial] = {}
         for asked in noted:
-            settings = self._own(asked.id, asked.settings)
-            if settings is not None:
-                trial = AskedTrial(asked.id, settings)
-                begun.append(trial)
-                configuration = configuration_id(settings, but=("seed", "fold"))
+            own = self.own.get(asked.id)
+            if own is None:
+                own = self._own(asked.id, known_settings(asked.settings_json))
+            if own is None:
+                continue
+            trial = AskedTrial(asked.id, own.settings)
+            begun.append(trial)
+            if self._space.trials_each > 1:
+                configuration = configuration_id(own.settings, but=("seed", "fold"))
                 if configuration not in one_of_each or trial.id in self._configurations:
                     one_of_each[configuration] = trial
         if self._space.trials_each > 1:
@@ -101,10 +107,14 @@ class EarlierRuns:
         siblings = self._space.trials(configuration)
         return [AskedTrial(self._trial_id(sibling), sibling) for sibling in siblings]
 
-    def _own(self, trial: str, settings: TrialSettings | None) -> TrialSettings | None:
-        """Return settings noted for a trial; None unless the trial is the study's own."""
+    def _own(self, trial: str, settings: TrialSettings | None) -> OwnTrial | None:
+        """Return what is known of a trial for which these settings were noted; None unless it is
+        the study's own."""
         if settings is None:
             return None
-        if not self._space.contains(settings, self._configurations.get(trial)):
+        configuration = self._space.own_configuration(settings, self._configurations.get(trial))
+        if configuration is None or self._trial_id(settings) != trial:
             return None
-        return settings if self._trial_id(settings) == trial else None
+        own = OwnTrial(settings, configuration, self._space.meaning(settings))
+        self.own[trial] = own
+        return own

@@ -60,6 +60,15 @@ class AskedTrial(NamedTuple):
     settings: TrialSettings
 
 
+class OwnTrial(NamedTuple):
+    """A trial of the study's own: its settings, the configuration of the space that they come from,
+    and what is equal for trials that would compute the same (`Space.meaning`)."""
+
+    settings: TrialSettings
+    configuration: Configuration
+    meaning: str
+
+
 def take(
     queue: deque[AskedTrial], wanted: Callable[[TrialSettings], bool] | None
 ) -> AskedTrial | None:
@@ -117,25 +126,45 @@ class Proposals:
                 self._queue.append(AskedTrial(trial, settings))
         return len(self._queue) > queued
 
-    def learn(self, finished: list[tuple[str, TrialSettings, Values | None]]) -> None:
+    def learn(
+        self,
+        finished: list[tuple[str, TrialSettings, Values | None]],
+        known: Mapping[str, OwnTrial] | None = None,
+    ) -> None:
         """Tell the sampler of trials that are complete already: (id, settings, values; None: it has
-        none)."""
-        self._seen.update(self._space.meaning(settings) for _, settings, _ in finished)
+        none). `known`: of some of them, by id, what else is known of them already."""
+        known = known or {}
+        for trial, settings, _ in finished:
+            own = known.get(trial)
+            self._seen.add(self._space.meaning(settings) if own is None else own.meaning)
         if self._space.sampler == "random":
             # A resumed study draws all of these again before it gets further.
             self._repeats += math.ceil(len(finished) / self._space.trials_each)
-        self.warm_up(finished)
+        self.warm_up(finished, known)
 
-    def warm_up(self, others: list[tuple[str, TrialSettings, Values | None]]) -> None:
+    def warm_up(
+        self,
+        others: list[tuple[str, TrialSettings, Values | None]],
+        known: Mapping[str, OwnTrial] | None = None,
+    ) -> None:
         """Tell the sampler of trials without taking them for this study's: they may still be asked
         for."""
-        by_configuration: dict[str, tuple[TrialSettings, TrialValues]] = {}
+        if self._sampler is None:
+            return
+        by_configuration: dict[str, tuple[str, TrialSettings, TrialValues]] = {}
         for trial, settings, value in others:
             key = settings.model_copy(update={"seed": 0, "fold": "official"}).model_dump_json()
             if value is not None:
-                by_configuration.setdefault(key, (settings, {}))[1][trial] = value
-        for settings, values in by_configuration.values():
-            self._add(settings, values)
+                by_configuration.setdefault(key, (trial, settings, {}))[2][trial] = value
+        told = []
+        for trial, settings, values in by_configuration.values():
+            own = None if known is None else known.get(trial)
+            configuration = (
+                self._space.configuration(settings) if own is None else own.configuration
+            )
+            if configuration is not None:
+                told.append((configuration, values))
+        self._sampler.add_known(told)
 
     def next(self, wanted: Callable[[TrialSettings], bool] | None = None) -> AskedTrial | None:
         """The next trial to train, never the same twice; None when the space has no more. With

@@ -116,13 +116,27 @@ class Sampler:
         it lies outside the space."""
         # Only TPE learns: the others need not be told.
         point = self._space.optuna_parameters(asked)
-        if point is not None and self._is_gp:
-            point = self._with_all_settings(point)
-        if point is not None and self._learns:
-            self._told.append((point, values))
-            self._size += 1
-            self.study.add_trial(_complete_trial(point, values))
+        if point is not None:
+            self._add_points([(point, values)])
         return point is not None
+
+    def add_known(self, known: Sequence[tuple[Configuration, TrialValues]]) -> None:
+        """Tell of many configurations that are known to be the space's, such as those of earlier
+        runs."""
+        if self._learns:
+            parameters = self._space.known_parameters
+            self._add_points([(parameters(each), values) for each, values in known])
+
+    def _add_points(self, points: Sequence[tuple[Parameters, TrialValues]]) -> None:
+        if self._is_gp:
+            points = [(self._with_all_settings(point), values) for point, values in points]
+        if not self._learns:
+            return
+        self._told += points
+        self._size += len(points)
+        # Of a larger study Optuna is told the best, and some others, before it is asked again.
+        if self._size <= self._largest:
+            self.study.add_trials([_complete_trial(point, values) for point, values in points])
 
     def _with_all_settings(self, point: Parameters) -> Parameters:
         """Return a point with the first value of each setting that is out of play."""

@@ -146,9 +146,11 @@ class Scheduler:
                 (record.id, settings, worth.get(record.id)) for settings, record in warm.used
             ]
         self.proposals.warm_up(learnt)
-        self.proposals.learn([(*trial, worth.get(trial.id)) for trial in complete])
+        finished = [(*trial, worth.get(trial.id)) for trial in complete]
+        self.proposals.learn(finished, self._earlier_runs.own)
         self._consider_worth()
         unfinished = self._earlier_runs.unfinished(self.results)
+        self._earlier_runs.own.clear()  # of thousands of trials, and needed no more
         self.begun = len(unfinished)
         if self.only is not None:
             return [trial for trial in unfinished if trial.id in self.only]

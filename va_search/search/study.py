@@ -26,7 +26,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -307,10 +307,13 @@ class Study:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             trial = self._asked_trial(line)
             if trial is not None:
-                yield trial
+                yield replace(trial, settings=known_settings(trial.settings_json))
 
     def asked_since(self, position: int) -> tuple[list[Trial], int]:
-        """Return the trials asked for since the list was so many bytes long, and its length now."""
+        """Return the trials asked for since the list was so many bytes long, and its length now.
+
+        Their settings stand in `settings_json` alone: of thousands of trials they are read where
+        they are needed (`known_settings`)."""
         try:
             with open(self.folder / "asked.jsonl", "rb") as ledger:
                 ledger.seek(position)
@@ -327,7 +330,8 @@ class Study:
         return trials, position + len(whole_lines) + 1
 
     def _asked_trial(self, line: str) -> Trial | None:
-        """Return the trial in a line of asked.jsonl; None for a line cut by a kill."""
+        """Return the trial in a line of asked.jsonl, its settings as JSON only; None for a line cut
+        by a kill."""
         try:
             entry = json.loads(line)
             name = checked_name(entry["trial"], "trial")
@@ -338,7 +342,6 @@ class Study:
             study=self.name,
             id=name,
             state=TrialState.ASKED,
-            settings=known_settings(settings),
             settings_json=settings,
             configuration=entry.get("configuration"),
         )

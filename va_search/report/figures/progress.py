@@ -124,7 +124,7 @@ def learning_curves(gathered: Gathered) -> Figure:
     """Validation CCC over epochs of the best trials by score; a dot is the best epoch, whose
     weights are used."""
     title = "Learning curves"
-    with_history = [trial for trial in gathered.on_main_fold if trial.history]
+    with_history = [trial for trial in gathered.on_main_fold if trial.history_json]
     best = sorted(with_history, key=lambda trial: -(trial.score or 0.0))[:MOST_CURVES]
     if not best:
         reason = "No complete trial was trained here with a validation score per epoch."

@@ -177,7 +177,7 @@ def _parallel_picture(shown: Sequence[ConfigurationTrials], axes: Sequence[Setti
 DECIDED = "What decided"
 
 
-def decisive_figure(decisive: DecisiveByMeasure) -> Figure:
+def decisive_figure(decisive: DecisiveByMeasure, sample: str = "") -> Figure:
     """A picture for each target and the score: the settings with the largest share, a dot for what
     the best value gives over the others, and its interval."""
     missing = why_undecided(decisive)
@@ -195,6 +195,8 @@ def decisive_figure(decisive: DecisiveByMeasure) -> Figure:
         "Filled dots: more than chance. Intervals are drawn up to three times the largest of these "
         "differences."
     )
+    if sample:
+        caption += f" {sample}"
     return Figure(DECIDED, tuple(pictures), caption)
 
 

@@ -21,6 +21,7 @@ from va_search.table import (
     row,
     signed,
 )
+from va_search.trial import Trial
 
 TITLE = "What each feature set, the encoder and other settings bring"
 MODEL = ("encoder", "family", "fusion")
@@ -33,6 +34,9 @@ EXPLAINED = (
     "In bold: more than chance. Seeds and folds are repeats of a configuration, not further "
     "evidence; what the other settings do is taken out, as far as they add up."
 )
+
+MOST_TRIALS = 1_000
+"""So many trials are judged by at most: more would narrow the intervals by little, and take long."""
 
 DecisiveByMeasure = Mapping[str, Sequence[Decisive]]
 """{each target, score} -> the settings that vary, the largest share first."""
@@ -48,7 +52,24 @@ def decisive_by_measure(gathered: Gathered) -> DecisiveByMeasure:
     names = measures(gathered.targets)
     if len(gathered.targets) == 1:
         names = gathered.targets
-    return {name: decisive_settings(gathered.trained, name, sameness) for name in names}
+    trials = judged_by(gathered.trained)
+    return {name: decisive_settings(trials, name, sameness) for name in names}
+
+
+def judged_by(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that settings are judged by: all, or evenly many in the order of their ids,
+    which are hashes, so that the choice is by chance and always the same."""
+    in_order = sorted(trials, key=lambda trial: trial.id)
+    step = max(1, math.ceil(len(in_order) / MOST_TRIALS))
+    return list(trials) if step == 1 else in_order[::step]
+
+
+def sample_text(gathered: Gathered) -> str:
+    """Of how many trials the settings are judged by a sample; empty where all of them count."""
+    judged = len(judged_by(gathered.trained))
+    if judged == len(gathered.trained):
+        return ""
+    return f"Judged by a sample of {judged:,} of the {len(gathered.trained):,} trials."
 
 
 def why_undecided(decisive: DecisiveByMeasure) -> Missing | None:
@@ -64,9 +85,9 @@ def why_undecided(decisive: DecisiveByMeasure) -> Missing | None:
     return Missing(f"{reasons[0][:1].upper()}{reasons[0][1:]}; more configurations tell.")
 
 
-def decisive_table(decisive: DecisiveByMeasure) -> Table:
+def decisive_table(decisive: DecisiveByMeasure, sample: str = "") -> Table:
     """Feature sets and the model first, then other settings; a column for each target and the
-    score."""
+    score. `sample`: what `sample_text` says."""
     missing = why_undecided(decisive)
     if missing is not None:
         return Table(TITLE, missing=missing)
@@ -96,7 +117,9 @@ def decisive_table(decisive: DecisiveByMeasure) -> Table:
     most = 0
     for settings in decisive.values():
         most = max(most, *(setting.configurations for setting in settings))
-    return Table(TITLE, heads, tuple(rows), f"Over {most} configurations.", tuple(notes))
+    return Table(
+        TITLE, heads, tuple(rows), f"Over {most} configurations. {sample}".strip(), tuple(notes)
+    )
 
 
 def _by_name(decisive: DecisiveByMeasure) -> dict[str, dict[str, Decisive]]:

@@ -50,8 +50,9 @@ def overall_table(gathered: Gathered) -> Table:
     shown = _best_by_each(ranked, gathered.targets)
     names = varying(settings_of(shown))
     rows = []
+    chosen = {id(group) for group in shown}
     for group, scores in zip(ranked, score_cells(ranked, gathered.targets), strict=True):
-        if group not in shown:
+        if id(group) not in chosen:
             continue
         settings = group.settings
         features: tuple[str, ...] = ()
@@ -98,7 +99,8 @@ def _best_by_each(
     best = ranked[:BY_SCORE]
     for name in targets:
         best += sorted(ranked, key=lambda group: -group.mean(name))[:BY_TARGET]
-    return [group for group in ranked if group in best]
+    chosen = {id(group) for group in best}
+    return [group for group in ranked if id(group) in chosen]
 
 
 def _why_empty(gathered: Gathered) -> Missing:
