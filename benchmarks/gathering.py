@@ -54,7 +54,7 @@ class Job:
     def values(self) -> int:
         """Values of the frames that are in all batches, padding with them."""
         positions = sum(padded(batch)[0].size for batch in self.batches)
-        return positions * self.frame_step * self.statistics.shift.shape[1]
+        return int(positions * self.frame_step * self.statistics.shift.shape[1])
 
     def gather(self) -> Gather:
         sets = in_order(list(self.store.feature_sets.values()))

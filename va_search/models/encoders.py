@@ -157,7 +157,8 @@ class TransformerLayer(nn.TransformerEncoderLayer):
         x = self.norm1(x + dropped(projection.out_proj(y), share))
         # feed-forward
         y = dropped(functional.relu(self.linear1(x)), share)
-        return self.norm2(x + dropped(self.linear2(y), share))
+        output: Tensor = self.norm2(x + dropped(self.linear2(y), share))
+        return output
 
 
 class TransformerLstm(nn.Module):
