@@ -161,7 +161,7 @@ class Pool:
         """Return a target's material for ensembles, of predictions (member, frames)."""
         annotation = np.ascontiguousarray(self.validation[:, column])
         lengths = [(recording.name, recording.frames) for recording in self.recordings]
-        statistics = measure(list(predictions), annotation, lengths, names, parts=self.folds.parts)
+        statistics = measure(list(predictions), annotation, lengths, names)
         trials = [Trial("simulated", name) for name in names]
         return Material(
             statistics,
