@@ -37,8 +37,8 @@ from va_search.trial import ALL, FoldKind, Trial
 
 Without = frozenset[int]
 NOTHING: Without = frozenset()
-ROWS = 16384
-"""Frames that are weighted at once."""
+AT_ONCE = 2**24
+"""Values that are weighted at once."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,10 @@ class Material:
         used = np.flatnonzero(weights.any(axis=1))
         columns = [self.columns(int(member)) for member in used]
         sums = np.zeros((len(self.annotation), weights.shape[1]))
-        for low in range(0, len(sums) if columns else 0, ROWS):
-            block = np.stack([column[low : low + ROWS] for column in columns]).astype(np.float64)
-            sums[low : low + ROWS] = block.T @ weights[used]
+        rows = max(1, AT_ONCE // max(1, len(columns)))
+        for low in range(0, len(sums) if columns else 0, rows):
+            block = np.stack([column[low : low + rows] for column in columns]).astype(np.float64)
+            sums[low : low + rows] = block.T @ weights[used]
         return sums
 
 
