@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
@@ -17,6 +18,9 @@ def pytest_configure() -> None:
     """One thread for torch, before it is imported: several wait for each other by spinning, ten
     times as long where other programs have the cores, and tests have a time limit."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # An example that takes long says something of the machine only.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
     # Tests leave nothing in the cache of whoever runs them.
     os.environ["VA_SEARCH_CACHE"] = tempfile.mkdtemp(prefix="va-search-cache-")
 

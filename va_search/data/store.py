@@ -10,6 +10,7 @@
                              of each recording where stimuli are known, the seal of all files (manifest.py)
       folds.json             only where `data folds` made them: fold of each labelled recording, and what
                              training and validation may not share (`apart`), written once
+      computed/              statistics and audits of the values, by content; may be missing (computed.py)
 
 Conventions: frames of all recordings lie one after another in the order of the recordings, so a
 frame has one position in every file; `[start, stop)` of a recording are such positions. Annotations

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from va_search.models.menu import MOST_STEPS
+from va_search.models.trees import BINS
 from va_search.training.batches import Batch, independent
 from va_search.training.epochs import Sums
 from va_search.training.fit import Fit, scaled_up
@@ -30,8 +31,8 @@ GROUPS = 5
 TIMED_ITERATIONS = 10
 """Trees a target that are grown to estimate the time of all."""
 
-BINS = 255
-"""Bins of a column, at most (scikit-learn's default)."""
+TIMED_COLUMNS = 1000
+"""Columns of the steps of which they are grown: time grows with them."""
 
 
 class OneLook(Fit):
@@ -174,6 +175,10 @@ class Boosted(OneLook):
         expected = times * int((segments[:, 1] - segments[:, 0]).sum())
         expected /= max(1, math.ceil(expected / MOST_STEPS))
         bins = BINS * model.leaves
+        columns = self._taken[0][0].shape[1]
+        apart = -(-columns // TIMED_COLUMNS)
+        self._taken[:] = [(taken[0][:, ::apart], *taken[1:]) for taken in self._taken]
+        growth = (expected + bins) / (steps + bins) * columns / self._taken[0][0].shape[1]
         all_iterations = model.iterations
         model.iterations = min(TIMED_ITERATIONS, all_iterations)
         model.booster(seed=0, steps=0)  # the first of a process imports scikit-learn
@@ -181,6 +186,5 @@ class Boosted(OneLook):
         self.solve()
         seconds_per_tree = (perf_counter() - began) / model.iterations
         model.iterations = all_iterations
-        growth = (expected + bins) / (steps + bins)
         growing: float = seconds_per_tree * all_iterations * growth
         return describing + growing
