@@ -53,8 +53,8 @@ class Job:
     @property
     def values(self) -> int:
         """Values of the frames that are in all batches, padding with them."""
-        positions = sum(padded(batch)[0].size for batch in self.batches)
-        return positions * self.frame_step * self.statistics.shift.shape[1]
+        positions: int = sum(padded(batch)[0].size for batch in self.batches)
+        return positions * self.frame_step * int(self.statistics.shift.shape[1])
 
     def gather(self) -> Gather:
         sets = in_order(list(self.store.feature_sets.values()))
@@ -111,7 +111,7 @@ def measure(job: Job, rounds: int) -> bool:
         return inputs
 
     sides = {"plain": lambda batch: plain(job, batch), "at once": by("at once"), "ours": by("ours")}
-    spent = {side: [] for side in sides}  # type: dict[str, list[float]]
+    spent: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(rounds):
         for side, inputs in sides.items():
             began = time.process_time()
