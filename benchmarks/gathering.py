@@ -111,7 +111,7 @@ def measure(job: Job, rounds: int) -> bool:
         return inputs
 
     sides = {"plain": lambda batch: plain(job, batch), "at once": by("at once"), "ours": by("ours")}
-    spent = {side: [] for side in sides}  # type: dict[str, list[float]]
+    spent: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(rounds):
         for side, inputs in sides.items():
             began = time.process_time()
