@@ -197,7 +197,8 @@ def test_a_folder_of_something_else_is_left_alone(world: VideoWorld) -> None:
     result = predict(world)
     assert result.exit_code == 2 and "not empty and no earlier submission" in result.output
     shutil.rmtree(world.folder / "out")
-    assert predict(world).exit_code == 0
+    written = predict(world)
+    assert written.exit_code == 0, written.output
     file = world.folder / "out" / "film7.csv"
     file.write_text(file.read_text() + "edited")
     changed = predict(world)
