@@ -274,3 +274,18 @@ def test_an_import_killed_in_the_middle_goes_on(tmp_path: Path, is_changed: bool
     whole = import_affwild2(source / "annotations", tmp_path / "whole", visual=source / "visual")
     assert content_of(to) == content_of(whole.path)
     assert not to.with_name("store.partial").exists()
+
+
+def test_a_feature_set_of_more_values_than_32_bits_count_is_laid(tmp_path: Path) -> None:
+    dtype = np.dtype(np.float16)
+    start = value_runs._room("face", dtype, 768)
+    place = value_runs.Place("run", "float16", start, 2**31 // 768 + 3, 768)
+    file = place.file(tmp_path, "face")
+    file.parent.mkdir()
+    with open(file, "wb") as handle:
+        handle.truncate(place.stop)  # a hole: nothing is on the disk
+    value_runs.lay(tmp_path, "face", [place], dtype, tmp_path / "face.arrow")
+    with pa.memory_map(str(tmp_path / "face.arrow")) as source:
+        column = pa.ipc.open_file(source).read_all().column("face")
+    assert len(column) == place.frames
+    assert column[-1].as_py() == [0.0] * 768

@@ -185,7 +185,9 @@ def _arrow_frame(name: str, values: NDArray[Any]) -> tuple[bytes, bytes]:
     flat = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), rows * dim, buffers)
     table = pa.table({name: pa.FixedSizeListArray.from_arrays(flat, dim)})
     sink = _Frame()
-    with pa.ipc.new_file(pa.PythonFile(sink, "w"), table.schema) as writer:
+    # Frames times columns may be more than 2^31: three million frames of 768 columns are.
+    options = pa.ipc.IpcWriteOptions(allow_64bit=True)
+    with pa.ipc.new_file(pa.PythonFile(sink, "w"), table.schema, options=options) as writer:
         writer.write_table(table)
     return bytes(sink.head), bytes(sink.tail)
 
