@@ -582,8 +582,6 @@ def write_frames(
 
 def write_arrow(path: Path, table: pa.Table) -> None:
     """Write a table as one Arrow IPC file, whole."""
-    # Frames times columns may be more than 2^31: three million frames of 768 columns are.
-    options = pa.ipc.IpcWriteOptions(allow_64bit=True)
     with whole_file(path) as beside, pa.OSFile(str(beside), "wb") as sink:
-        with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
