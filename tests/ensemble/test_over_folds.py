@@ -236,7 +236,8 @@ def test_an_ensemble_over_folds_is_measured_on_all_labelled_recordings(world: Fo
     official = gather(world.home, ["first"], None, outside=True, folds="official")
     assert len(official.lines.recordings) == len(world.store.split("validation"))
     files = sorted(
-        path.name for path in (world.home.study("first") / "statistics").glob("valence-*.npz")
+        path.name
+        for path in (world.home.study("first") / "statistics").glob("valence-*.members.npz")
     )
     assert len(files) == 2  # never mixed up
 

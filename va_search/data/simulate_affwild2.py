@@ -307,7 +307,7 @@ def _with_oddities(recordings: list[Planned], split: str, scale: float) -> list[
     return recordings
 
 
-def film(planned: Planned, seed: int, feature_sets: Sequence[str] = tuple(SENSORS)) -> Part:
+def film(planned: Planned, seed: int, feature_sets: Sequence[str] | None = None) -> Part:
     """One recording: its features, and its annotations unless it is of the test split.
 
     Feature sets of a modality share one course of random numbers: with other `feature_sets` the
@@ -325,7 +325,7 @@ def film(planned: Planned, seed: int, feature_sets: Sequence[str] = tuple(SENSOR
         "visual": (sight, latents[planned.place], _course(sight, planned), planned.subject),
     }
     features: dict[str, Values] = {}
-    for name in feature_sets:
+    for name in SENSORS if feature_sets is None else feature_sets:
         sensor = SENSORS[name]
         random, latent, shared, who = views[sensor.modality]
         state = _state(random, latent, shared, sensor, planned)

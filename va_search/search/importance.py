@@ -91,7 +91,7 @@ def decisive_settings(
     Trials without this CCC or without settings are left out. `sameness` of their store: values that
     mean the same there are taken for one."""
     groups = _configurations(trials, target, sameness)
-    settings = _settings([group.settings for group in groups], sameness)
+    settings = _settings(groups, sameness)
     too_few = f"too few trials to tell ({len(groups)} configurations, {FEWEST} are needed)"
     if len(groups) < FEWEST:
         return [_undecided(setting, too_few) for setting in settings]
@@ -165,9 +165,11 @@ def _undecided(setting: _Setting, reason: str) -> Decisive:
 
 @dataclass
 class _Repeats:
-    """A configuration: the CCC of each of its trials, and the fold of each."""
+    """A configuration: the CCC of each of its trials, the fold and the settings of each, and the
+    settings of the first."""
 
     settings: TrialSettings
+    alike: list[TrialSettings]
     values: list[float]
     folds: list[str]
 
@@ -189,7 +191,8 @@ def _configurations(
             continue
         meaning = settings if sameness is None else sameness.meaning(settings)
         key = configuration_id(meaning, but=REPEATS)
-        group = groups.setdefault(key, _Repeats(settings, [], []))
+        group = groups.setdefault(key, _Repeats(settings, [], [], []))
+        group.alike.append(settings)
         group.values.append(value)
         group.folds.append(str(settings.fold))
     return list(groups.values())
@@ -318,9 +321,15 @@ def _merged(values: Sequence[Any], meanings: Sequence[Any]) -> list[Any]:
     return merged
 
 
-def _settings(several: Sequence[TrialSettings], sameness: Sameness | None) -> list[_Setting]:
+def _settings(groups: Sequence[_Repeats], sameness: Sameness | None) -> list[_Setting]:
+    # Values that mean the same are named by all trials, not by the first of each configuration.
+    several = [group.settings for group in groups]
+    alike = [settings for group in groups for settings in group.alike]
     settings = []
-    for name, values in varying_settings(several, sameness).items():
+    for name, all_values in varying_settings([*several, *alike], sameness).items():
+        values = all_values[: len(groups)]
+        if not _differ(values):
+            continue
         different = {repr(value) for value in values if value is not ABSENT}
         if len(different) > MOST_VALUES and _are_numbers(values):
             settings.append(_trend(name, values))
