@@ -103,13 +103,7 @@ def test_a_killed_search_loses_nothing_and_leaves_no_process(
     home, file = tmp_path / "home", space(rates="[0.001, 0.002, 0.003, 0.004]", epochs=6)
     process = started(file, store, home)
     wait_for(lambda: trials(home))
-    own_end = {
-        *children(process.pid, "ray::DashboardAgent"),
-        *children(process.pid, "ray::RuntimeEnvAgent"),
-    }
-    pids = (
-        set(children(process.pid, "")) - own_end
-    )  # Ray's two agents look for their parent only every so often
+    pids = set(children(process.pid, ""))
     process.kill()
     process.wait()
     before = trials(home)

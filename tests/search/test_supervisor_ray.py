@@ -20,6 +20,7 @@ import pytest
 from ray_world import alive, children, command, wait_for
 
 from va_search.home import Home
+from va_search.search.ray_backend import stand_in
 from va_search.tracking.door import every_run, open_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -96,20 +97,36 @@ class Search:
         return str(parent.info.status)
 
 
+SLOW_AGENT = f"""
+import os, runpy, time
+from pathlib import Path
+hung = Path(__file__).with_name("hung")
+if not hung.exists():
+    hung.touch()
+    time.sleep(600)
+runpy.run_path({stand_in.__file__!r}, run_name="__main__")
+"""
+
 Start = Callable[..., Search]
 
 
 @pytest.fixture
 def start(space: Callable[..., Path], store: Path, tmp_path: Path) -> Any:
-    """Start a search of long trials; `training` waits until two have a checkpoint."""
+    """Start a search of long trials; `training` waits until two have a checkpoint. `before`: code
+    that its process runs first."""
     searches: list[Search] = []
 
-    def begin(*more: str, training: bool = True) -> Search:
+    def begin(*more: str, training: bool = True, before: str = "") -> Search:
         home = tmp_path / "home"
         file = space(rates="[0.001, 0.002]", epochs=LONG)
-        searches.append(
-            Search(command(file, store, home, "s", "--checkpoint-seconds", "0.5", *more), home)
-        )
+        arguments = command(file, store, home, "s", "--checkpoint-seconds", "0.5", *more)
+        if before:
+            code = f"""from va_search.search.ray_backend import stand_in
+from va_search.cli.main import app
+{before}
+app()"""
+            arguments[1:3] = ["-c", code]
+        searches.append(Search(arguments, home))
         if training:
             wait_for(lambda: len(searches[-1].checkpoints) == 2)
             searches[-1].look()
@@ -179,11 +196,12 @@ def test_a_raylet_that_dies_while_ray_starts_is_named(start: Start) -> None:
     assert "Traceback" not in text and seconds < 30
 
 
-def test_a_ray_whose_agent_is_too_slow_is_started_once_more(start: Start) -> None:
-    """The agent is stopped, as if it read its modules from a slow disk; Ray waits 15 s for it."""
-    search = start(training=False)
-    agent = wait_for(lambda: search.with_word("dashboard/agent.py"))
-    os.kill(agent, signal.SIGSTOP)
+def test_a_ray_whose_agent_is_too_slow_is_started_once_more(start: Start, tmp_path: Path) -> None:
+    """What stands in for an agent hangs the first time, as on a slow disk; Ray waits 15 s for it."""
+    slow = tmp_path / "slow_agent.py"
+    slow.write_text(SLOW_AGENT)
+    search = start(training=False, before=f"stand_in.__file__ = {str(slow)!r}")
+    agent = wait_for(lambda: search.with_word("slow_agent.py"))
     raylet = search.named("raylet")
     wait_for(lambda: len(search.checkpoints) == 2)
     assert not alive(agent) and not alive(raylet)

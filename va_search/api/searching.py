@@ -147,6 +147,7 @@ def run_search(
             credit=estimates if space.objective == "ensemble" else None,
             prospect=estimates.gain,
             pictures=pictures_for(opened.files, space, store, study),
+            load_pictures=load_study_page,
         )
         summary = run.run_search(opened.files, space, store, request, callbacks)
         return OpenStudy(opened, study, summary)
@@ -201,6 +202,11 @@ class Estimates:
         if growth is None:
             return None
         return Gain(*growth.gain(more), growth.score, len(trials))
+
+
+def load_study_page() -> None:
+    """Import what draws a study."""
+    import va_search.report.study_page  # noqa: F401
 
 
 def pictures_for(home: Home, space: Space, store: Store, study: str) -> Pictures:

@@ -34,8 +34,9 @@ from va_search.search.worth import Prospect, Worth
 
 LOG = logging.getLogger(__name__)
 
-NOTED_SECONDS = 30.0
-"""A kill gives back so much of what was spent, at most."""
+NOTED_SECONDS = 5.0
+"""So often what is spent is noted with the study, however many trials end meanwhile. A kill gives
+back so much of it, at most."""
 
 LOOK_SECONDS = 10.0
 """So often the spending of other processes is read."""

@@ -3,6 +3,7 @@ MLflow, and its summary."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -46,6 +47,8 @@ rest to the next search: a minute's outage, and the requests that wait for their
 ends."""
 INTERRUPTED_SECONDS = 10.0
 """The same for a search that was asked to stop, or can't go on."""
+TRACKED_SECONDS = 20.0
+"""So long after its beginning a search is tracked at the latest, whether or not a trial has begun."""
 LEAVING_SECONDS = 13.0
 """So long after a signal a search is over, whatever hangs."""
 
@@ -74,13 +77,14 @@ class Callbacks:
     `watch` about once a second, with the progress. `note` before anything is trained, with each
     sentence that whoever searches should know by then. `credit` is what objective ensemble asks,
     `prospect` what the ensemble may gain.
-    `pictures` draws the study for its parent run."""
+    `pictures` draws the study for its parent run, `load_pictures` imports what that needs."""
 
     watch: Watch
     note: Callable[[str], None] = lambda text: None
     credit: Credit | None = None
     prospect: Prospect | None = None
     pictures: Pictures | None = None
+    load_pictures: Callable[[], None] = lambda: None
 
 
 def run_search(
@@ -137,14 +141,16 @@ def run_search(
         deliveries = Deliveries(
             searchers,
             lambda: [*scheduler.results.records.values(), *study.failures()],
-            lambda: _delivery(scheduler, tracked_at, callbacks.pictures),
+            lambda: _delivery(scheduler, tracked_at, callbacks),
         )
-        # Opened once nothing is left to refuse, lest its thread dies with the process.
-        deliveries.open_if_due()
         complete_before = len(scheduler.results.finished)
+        latest = time.monotonic() + TRACKED_SECONDS
 
         def watch(progress: Progress) -> None:
-            deliveries.open_if_due()
+            # Not before something trains: importing MLflow takes a core for seconds, which the
+            # processes that are about to train need as well.
+            if has_begun(progress) or time.monotonic() >= latest:
+                deliveries.open_if_due()
             callbacks.watch(progress)
 
         try:
@@ -158,6 +164,13 @@ def run_search(
             deliveries.open_if_due()
             undelivered = _close(scheduler, deliveries.delivery, callbacks.watch)
         return summary_of(scheduler, complete_before, changes, undelivered, deliveries.problem)
+
+
+def has_begun(progress: Progress) -> bool:
+    """Return True once a trial has reported from its process, or is over."""
+    if progress.finished or progress.failed:
+        return True
+    return any(trial.process is not None for trial in progress.trials)
 
 
 def _begin(
@@ -232,7 +245,7 @@ class Deliveries:
         return None if self.delivery is None else self.delivery.problem
 
 
-def _delivery(scheduler: Scheduler, tracked_at: Place, pictures: Pictures | None) -> Delivery:
+def _delivery(scheduler: Scheduler, tracked_at: Place, callbacks: Callbacks) -> Delivery:
     """Return the delivery of the study's trials to MLflow, begun."""
     study = scheduler.study
     return Delivery(
@@ -242,7 +255,8 @@ def _delivery(scheduler: Scheduler, tracked_at: Place, pictures: Pictures | None
         parent=_parent(scheduler.space, scheduler.store),
         keys=TrialSettings.model_fields,
         whole=partial(study.bank.trial, study.name),
-        pictures=pictures,
+        pictures=callbacks.pictures,
+        load_pictures=callbacks.load_pictures,
         owner=tracked_at.owner,
         report=study.note_tracking,
         located=partial(study.note_experiment, tracked_at.uri),

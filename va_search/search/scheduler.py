@@ -345,6 +345,8 @@ class Scheduler:
 
     def _consider_worth(self) -> None:
         """Have the budget look at what a further hour may bring, now and then."""
+        if not self.budget.worth.is_due(len(self.results.finished)):
+            return
         trials = [(self.study.name, trial) for trial in sorted(self.results.finished)]
         self.budget.worth.consider(trials, self.budget.spent.seconds)
 
@@ -422,13 +424,11 @@ class Scheduler:
             # What it wrote may have gone to a home that was away: another turn, and no failure.
             self._release([trial])
             self.queue.give_back([trial], NOT_IN_BANK)
-            self.note_time()
             return
         elif failed is not None or not self.stopping:
             self._fail(trial, settings, failed or NOT_IN_BANK)
         self.queue.end(trial)
         self.claims.release(trial)
-        self.note_time()
 
     def _leads(self) -> bool:
         """Return True unless another process counts the study's hours."""

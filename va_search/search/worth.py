@@ -68,6 +68,11 @@ class Worth:
         self._noted = last_gain(folder)
         self.gain: Gain | None = None
 
+    def is_due(self, trials: int) -> bool:
+        """Return False where `consider` would do nothing with so many trials; cheap to ask for each
+        of them."""
+        return self._noted is not None or (self._prospect is not None and trials >= self._due)
+
     def consider(self, trials: Sequence[tuple[str, str]], seconds: float) -> None:
         """Estimate anew if it is time to: these trials are complete after so many seconds of
         searching."""

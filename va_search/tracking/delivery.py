@@ -46,10 +46,12 @@ class Delivery:
 
     `parent` describes the study. `pictures` makes more of them out of the trials, compact where there is a `whole`:
     now and then while trials come, and at the end of a search that is not interrupted. It runs in
-    this thread; its failure is a warning. `owner` is the identity of the home, where other homes
-    are tracked at the same place. `report` hears of trouble with the server when it begins, and
-    None when it ends or there is none. `check` raises while nothing may be written, such as when
-    the home is away whose folder MLflow would make anew; then it is tried again later."""
+    this thread; its failure is a warning. `load_pictures` imports what they need, which takes a
+    second or so, once there is a trial: while others train, and not while the end is waited for.
+    `owner` is the identity of the home, where other homes are tracked at the same place. `report`
+    hears of trouble with the server when it begins, and None when it ends or there is none. `check`
+    raises while nothing may be written, such as when the home is away whose folder MLflow would
+    make anew; then it is tried again later."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Delivery:
         keys: Iterable[str] = (),
         whole: Callable[[str], Trial] | None = None,
         pictures: Pictures | None = None,
+        load_pictures: Callable[[], None] = lambda: None,
         owner: str | None = None,
         report: Callable[[str | None], None] = lambda problem: None,
         check: Callable[[], None] = lambda: None,
@@ -78,6 +81,7 @@ class Delivery:
         self._whole = whole
         self._pictures = pictures
         self._undrawn = False
+        self._load_pictures: Callable[[], None] | None = load_pictures
         self._next_pictures = time.monotonic() + BETWEEN_PICTURES
         self._drawing = threading.Lock()
         self._status: str | None = None
@@ -243,6 +247,18 @@ class Delivery:
             # A newer record of it may have come meanwhile: that one has yet to be delivered.
             if self._waiting.get(name) is trial:
                 del self._waiting[name]
+        self._load_what_draws()
+
+    def _load_what_draws(self) -> None:
+        """Load it after the first trial; at the end of a search only what draws itself loads it."""
+        load, self._load_pictures = self._load_pictures, None
+        if load is None or self._status is not None:
+            return
+        try:
+            with self._drawing:
+                load()
+        except Exception as error:  # as where it draws, which tells
+            LOG.debug("what draws study %s can't be loaded: %s", self._study, error)
 
     def _draw(self) -> None:
         """Pictures of what is known now, where something was delivered since the last ones."""

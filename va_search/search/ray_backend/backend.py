@@ -48,6 +48,8 @@ class RayBackend:
     tasks: TaskMaker
     stops_early: bool
     sick_gpus: SickGpus
+    waves: int = 0
+    """Those that were trained."""
 
     @property
     def ready(self) -> Ready:
@@ -69,8 +71,11 @@ class RayBackend:
             TaskSearcher,
         )
 
+        if self.waves:
+            gc.collect()  # Tune's trials refer to one another
+        self.waves += 1
         _use_waiting_processes()
-        keep_secrets_from_tune()
+        keep_secrets_from_tune(on_cluster=self.options.address is not None)
         scratch = self._scratch
         remove_folder(scratch)
         options = self.options
@@ -117,7 +122,6 @@ class RayBackend:
         tuner.fit()
         remove_folder(scratch)
         driver.tell(Idle())
-        gc.collect()  # Tune's trials refer to one another
 
     @property
     def _scratch(self) -> Path:

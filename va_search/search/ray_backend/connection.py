@@ -29,6 +29,7 @@ from va_search.search.ray_backend.privacy import (
     without_command_line,
 )
 from va_search.search.ray_backend.supervisor import Supervisor, is_left_behind
+from va_search.search.ray_backend.vital import vital_processes_alone
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -199,7 +200,12 @@ def _start(options: Options, folder: Path | None) -> None:
             connect(address=_of_a_cluster(options.address or "auto"))
             return
         before = own_listeners()
-        with _preloading(options), made_visible(options.gpus), on_this_machine_alone():
+        with (
+            _preloading(options),
+            made_visible(options.gpus),
+            on_this_machine_alone(),
+            vital_processes_alone(),
+        ):
             connect(**_settings(options, folder))
     _end_by_force(ray)
     _say_nothing(ray)

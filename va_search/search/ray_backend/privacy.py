@@ -139,14 +139,15 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def keep_secrets_from_tune() -> None:
+def keep_secrets_from_tune(*, on_cluster: bool) -> None:
     """Let Tune write none of the user's credentials (AWS_SECRET_ACCESS_KEY and others) into its
     actors' runtime environment, which Ray logs: processes inherit them, on a cluster from the shell
-    that started its node."""
+    that started its node. Those of a Ray of our own inherit everything, and have no runtime
+    environment at all (vital.py)."""
     from ray.tune.execution import class_cache
 
-    passed_on = class_cache.ENV_VARS_TO_PROPAGATE
-    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in passed_on if name.startswith(PASSED_ON)}
+    names = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith(PASSED_ON)}
+    class_cache.ENV_VARS_TO_PROPAGATE = names if on_cluster else set()
 
 
 def free_ports(host: str, number: int) -> list[int]:
