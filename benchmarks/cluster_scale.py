@@ -1,23 +1,32 @@
-"""What a search on a cluster of several nodes costs beside its trainings: wall time, the driver's
-and Ray's own cores.
+"""What a large search costs beside its trainings: the driver's core-seconds, memory and operations
+on files for each finished trial, and on several nodes Ray's own cores.
 
-    python benchmarks/cluster_scale.py                          2,000 trials on 2 and on 8 nodes
-    python benchmarks/cluster_scale.py --trials 200 --nodes 2   a first look
+    python benchmarks/cluster_scale.py                          20,000 trials, 64 simulated workers: some minutes
+    python benchmarks/cluster_scale.py --trials 2000            a first look
+    python benchmarks/cluster_scale.py --nodes 2 8              2,000 trials on 2 and on 8 nodes of a Ray
 
-The nodes are simulated on this machine (ray.cluster_utils.Cluster): a head without CPUs, as in the
-launcher's files, and nodes of two virtual CPUs each, with a scheduler, an object store and worker
-processes of their own. Each trial is one epoch of a tiny model on the tiny simulated store, another
-learning rate each; tracked by MLflow as always.
+Without --nodes nothing is trained (simulated_workers.py): each trial is handed out, held beside the
+others and handed back complete, by the real scheduler, loop, home and bank, with sampler random.
+Printed for each part of the study: the driver's core-milliseconds and operations on files per
+trial, and its resident memory; then each goal. An operation is one that Python's code asks for
+(open, stat, rename, fsync and others), not one of a library in C; those that are due every few
+seconds, such as the note of the time, are in the parts, and not in the comparison of single trials.
+MLflow's delivery is measured by tracking.py.
 
-Printed for each part of the study: wall seconds per trial; what a trial took itself (from the
-opening of the store to its last file; more on more nodes, since all of them share this machine's
-cores); core-seconds per trial of the driver and of Ray's control service (GCS), which are one
-process each however many nodes there are, so that their inverse bounds the trials per second of any
-cluster; and the driver's resident memory."""
+With --nodes the nodes are simulated on this machine (ray.cluster_utils.Cluster): a head without
+CPUs, as in the launcher's files, and nodes of two virtual CPUs each, with a scheduler, an object
+store and worker processes of their own. Each trial is one epoch of a tiny model on the tiny
+simulated store, another learning rate each; tracked by MLflow as always. Printed for each part of
+the study: wall seconds per trial; what a trial took itself (from the opening of the store to its
+last file; more on more nodes, since all of them share this machine's cores); core-seconds per trial
+of the driver and of Ray's control service (GCS), which are one process each however many nodes there
+are, so that their inverse bounds the trials per second of any cluster; and the driver's resident
+memory."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import tempfile
 import time
@@ -27,6 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import simulated_workers
 from process_tree import parse_stat
 from rich.console import Console
 from rich.table import Table
@@ -44,6 +54,10 @@ from va_search.search.summary import Progress
 
 CPUS = 2
 """Of each simulated node."""
+
+SIMULATED_MARKS = (100, 1000, 2000, 5000, 10_000)
+NEIGHBOURS = 5
+MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -124,21 +138,80 @@ def add_rows(table: Table, marks: list[Mark], folder: Path, nodes: int) -> None:
         before = now
 
 
+def show_simulated(store: Store, folder: Path, trials: int, workers: int) -> bool:
+    """Search with simulated workers, print what it costs, and return whether the goals are met."""
+    space = make_space(folder, store, "random", trials)
+    marks: list[simulated_workers.Mark] = []
+    began = time.monotonic()
+    simulated_workers.simulate_search(folder, store, space, workers, marks.append)
+    minutes = (time.monotonic() - began) / 60
+    title = f"{trials:,} trials, {workers} simulated workers, {minutes:.1f} minutes"
+    table = Table(title=title, title_justify="left")
+    for heading in (
+        "trials",
+        "driver core-ms per trial",
+        "file operations per trial",
+        "driver MiB",
+    ):
+        table.add_column(heading, justify="right")
+    borders = [mark for mark in SIMULATED_MARKS if mark < trials] + [trials]
+    costs = []
+    for first, last in itertools.pairwise(borders):
+        before, after = marks[first - 1], marks[last - 1]
+        count = last - first
+        costs.append((after.core_seconds - before.core_seconds) / count * 1000)
+        operations = (after.operations.total() - before.operations.total()) / count
+        memory = f"{after.memory / MIB:.0f}"
+        table.add_row(f"{first + 1:,} to {last:,}", f"{costs[-1]:.2f}", f"{operations:.1f}", memory)
+    Console(width=120).print(table)
+    growth = costs[-1] / costs[0]
+    # The last ones, after which none is handed out any more, cost less.
+    later = min(2000, trials - workers - NEIGHBOURS)
+    early, late = operations_at(marks, 10), operations_at(marks, later)
+    per_thousand = (marks[-1].memory - marks[99].memory) / MIB / (trials - 100) * 1000
+    print(f"last part over the first: {growth:.2f} times; goal: at most 1.2")
+    print(f"file operations of trial 10: {early}, of trial {later:,}: {late}; goal: equal")
+    print(f"driver: {per_thousand:.1f} MiB per further thousand trials")
+    return growth <= 1.2 and early == late
+
+
+def operations_at(marks: list[simulated_workers.Mark], trial: int) -> int:
+    """Return the operations on files of a finished trial: the fewest among it and its neighbours,
+    which leaves out what is done every few seconds."""
+    counts = []
+    for number in range(trial - NEIGHBOURS, trial + NEIGHBOURS):
+        after, before = marks[number - 1].operations, marks[number - 2].operations
+        counts.append(after.total() - before.total())
+    return min(counts)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--trials", type=int, default=2000)
-    arguments.add_argument("--nodes", type=int, nargs="+", default=[2, 8])
+    arguments.add_argument("--trials", type=int, help="20,000, or 2,000 with --nodes")
+    arguments.add_argument("--workers", type=int, default=64, help="simulated, without --nodes")
+    arguments.add_argument("--nodes", type=int, nargs="+", help="of a Ray, each number in turn")
     given = arguments.parse_args()
+    if given.nodes is None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            store = simulate(folder / "store", size="tiny")
+            met = show_simulated(store, folder, given.trials or 20_000, given.workers)
+        raise SystemExit(0 if met else 1)
+    show_nodes(given.nodes, given.trials or 2000)
+
+
+def show_nodes(numbers: list[int], trials: int) -> None:
+    """Search on so many nodes of a Ray, one number after another, and print what it costs."""
     columns = ("nodes × CPUs", "trials", "wall s per trial", "trial's own s")
     table = Table(*columns, "driver core-s per trial", "GCS core-s per trial", "driver MiB")
     with tempfile.TemporaryDirectory() as name:
         store = simulate(Path(name) / "store", size="tiny")
-        for nodes in given.nodes:
+        for nodes in numbers:
             folder = Path(name) / str(nodes)
             folder.mkdir()
-            marks = grow(folder, store, make_space(folder, store, "random", given.trials), nodes)
+            marks = grow(folder, store, make_space(folder, store, "random", trials), nodes)
             add_rows(table, marks, folder, nodes)
             Console(width=120).print(table)
 

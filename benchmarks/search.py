@@ -85,6 +85,8 @@ class Side:
     weights written)."""
     own: list[float] | None = None
     """Scores of every frame, of ours."""
+    last: float | None = None
+    """When the last trial's record was written, of ours (time.time())."""
 
     @property
     def start(self) -> float:
@@ -220,7 +222,7 @@ def ours(job: Job) -> Side:
     data = Examples(TrialSettings(**job.settings), job.store, torch.device("cpu"))
     scores = [by_step(bank.folder("ours", trial.id), data) for trial in trials]
     own = [trial.best["score"].ccc for trial in trials]
-    return Side(taken, first, scores, seconds, own)
+    return Side(taken, first, scores, seconds, own, max(written))
 
 
 def by_step(folder: Path, data: Examples) -> float:
@@ -293,6 +295,20 @@ def show(sides: dict[str, Side], job: Job) -> None:
             print(f"{name}: CCC of every frame {statistics.mean(side.own):.4f}")
 
 
+def show_goals(sides: dict[str, Side], job: Job) -> None:
+    """Print what a search of ours takes besides its trainings, beside the goals."""
+    side = sides.get("ours")
+    if side is None or side.last is None or side.trainings is None:
+        return
+    overhead = side.wall * job.concurrent / job.trials - statistics.mean(side.trainings)
+    print(f"first trial {side.start:.1f} s after the command; goal: 4")
+    print(f"end {side.taken.ended - side.last:.1f} s after the last trial; goal: 1")
+    print(f"{overhead:.2f} s a trial beside its own training, start not included; goal: 0.1")
+    ratios = to_floor(sides, job)
+    if ratios:
+        print(f"wall {ratios['ours']:.2f} times the floor; goal: 1.05, of 64 trials")
+
+
 def agree(sides: dict[str, Side]) -> bool:
     """Print whether each pair of sides reached the same mean CCC."""
     names, same = list(sides), True
@@ -344,6 +360,7 @@ def main() -> None:
                 print(f"{side} …", file=sys.stderr, flush=True)
                 sides[side] = SIDES[side](job)
             show(sides, job)
+            show_goals(sides, job)
             rounds.append(to_floor(sides, job))
         for side in rounds[0] if len(rounds) > 1 else ():
             found = [one[side] for one in rounds]
