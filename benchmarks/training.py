@@ -12,8 +12,12 @@ and core-seconds (of this process, validation included) are the figure to compar
 machine slows the clock's seconds more than it slows them. On a store: fold 0, all features, 4
 frames a step, width 64, hidden size 64, 2 layers. Paper size (4.2): 2,048 float16 columns, width
 1,024, 4 layers, hidden size 512, segments of 150 frames, batches of 16: two batches, which are the
-first and only epoch, so warm-up is in it. Random features where no store is given: speed does not
-depend on them. One torch thread unless --threads says otherwise."""
+first and only epoch, so warm-up is in it. The ceiling is the frames per core-second of the layers'
+matrix products alone: forward and both of backward, of a batch's rows with each of the model's
+weight matrices, in float32, timed in the same run (attention's products of steps with steps,
+activations, norms, dropout and losses are not in it); the share is what a trial reaches of it.
+Random features where no store is given: speed does not depend on them. One torch thread unless
+--threads says otherwise."""
 
 from __future__ import annotations
 
@@ -82,10 +86,41 @@ def random_store(folder: Path, lengths: list[int], columns: int, dtype: str) -> 
 
 @dataclass(frozen=True)
 class Measured:
-    """An epoch and the processor's time it took, in seconds of one core."""
+    """An epoch, the processor's time it took, in seconds of one core, and the frames per
+    core-second of its matrix products alone."""
 
     epoch: Epoch
     core_seconds: float
+    ceiling: float
+
+    @property
+    def frames_per_core_second(self) -> float:
+        """Frames that were trained in a core-second of training."""
+        return self.epoch.frames_per_second * self.epoch.seconds / self.core_seconds
+
+
+def ceiling(fit: Fit) -> float:
+    """Return frames per core-second, were training nothing but the products of a batch's rows with
+    the model's weight matrices: one forward, two backward."""
+    settings = fit.settings
+    rows = settings.batch_size * (settings.segment_length or 1)
+    device = fit.device
+    seconds = 0.0
+    for weight in fit.model.parameters():
+        if weight.dim() != 2:
+            continue
+        outputs, inputs = weight.shape
+        x = torch.randn(rows, inputs, device=device)
+        gradient = torch.randn(rows, outputs, device=device)
+        runs: list[float] = []
+        for _ in range(3):
+            began = process_time()
+            x @ weight.detach().T
+            gradient @ weight.detach()
+            gradient.T @ x
+            runs.append(process_time() - began)
+        seconds += min(runs)
+    return rows * settings.frame_step / seconds
 
 
 def measure(store: Store, epochs: int, device: str, sizes: dict[str, Any]) -> dict[str, Measured]:
@@ -100,7 +135,9 @@ def measure(store: Store, epochs: int, device: str, sizes: dict[str, Any]) -> di
                 settings = TrialSettings(features=features, encoder=encoder, epochs=epochs, **sizes)
                 fit = Fit(settings, store, device=device)
             began = process_time()
-            measured = Measured(fit.run_epoch(), process_time() - began)
+            epoch = fit.run_epoch()
+            core_seconds = process_time() - began
+            measured = Measured(epoch, core_seconds, ceiling(fit))
             if number + 1 < epochs:
                 fits[encoder] = fit  # the models of a single epoch would fill the memory
             if number < 2 or measured.core_seconds < fastest[encoder].core_seconds:
@@ -151,6 +188,9 @@ def main() -> None:
     table.add_column("encoder")
     for heading in (
         "frames/s",
+        "frames/core-s",
+        "ceiling",
+        "share",
         "outside forward/backward/optimiser",
         "core-seconds/epoch",
         "of lstm",
@@ -164,6 +204,9 @@ def main() -> None:
                 name,
                 encoder,
                 f"{measured.epoch.frames_per_second:,.0f}",
+                f"{measured.frames_per_core_second:,.0f}",
+                f"{measured.ceiling:,.0f}",
+                f"{measured.frames_per_core_second / measured.ceiling:.0%}",
                 f"{measured.epoch.outside_share:.1%}",
                 f"{measured.core_seconds:.2f}",
                 f"{measured.core_seconds / fastest['lstm'].core_seconds:.2f}",
@@ -176,7 +219,7 @@ def main() -> None:
         if given.paper:
             store = random_store(Path(folder) / "paper", [300] * 24, 2048, "float16")
             add("paper", store, 1, {})
-    Console(width=100).print(table)
+    Console(width=150).print(table)
 
 
 if __name__ == "__main__":
