@@ -280,7 +280,7 @@ def test_an_import_killed_in_the_middle_goes_on(tmp_path: Path, is_changed: bool
 def test_a_feature_set_of_more_values_than_32_bits_count_is_laid(tmp_path: Path) -> None:
     dtype = np.dtype(np.float16)
     start = value_runs._room("face", dtype, 768)
-    place = value_runs.Place("run", "float16", start, 2**31 // 768 + 3, 768)
+    place = value_runs.ValuePlace("run", "float16", start, 2**31 // 768 + 3, 768)
     file = place.file(tmp_path, "face")
     file.parent.mkdir()
     with open(file, "wb") as handle:

@@ -41,7 +41,7 @@ from va_search.data.manifest import (
 )
 from va_search.data.raters import Ratings, write_ratings
 from va_search.data.store import RECORDINGS_SCHEMA, SPLITS, Store
-from va_search.data.value_runs import Place, Run, lay
+from va_search.data.value_runs import RunWriter, ValuePlace, lay
 from va_search.errors import InputError
 from va_search.files import checked_name, digest, read_json, remove_folder, whole_file, write_json
 from va_search.seals import seal_files
@@ -181,7 +181,7 @@ class Draft:
         self.signature = digest([description.signed(), self._fingerprints, sources])
         # Parts can be used again when other recordings are added, but not with another description.
         self._kind = digest([description.signed()])
-        self._run = Run(self.folder / "values")
+        self._run = RunWriter(self.folder / "values")
         self._facts: dict[int, dict[str, NDArray[Any]]] = {}
         if not self.already_finished():
             self._begin()
@@ -318,10 +318,10 @@ class Draft:
                 self._facts[index] = dict(part)
         return self._facts[index]
 
-    def _places_of(self, index: int) -> dict[str, Place]:
+    def _places_of(self, index: int) -> dict[str, ValuePlace]:
         """Return the places of a part's values, by feature set."""
         places = json.loads(str(self._facts_of(index)[PLACES]))
-        return {name: Place(**place) for name, place in places.items()}
+        return {name: ValuePlace(**place) for name, place in places.items()}
 
     def _parts(self, key: str) -> Iterator[NDArray[Any]]:
         """The array `key` of each part that is there and has it, in the recordings' order."""
@@ -466,7 +466,9 @@ class Draft:
             start += len(times)
         return rows
 
-    def _write_feature_set(self, build: Path, name: str, places: Sequence[Place]) -> FeatureSet:
+    def _write_feature_set(
+        self, build: Path, name: str, places: Sequence[ValuePlace]
+    ) -> FeatureSet:
         """Lay the values at these places, of all recordings in order, into the store's file."""
         modality, columns = self.description.feature_sets[name]
         dtype = np.dtype(self.description.dtype)

@@ -8,7 +8,7 @@ store's order, its file gets the head and the tail of an Arrow file and is linke
 Otherwise (goes on after a kill, several writers, a type that only all recordings together decide)
 the values are copied in order into a new file.
 
-Conventions: values are (frames, dim), one recording at a `Place`; places count in bytes. What lies
+Conventions: values are (frames, dim), one recording at a `ValuePlace`, which counts in bytes. What lies
 behind the last place that a part names was cut short by a kill, and is never read."""
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COPIED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Place:
+class ValuePlace:
     """Values of one recording in a file of a run: `frames` rows of `dim` values from byte `start`
     on."""
 
@@ -61,7 +61,7 @@ class Place:
             return False
 
 
-class Run:
+class RunWriter:
     """One writer of values below `folder`. A copy in another process is another run."""
 
     def __init__(self, folder: Path) -> None:
@@ -70,23 +70,23 @@ class Run:
         self._stops: dict[Path, int] = {}
         self._lock = Lock()
 
-    def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
-        return Run, (self.folder,)
+    def __reduce__(self) -> tuple[type[RunWriter], tuple[Path]]:
+        return RunWriter, (self.folder,)
 
-    def append(self, name: str, values: NDArray[Any]) -> Place:
+    def append(self, name: str, values: NDArray[Any]) -> ValuePlace:
         """Write the values (frames, dim) of a recording behind those before it, onto the disk.
 
         JobError on a full disk; what was written of them is overwritten by the next."""
         frames, dim = values.shape
         with self._lock:
-            place = Place(self.name, str(values.dtype), 0, frames, dim)
+            place = ValuePlace(self.name, str(values.dtype), 0, frames, dim)
             file = place.file(self.folder, name)
             start = self._stops.get(file)
             if start is None:
                 start = _room(name, values.dtype, dim)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.touch()
-            place = Place(self.name, str(values.dtype), start, frames, dim)
+            place = ValuePlace(self.name, str(values.dtype), start, frames, dim)
             if values.size:
                 with saying_when_full(file), open(file, "r+b") as handle:
                     handle.seek(start)
@@ -98,7 +98,9 @@ class Run:
         return place
 
 
-def lay(folder: Path, name: str, places: Sequence[Place], dtype: np.dtype[Any], to: Path) -> int:
+def lay(
+    folder: Path, name: str, places: Sequence[ValuePlace], dtype: np.dtype[Any], to: Path
+) -> int:
     """Make the Arrow file `to` of a feature set's values, in `dtype` and in the order of these
     places; return the byte at which they begin.
 
@@ -122,7 +124,7 @@ def lay(folder: Path, name: str, places: Sequence[Place], dtype: np.dtype[Any], 
 
 
 def _link_whole(
-    folder: Path, name: str, places: Sequence[Place], dtype: np.dtype[Any], to: Path
+    folder: Path, name: str, places: Sequence[ValuePlace], dtype: np.dtype[Any], to: Path
 ) -> bool:
     """Link to `to` the one file that has all places in order and nothing else; False where there is
     none, or the disk has no links."""
@@ -148,7 +150,9 @@ def _link_whole(
     return True
 
 
-def _copy(folder: Path, name: str, places: Sequence[Place], dtype: np.dtype[Any], to: Path) -> None:
+def _copy(
+    folder: Path, name: str, places: Sequence[ValuePlace], dtype: np.dtype[Any], to: Path
+) -> None:
     """Write the values of all places to `to`, in `dtype`, behind the room for the head."""
     with open(to, "wb") as target:
         target.write(bytes(_room(name, dtype, places[0].dim)))
