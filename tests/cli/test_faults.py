@@ -93,7 +93,7 @@ def test_a_report_on_a_full_disk_says_so_and_takes_the_place_of_none(
 REMOVING = """
 import shutil, sys
 from va_search.predictions.bank import Bank
-read, folder = Bank.column, Bank.folder
+read, folder = Bank.columns, Bank.folder
 gone = []
 
 def read_and_remove(self, study, trial, *more, **options):
@@ -102,7 +102,7 @@ def read_and_remove(self, study, trial, *more, **options):
         shutil.rmtree(folder(self, study, {trial!r}))
     return read(self, study, trial, *more, **options)
 
-Bank.column = read_and_remove
+Bank.columns = read_and_remove
 from va_search.cli.main import app
 try:
     app()
